@@ -1,0 +1,1 @@
+"""The work side of cxrfold: what runs in pods, one folder a stage."""

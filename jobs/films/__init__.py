@@ -1,0 +1,1 @@
+"""Films: reading DICOM, the packed dataset, folds, audit, augmentation, loader, phantom."""

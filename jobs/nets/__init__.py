@@ -1,0 +1,1 @@
+"""Nets: the classifier and its heads, the YOLO trainer, optimisers, weights."""

@@ -1,0 +1,1 @@
+"""The control side: builds, submits and watches workflows. Never imports torch."""
