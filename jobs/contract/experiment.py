@@ -1,0 +1,292 @@
+"""The experiment: what is trained and how it is scored, in frozen, validated models. Where pods run is the profile's.
+
+Every knob of the author's study log is a field here. An experiment travels resolved, as one JSON document.
+A model's ``inference`` holds what can change without training anew; all else in a model is what its training reads.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+
+
+class Frozen(BaseModel):
+    """A value object: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Frozen):
+    """Which films, and how patients and siblings among them are treated."""
+
+    source: str = Field(
+        "phantom:patients=60,seed=1", description="s3://bucket/prefix, a folder, or phantom:patients=N,seed=S"
+    )
+    siblings: Literal["keep", "drop", "mask"] = Field(
+        "keep",
+        description="films without boxes in a study where another film has them: train on them, leave them out, "
+        "or leave them out of the film-level and mask losses only",
+    )
+    patients: str | None = Field(
+        None, description="CSV in the source that maps studies to patients, where the films do not"
+    )
+    split: str | None = Field(None, description="CSV in the source with columns study,fold: a split made elsewhere")
+    duplicates: Fraction = Field(0.98, description="correlation of pixels above which two films count as the same")
+
+
+class Folds(Frozen):
+    """How many folds the patients are cut into, and which of them this experiment trains."""
+
+    count: Annotated[int, Field(ge=2, le=20)] = 5
+    run: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="the folds to train; all where not given"
+    )
+
+    @model_validator(mode="after")
+    def _run_within_count(self) -> Self:
+        bad = [fold for fold in self.run or () if fold >= self.count]
+        if bad or self.run == ():
+            raise ValueError(f"folds to run must be some of 0 to {self.count - 1}, not {list(self.run or ())}")
+        if self.run and len(set(self.run)) != len(self.run):
+            raise ValueError(f"a fold is named twice in {list(self.run)}")
+        return self
+
+    @property
+    def selected(self) -> tuple[int, ...]:
+        """The folds to train, in order."""
+        return tuple(sorted(self.run)) if self.run else tuple(range(self.count))
+
+
+class LearningStage(Frozen):
+    """One learning-rate stage. A later stage starts from the best weights of the one before, with a fresh optimiser."""
+
+    lr: Positive
+    epochs: Count
+
+
+class Aux(Frozen):
+    """The auxiliary head that predicts a mask of the opacities from an inner feature map."""
+
+    stride: Literal[4, 8, 16, 32] = 16
+    layers: Annotated[int, Field(ge=1, le=8)] = 2
+    channels: Count = 128
+    loss: Literal["bce", "dice", "bce+dice"] = "bce"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    mask: Literal["soft", "box", "ellipse"] = "soft"
+
+
+class ClassifierInference(Frozen):
+    """How a trained classifier predicts: changing this trains nothing anew."""
+
+    size: Size | None = Field(None, description="pixels a side at inference; the training size where not given")
+    tta: Literal["none", "flip"] = "none"
+    select: Literal["best", "last"] = "best"
+    batch: Count = 16
+
+
+class Classifier(Frozen):
+    """A study-level classifier, or the film-level two-class one."""
+
+    backbone: str = "tf_efficientnet_b3"
+    weights: str | None = Field(
+        None, description="name of pretrained weights in the store (jobs weights add); none: random"
+    )
+    size: Size = 512
+    head: Literal["study4", "joint6", "film2"] = "study4"
+    loss_on: Literal["all", "film"] = Field("all", description="film: a joint6 head's loss on none and opacity only")
+    aux: Aux | None = Aux()
+    optimizer: Literal["adam", "madgrad"] = "madgrad"
+    stages: Annotated[tuple[LearningStage, ...], Field(min_length=1, max_length=4)] = (
+        LearningStage(lr=1e-3, epochs=12),
+    )
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="epochs of linear warm-up at the start of each stage"
+    )
+    batch: Count = 8
+    accumulate: Count = 1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: Literal["none", "basic", "hard"] = "basic"
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay of the averaged weights that are scored; 0: none"
+    )
+    clip: Annotated[float, Field(ge=0)] = Field(0.0, description="largest gradient norm; 0: not clipped")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it, else fp32"
+    )
+    patience: Count | None = Field(None, description="epochs without a better score after which a stage ends")
+    inference: ClassifierInference = ClassifierInference()
+
+    @model_validator(mode="after")
+    def _loss_needs_joint_head(self) -> Self:
+        if self.loss_on == "film" and self.head != "joint6":
+            raise ValueError("loss_on: film leaves out the study classes, so it needs head: joint6")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The head's outputs, in order."""
+        study, film = ("negative", "typical", "indeterminate", "atypical"), ("none", "opacity")
+        return {"study4": study, "joint6": study + film, "film2": film}[self.head]
+
+    @property
+    def inference_size(self) -> int:
+        """Pixels a side at inference."""
+        return self.inference.size or self.size
+
+
+class DetectorInference(Frozen):
+    """How a trained detector predicts: changing this trains nothing anew."""
+
+    size: Size | None = Field(None, description="pixels a side at inference; the training size where not given")
+    tta: bool = Field(False, description="ultralytics' three passes: as is, mirrored, at two smaller scales")
+    select: Literal["best", "last"] = "best"
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    iou: Fraction = Field(0.6, description="overlap above which non-maximum suppression drops the weaker box")
+    max_boxes: Count = 300
+    batch: Count = 16
+
+
+class Detector(Frozen):
+    """A YOLO detector of opacities."""
+
+    model: Annotated[str, StringConstraints(pattern=r"^(yolov5[nsmlx]u|yolov8[nsmlx]|yolo11[nsmlx])$")] = "yolov8m"
+    width: Annotated[float, Field(gt=0, le=2)] | None = Field(
+        None, description="channel multiple instead of the model's own"
+    )
+    weights: str | None = Field(
+        None, description="name of pretrained weights in the store (jobs weights add); none: random"
+    )
+    size: Size = 512
+    epochs: Count = 20
+    batch: Count = 16
+    accumulate: Count = 1
+    optimizer: Literal["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSProp"] = "SGD"
+    lr: Positive = 0.01
+    final_lr: Fraction = Field(0.01, description="the last epoch's learning rate as a fraction of the first's")
+    schedule: Literal["linear", "cosine"] = "linear"
+    momentum: Fraction = 0.937
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    warmup: Annotated[float, Field(ge=0)] = Field(3.0, description="epochs of warm-up")
+    mosaic: Fraction = 1.0
+    mixup: Fraction = 0.0
+    close_mosaic: Annotated[int, Field(ge=0)] = Field(0, description="last epochs without mosaic and mixup")
+    degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    translate: Fraction = 0.1
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    shear: Annotated[float, Field(ge=0, le=45)] = 0.0
+    flip: Fraction = Field(0.5, description="chance of a left-right flip")
+    brightness: Fraction = Field(0.4, description="largest relative change of brightness")
+    patience: Count | None = Field(None, description="epochs without a better score after which training ends")
+    inference: DetectorInference = DetectorInference()
+
+    @property
+    def inference_size(self) -> int:
+        """Pixels a side at inference."""
+        return self.inference.size or self.size
+
+
+class NoneRule(Frozen):
+    """Weights of what says that a film shows no opacity. A source the run has no model for is left out of the mean."""
+
+    boxes: Annotated[float, Field(ge=0)] = Field(0.5, description="1 - the film's highest box confidence")
+    negative: Annotated[float, Field(ge=0)] = Field(0.5, description="the study's probability of the negative class")
+    film2: Annotated[float, Field(ge=0)] = Field(0.5, description="a film-level model's probability of none")
+
+
+class Fusion(Frozen):
+    """Weighted boxes fusion over detectors and folds."""
+
+    iou: Fraction = 0.6
+    floor: Annotated[float, Field(ge=0, lt=1)] = Field(1e-4, description="boxes of a lower confidence are left out")
+    repeat: Count = Field(1, description="times each fused box is written; remark W4 of the study log")
+
+
+class Ensemble(Frozen):
+    """How the models' predictions become one submission."""
+
+    weights: dict[Name, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="a model's weight; 1 where not given"
+    )
+    fusion: Fusion = Fusion()
+    none: NoneRule = NoneRule()
+    labels: Literal["all", "top"] = "all"
+    min_folds: Count | None = Field(
+        None, description="go on without lost folds where at least so many are there; all where not given"
+    )
+
+
+class Evaluation(Frozen):
+    """How the one number is surrounded."""
+
+    bootstrap: Annotated[int, Field(ge=0)] = Field(1000, description="resamples of patients behind an interval")
+    gallery: Annotated[int, Field(ge=0)] = Field(12, description="films a group in the report's gallery")
+
+
+class Experiment(Frozen):
+    """One experiment: data, models, ensemble, evaluation."""
+
+    name: Name
+    title: str = ""
+    remark: str = Field("", description="what the study log says of it, or why a value was chosen")
+    inferred: dict[str, str] = Field(
+        default_factory=dict, description="field → why it has its value, where the log does not say"
+    )
+    seed: Annotated[int, Field(ge=0)] = 1
+    data: Data = Data()
+    folds: Folds = Folds()
+    classifiers: dict[Name, Classifier] = Field(default_factory=dict)
+    detectors: dict[Name, Detector] = Field(default_factory=dict)
+    ensemble: Ensemble = Ensemble()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _models_make_sense(self) -> Self:
+        if not self.classifiers and not self.detectors:
+            raise ValueError("an experiment needs at least one model under classifiers or detectors")
+        if twice := sorted(set(self.classifiers) & set(self.detectors)):
+            raise ValueError(f"{twice[0]} names a classifier and a detector; a model's name must be its own")
+        if unknown := sorted(set(self.ensemble.weights) - set(self.classifiers) - set(self.detectors)):
+            raise ValueError(f"ensemble.weights names {unknown[0]}, which is no model of this experiment")
+        if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
+            raise ValueError(
+                f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"
+            )
+        return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Every size in pixels that a model trains or predicts at."""
+        models = [*self.classifiers.values(), *self.detectors.values()]
+        return tuple(sorted({m.size for m in models} | {m.inference_size for m in models}))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the experiment computes; its titles and remarks do not count."""
+        return digest(self.model_dump(mode="json", exclude={"title", "remark", "inferred"}))
+
+    @property
+    def default_run(self) -> str:
+        """The run's name where none is given: the same command again goes on with the same run."""
+        return f"{self.name}-{self.hash[:8]}"
+
+
+def training_slice(model: Classifier | Detector) -> dict[str, Any]:
+    """What a model's training reads of it."""
+    return model.model_dump(mode="json", exclude={"inference"})
+
+
+def digest(value: Any) -> str:
+    """SHA-256 in hex of a JSON value, independent of the order of keys."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

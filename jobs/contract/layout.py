@@ -1,0 +1,86 @@
+"""Every S3 key is built here and nowhere else. All keys are relative to the store's prefix.
+
+Work lies under the hash of what it was made from and is shared by runs; a run is a small tree of references to work.
+"""
+
+from typing import Final
+
+from jobs.contract.names import Stage
+
+WORK: Final = "work/"
+RUNS: Final = "runs/"
+
+
+def work(stage: Stage, digest: str) -> str:
+    """Prefix of a piece of work, e.g. ``work/train-classifier/4f3a…``: 32 of the digest's 64 hex digits serve."""
+    return f"{WORK}{stage}/{digest[:32]}"
+
+
+def done(work_prefix: str) -> str:
+    """The record that says a piece of work is finished; written last."""
+    return f"{work_prefix}/DONE.json"
+
+
+def output(work_prefix: str, sha256: str, name: str) -> str:
+    """An output of a piece of work. The content's hash is part of the key, so two writers cannot mix their bytes."""
+    return f"{work_prefix}/{sha256[:12]}-{name}"
+
+
+def checkpoints(work_prefix: str) -> str:
+    """Prefix of a training's checkpoints."""
+    return f"{work_prefix}/checkpoints"
+
+
+def run(name: str) -> str:
+    """Prefix of a run."""
+    return f"{RUNS}{name}"
+
+
+def run_experiment(name: str) -> str:
+    """The resolved experiment of a run."""
+    return f"{run(name)}/experiment.json"
+
+
+def task(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
+    """Prefix of one task: ``runs/<run>/<stage>/<model>/fold-<k>``, shorter where a stage has no model or fold."""
+    parts = [run(name), str(stage)]
+    if model is not None:
+        parts.append(model)
+    if fold is not None:
+        parts.append(f"fold-{fold}")
+    return "/".join(parts)
+
+
+def reference(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
+    """Where a run says which work a task of it stands for."""
+    return f"{task(name, stage, model, fold)}.json"
+
+
+def heartbeat(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
+    """The task's latest sign of life."""
+    return f"{task(name, stage, model, fold)}/heartbeat.json"
+
+
+def log(name: str, stage: Stage, model: str | None, fold: int | None, attempt: int) -> str:
+    """The log of one attempt at a task."""
+    return f"{task(name, stage, model, fold)}/attempt-{attempt}.log"
+
+
+def report(name: str, file: str) -> str:
+    """A result a person reads: ``report.html``, ``metrics.json``, ``submission.csv``."""
+    return f"{run(name)}/{file}"
+
+
+def source_upload(digest: str) -> str:
+    """Prefix of a folder of films that ``submit`` uploaded."""
+    return f"sources/{digest[:32]}"
+
+
+def weights(name: str) -> str:
+    """Pretrained weights by name: a JSON pointer with the sha256 of the safetensors beside it."""
+    return f"weights/{name}.json"
+
+
+def weights_file(name: str, sha256: str) -> str:
+    """The pretrained weights themselves."""
+    return f"weights/{name}-{sha256[:12]}.safetensors"

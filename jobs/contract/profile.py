@@ -1,0 +1,136 @@
+"""The profile: where pods run. Nothing in it changes a result, so it is no part of an experiment."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from jobs.contract.experiment import Count, Frozen
+from jobs.contract.names import Stage
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9.]+(m|[kMGTP]i?)?$")]
+Seconds = Annotated[int, Field(ge=1)]
+
+# The stages that ask for a GPU.
+GPU_STAGES = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR, Stage.PREDICT)
+
+
+class Secret(Frozen):
+    """A key of a Kubernetes Secret that becomes an environment variable; its value is never seen here."""
+
+    name: str
+    key: str
+
+
+class StoreSettings(Frozen):
+    """The S3 store that a run reads from and writes to."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$")] = "s3://cxrfold"
+    endpoint: str | None = Field(None, description="address of the S3 server; AWS itself where not given")
+    region: str = "us-east-1"
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    secret: str | None = Field(
+        None,
+        description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; none where the service account carries the right (IRSA)",
+    )
+
+
+class Images(Frozen):
+    """The images the pods run; ``{revision}`` is replaced with the code's git revision."""
+
+    base: str = Field("cxrfold:{revision}", description="prepare, ensemble, evaluate and the classifier")
+    detector: str = Field("cxrfold-detector:{revision}", description="the one image with ultralytics (AGPL-3.0)")
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+
+
+class Gpu(Frozen):
+    """How a training pod asks for its GPU."""
+
+    resource: str = "nvidia.com/gpu"
+    count: Annotated[int, Field(ge=0)] = 1
+    allow_cpu: bool = Field(
+        False, description="a pod that finds no GPU trains on the CPU instead of ending with exit 78"
+    )
+
+
+class Resources(Frozen):
+    """What a stage's pod asks for."""
+
+    cpu: Quantity = "4"
+    cpu_limit: Quantity | None = None
+    memory: Quantity = "16Gi"
+    shm: Quantity = Field("4Gi", description="size of /dev/shm; counts against the memory")
+    scratch: Quantity = Field("100Gi", description="size of the pod's writable folders")
+
+
+class Retry(Frozen):
+    """How often and how fast a task is tried again. Which ends are, the table of exit codes says."""
+
+    limit: Annotated[int, Field(ge=0, le=100)] = 10
+    backoff: Seconds = 30
+    cap: Seconds = 600
+
+
+class Volume(Frozen):
+    """An extra volume, in Kubernetes' own words, and where it is mounted."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+    mount_path: str
+    source: dict[str, Any] = Field(
+        description="e.g. {hostPath: {path: /mnt/films}} or {persistentVolumeClaim: {claimName: films}}"
+    )
+    read_only: bool = False
+
+
+class Profile(Frozen):
+    """A cluster, as the pipeline sees it."""
+
+    name: str = "default"
+    namespace: str = "cxrfold"
+    service_account: str = "cxrfold"
+    store: StoreSettings = StoreSettings()
+    images: Images = Images()
+    gpu: Gpu = Gpu()
+    resources: dict[Stage, Resources] = Field(default_factory=dict)
+    memory_cap: Quantity = Field("64Gi", description="resume raises an OOM-killed task's memory up to this")
+    retry: Retry = Retry()
+    parallelism: Count | None = Field(None, description="pods of a run at once; as many as fit where not given")
+    grace: Seconds = Field(120, description="seconds between SIGTERM and SIGKILL: time to write a checkpoint")
+    task_deadline: Seconds = Field(86_400, description="seconds an attempt may take")
+    run_deadline: Seconds = Field(604_800, description="seconds a run may take")
+    keep_success: Seconds = Field(
+        86_400, description="seconds a finished run stays in the cluster; its results stay in the store"
+    )
+    keep_failure: Seconds = Field(604_800, description="seconds a failed run stays in the cluster")
+    queue: str | None = Field(None, description="Kueue LocalQueue")
+    priority_class: str | None = None
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    gpu_node_selector: dict[str, str] = Field(default_factory=dict, description="for the stages that ask for a GPU")
+    tolerations: tuple[dict[str, Any], ...] = ()
+    env: dict[str, str | Secret] = Field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    cache_volume: dict[str, Any] | None = Field(
+        None, description="a volume that pods of a node share for packs; an emptyDir where not given"
+    )
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    run_as: Annotated[int, Field(ge=1)] = 10001
+    pushgateway: str | None = None
+    metrics_port: Annotated[int, Field(ge=1024, le=65535)] = 9464
+    argo_url: str | None = Field(None, description="address of Argo's pages, for links")
+
+    @field_validator("env")
+    @classmethod
+    def _no_secrets_in_the_open(cls, env: dict[str, str | Secret]) -> dict[str, str | Secret]:
+        for name, value in env.items():
+            words = ("SECRET", "PASSWORD", "TOKEN", "API_KEY", "ACCESS_KEY")
+            if isinstance(value, str) and any(word in name.upper() for word in words):
+                raise ValueError(
+                    f"{name} looks like a secret: give {{name: SECRET, key: KEY}} of a Kubernetes Secret instead"
+                )
+        return env
+
+    def resources_of(self, stage: Stage) -> Resources:
+        """What the stage's pod asks for; training stages default to more than the rest."""
+        default = Resources() if stage in GPU_STAGES else Resources(cpu="2", memory="8Gi", shm="1Gi")
+        return self.resources.get(stage, default)
