@@ -267,7 +267,7 @@ class Experiment(Frozen):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Every size in pixels that a model trains or predicts at."""
-        models = [*self.classifiers.values(), *self.detectors.values()]
+        models: list[Classifier | Detector] = [*self.classifiers.values(), *self.detectors.values()]
         return tuple(sorted({m.size for m in models} | {m.inference_size for m in models}))
 
     @property

@@ -30,7 +30,8 @@ class StoreSettings(Frozen):
     addressing: Literal["auto", "path", "virtual"] = "auto"
     secret: str | None = Field(
         None,
-        description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; none where the service account carries the right (IRSA)",
+        description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+        "none where the service account carries the right (IRSA)",
     )
 
 
