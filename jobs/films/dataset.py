@@ -1,0 +1,145 @@
+"""The packed dataset: ``index.parquet``, a row a film, and for each size a pack of letterboxed uint8 squares.
+
+A folder holds ``index.parquet`` and ``pack-<size>/shard-<n>.npy``. Shards are memory-mapped: opening a dataset reads
+nothing but the index, and the processes of a loader share the pages.
+"""
+
+import hashlib
+from bisect import bisect_right
+from functools import cached_property
+from io import BytesIO
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from jobs.contract.exits import BadInput
+
+SHARD: Final = 256  # films a shard: 64 MiB at 512 px, 100 MiB at 640
+
+SCHEMA: Final = pa.schema(
+    [
+        ("image", pa.string()),
+        ("study", pa.string()),
+        ("series", pa.string()),
+        ("patient", pa.string()),
+        ("study_class", pa.string()),  # null in a test set
+        ("boxes", pa.list_(pa.list_(pa.float64()))),  # xmin ymin xmax ymax, original pixels, within the film
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("transfer_syntax", pa.string()),
+        ("photometric", pa.string()),
+        ("bits_stored", pa.int32()),
+        ("windowed", pa.bool_()),
+        ("padded", pa.float64()),  # share of the film that is padding
+        ("pixels_sha256", pa.string()),
+        ("group", pa.int32()),
+        ("fold", pa.int32()),  # -1 in a test set
+    ]
+)
+
+
+def index_bytes(rows: pd.DataFrame) -> bytes:
+    """The index as a parquet file: the same rows give the same bytes, so its SHA-256 names the dataset."""
+    table = pa.Table.from_pandas(rows.sort_values("image"), schema=SCHEMA, preserve_index=False)
+    sink = BytesIO()
+    pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard within its pack."""
+    return f"shard-{number:03d}.npy"
+
+
+class Pack:
+    """All films at one size, in the order of the index: ``pack[i]`` is a read-only (size, size) uint8 view.
+
+    Only paths and lengths travel when it is pickled; each process maps the shards for itself.
+    """
+
+    def __init__(self, size: int, shards: list[Path]) -> None:
+        """Look at the shards' headers.
+
+        Raises:
+            BadInput: a shard is missing, damaged or of another size.
+        """
+        self.size = size
+        self._shards = shards
+        self._maps: dict[int, NDArray[np.uint8]] = {}
+        self._ends = list(accumulate(len(self._map(number)) for number in range(len(shards))))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"film {index} of {len(self)}")
+        shard = bisect_right(self._ends, index)
+        films = self._map(shard)
+        film: NDArray[np.uint8] = films[index - self._ends[shard] + len(films)]
+        return film
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}
+
+    def _map(self, number: int) -> NDArray[np.uint8]:
+        if number not in self._maps:
+            path = self._shards[number]
+            try:
+                films: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+            except (OSError, ValueError) as error:
+                raise BadInput(f"{path} is no readable shard ({error}); fetch the pack again") from error
+            if films.dtype != np.uint8 or films.shape[1:] != (self.size, self.size):
+                raise BadInput(f"{path} holds {films.dtype} {films.shape}, not uint8 squares of {self.size} pixels")
+            self._maps[number] = films
+        return self._maps[number]
+
+
+class Dataset:
+    """A dataset in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Remember where it is; nothing is read yet."""
+        self.folder = Path(folder)
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """A row a film, sorted by image: the columns of ``SCHEMA``. ``boxes`` holds lists of four floats.
+
+        Raises:
+            BadInput: the index is missing or no parquet file.
+        """
+        table = pq.read_table(BytesIO(self._index_file))
+        rows: pd.DataFrame = table.to_pandas()
+        return rows.assign(boxes=table["boxes"].to_pylist())
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 in hex of the index: the dataset's identity. Sizes change pixels, never the hash."""
+        return hashlib.sha256(self._index_file).hexdigest()
+
+    def pack(self, size: int) -> Pack:
+        """The films at a size in pixels.
+
+        Raises:
+            BadInput: the pack is missing, or holds another number of films than the index.
+        """
+        folder = self.folder / f"pack-{size}"
+        pack = Pack(size, sorted(folder.glob("shard-*.npy")))
+        if len(pack) != len(self.index):
+            raise BadInput(f"{folder} holds {len(pack)} films, the index {len(self.index)}; prepare size {size} first")
+        return pack
+
+    @cached_property
+    def _index_file(self) -> bytes:
+        path = self.folder / "index.parquet"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror}); is {self.folder} a prepared dataset?") from error

@@ -1,0 +1,69 @@
+"""How a film of any size lies in a square: scaled to fit, centred, black around."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """The place of a ``width`` x ``height`` film in a square of ``size`` pixels.
+
+    The rounding is that of ultralytics, so a detector that letterboxes for itself agrees to the pixel.
+    """
+
+    width: int
+    height: int
+    size: int
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """Width and height of the film within the square, at least one pixel each."""
+        ratio = min(self.size / self.height, self.size / self.width)
+        return max(round(self.width * ratio), 1), max(round(self.height * ratio), 1)
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Left and top margin in pixels of the square; an odd rest goes to the right and the bottom."""
+        width, height = self.scaled
+        return max(round((self.size - width) / 2 - 0.1), 0), max(round((self.size - height) / 2 - 0.1), 0)
+
+    def to_pack(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Boxes (N, 4) ``xmin ymin xmax ymax`` in pixels of the film, as pixels of the square."""
+        return np.asarray(boxes, np.float64).reshape(-1, 4) * self._scale + self._shift
+
+    def to_film(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Boxes (N, 4) in pixels of the square, as pixels of the film. Not clipped."""
+        return (np.asarray(boxes, np.float64).reshape(-1, 4) - self._shift) / self._scale
+
+    def apply(self, image: NDArray[Pixel]) -> NDArray[Pixel]:
+        """The square (size, size) of a film (height, width), averaged over areas where it shrinks; zero outside.
+
+        Raises:
+            ValueError: the image is not of the size this letterbox was made for.
+        """
+        if image.shape != (self.height, self.width):
+            raise ValueError(f"a letterbox for {(self.height, self.width)} cannot hold an image of {image.shape}")
+        width, height = self.scaled
+        left, top = self.offset
+        shrinks = width <= self.width and height <= self.height
+        pixels: NDArray[Any] = image
+        square = np.zeros((self.size, self.size), image.dtype)
+        square[top : top + height, left : left + width] = cv2.resize(
+            pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+        return square
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        width, height = self.scaled
+        return np.tile([width / self.width, height / self.height], 2)
+
+    @property
+    def _shift(self) -> NDArray[np.float64]:
+        return np.tile(np.array(self.offset, np.float64), 2)
