@@ -1,0 +1,248 @@
+"""PASCAL VOC 2010 mean average precision at IoU > 0.5, vectorised over flat arrays.
+
+The matching follows the VOC devkit (``VOCevaldet.m``): detections of a class are ranked over all units by falling
+confidence, ties by input order; each goes to the ground truth of its unit that it overlaps most (the first of equals)
+and is right if that overlap is above one half and nobody ranked higher has claimed the same ground truth. Unlike the
+devkit, boxes are continuous: no pixel is added to widths.
+
+A *unit* is one row of a submission: a study or a film. Everything that depends on which units count (folds, bootstrap
+resamples, a patient left out) is a re-weighting of one ``MatchTable``: matching happens inside a unit, so it never
+changes with the weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+FIGURES = {"map6": ALL_CLASSES, "map4": STUDY_CLASSES, "film2": FILM_CLASSES, "opacity": ("opacity",)}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth as flat arrays.
+
+    Attributes:
+        units: how many units are scored; unit numbers lie in [0, units).
+        unit: (n,) the unit each box belongs to.
+        label: (n,) index into the classes.
+        box: (n, 4) ``xmin ymin xmax ymax``.
+    """
+
+    units: int
+    unit: Ints
+    label: Ints
+    box: Floats
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Predictions as flat arrays, in input order: the row in the file, then the position in the row.
+
+    Attributes:
+        unit: (n,) the unit each box belongs to.
+        label: (n,) index into the classes.
+        confidence: (n,) what the ranking goes by.
+        box: (n, 4) ``xmin ymin xmax ymax``.
+    """
+
+    unit: Ints
+    label: Ints
+    confidence: Floats
+    box: Floats
+
+
+@dataclass(frozen=True)
+class RankedClass:
+    """One class after matching.
+
+    Attributes:
+        index: (d,) positions in the input, by falling confidence.
+        unit: (d,) their units.
+        hits: (h,) ranks, rising, of the right ones: indices into ``index``.
+        truths: (units,) ground truths in each unit.
+    """
+
+    index: Ints
+    unit: Ints
+    hits: Ints
+    truths: Ints
+
+
+@dataclass(frozen=True)
+class MatchTable:
+    """Every class after matching; what all scores, folds and resamples are computed from."""
+
+    classes: tuple[str, ...]
+    ranked: tuple[RankedClass, ...]
+
+    def grouped(self, group: Ints) -> "MatchTable":
+        """The same table with groups (patients, folds) for units, so that weights can be given a group.
+
+        Args:
+            group: (units,) the group of each unit, numbered from 0.
+        """
+        count = int(group.max()) + 1 if len(group) else 0
+        return replace(
+            self,
+            ranked=tuple(
+                replace(
+                    one,
+                    unit=group[one.unit],
+                    truths=np.bincount(group, weights=one.truths, minlength=count).astype(np.int64),
+                )
+                for one in self.ranked
+            ),
+        )
+
+
+def match(truth: Truth, detections: Detections, classes: Sequence[str] = ALL_CLASSES) -> MatchTable:
+    """Matches detections with ground truth.
+
+    Raises:
+        ValueError: a confidence or a coordinate is not a finite number.
+    """
+    if not (np.isfinite(detections.confidence).all() and np.isfinite(detections.box).all()):
+        raise ValueError("confidences and boxes must be finite numbers")
+    claim = _claims(truth, detections, len(classes))
+    ranked = []
+    for label in range(len(classes)):
+        of_class = np.flatnonzero(detections.label == label)
+        index = of_class[falling(detections.confidence[of_class])]
+        claimed = claim[index]
+        claimants = np.flatnonzero(claimed >= 0)[::-1]
+        # Written from the lowest rank to the highest, so the highest claimant of a truth is the one that stays.
+        first = np.full(len(truth.unit), -1, dtype=np.int64)
+        first[claimed[claimants]] = claimants
+        ranked.append(
+            RankedClass(
+                index=index,
+                unit=detections.unit[index],
+                hits=np.sort(first[first >= 0]),
+                truths=np.bincount(truth.unit[truth.label == label], minlength=truth.units),
+            )
+        )
+    return MatchTable(tuple(classes), tuple(ranked))
+
+
+def falling(values: Floats) -> Ints:
+    """Positions of ``values`` from the largest to the smallest, equal ones in input order.
+
+    The same as a stable sort, and several times faster: NumPy sorts with vector instructions only where order among
+    equals is free, so only the runs of equals are put in order afterwards.
+    """
+    index = np.argsort(-values)
+    ordered = values[index]
+    same = ordered[1:] == ordered[:-1]
+    if same.any():
+        run = np.concatenate([[0], np.cumsum(~same)])
+        tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
+        index[tied] = index[tied][np.lexsort((index[tied], run[tied]))]
+    return index
+
+
+def _claims(truth: Truth, detections: Detections, classes: int) -> Ints:
+    """The ground truth each detection claims, (n,) numbers in an order of their own; -1 where it claims none."""
+    key = truth.unit * classes + truth.label
+    count = np.bincount(key, minlength=truth.units * classes)
+    start = np.cumsum(count) - count
+    truths = truth.box.T[:, np.argsort(key, kind="stable")]
+    truth_areas = box_areas(truths)
+    wanted = detections.unit * classes + detections.label
+    rivals = count[wanted]
+    claim = np.full(len(wanted), -1, dtype=np.int64)
+    best = np.zeros(len(wanted))
+    boxes = detections.box.T
+    areas = box_areas(boxes)
+    # One round a ground truth of the same unit and class: nearly all units have fewer than three.
+    for nth in range(int(rivals.max(initial=0))):
+        left = np.flatnonzero(rivals > nth)
+        other = start[wanted[left]] + nth
+        overlap = intersections(boxes[:, left], truths[:, other])
+        union = areas[left] + truth_areas[other] - overlap
+        iou = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+        better = iou > best[left]
+        # Twice the overlap against the union: exact where a division would round to one half.
+        left, other, right = left[better], other[better], (2 * overlap > union)[better]
+        best[left] = iou[better]
+        claim[left] = np.where(right, other, -1)
+    return claim
+
+
+def intersections(a: Floats, b: Floats) -> Floats:
+    """Areas that boxes share, pair by pair: two (4, n) arrays of columns to one (n,) array."""
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
+    shared: Floats = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+    return shared
+
+
+def box_areas(boxes: Floats) -> Floats:
+    """Areas of boxes given as (4, n) columns; 0 for a box that is turned inside out."""
+    areas: Floats = np.maximum(boxes[2] - boxes[0], 0.0) * np.maximum(boxes[3] - boxes[1], 0.0)
+    return areas
+
+
+def average_precision(ranked: RankedClass, weights: Floats | None = None) -> float:
+    """Area under the monotone precision envelope over all recall points; NaN where no ground truth counts.
+
+    A weight says how many copies of a unit there are. Copies of a detection stand next to each other in the ranking,
+    and inside such a block precision rises, so the block's end alone decides: the weighted sums below are exact.
+
+    Args:
+        ranked: the class after matching.
+        weights: (units,) how often each unit counts; once each where not given.
+    """
+    recall_step, precision = _curve(ranked, weights)
+    if not len(precision):
+        return 0.0 if _total(ranked, weights) > 0 else float("nan")
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(recall_step @ envelope)
+
+
+def precision_recall(ranked: RankedClass) -> tuple[Floats, Floats]:
+    """Recall and raw precision at every right detection, two (h,) arrays in order of rank."""
+    recall_step, precision = _curve(ranked, None)
+    return np.cumsum(recall_step), precision
+
+
+def _curve(ranked: RankedClass, weights: Floats | None) -> tuple[Floats, Floats]:
+    hits = ranked.hits
+    total = _total(ranked, weights)
+    if total == 0 or not len(hits):
+        return np.zeros(0), np.zeros(0)
+    if weights is None:
+        return np.full(len(hits), 1.0 / total), np.arange(1, len(hits) + 1) / (hits + 1)
+    # What is ranked below the last hit changes nothing.
+    weight = weights[ranked.unit[: hits[-1] + 1]]
+    gained = weight[hits]
+    retrieved = np.cumsum(weight)[hits]
+    precision = np.divide(np.cumsum(gained), retrieved, out=np.zeros(len(hits)), where=retrieved > 0)
+    return gained / total, precision
+
+
+def _total(ranked: RankedClass, weights: Floats | None) -> float:
+    return float(ranked.truths.sum() if weights is None else ranked.truths @ weights)
+
+
+def average_precisions(table: MatchTable, weights: Floats | None = None) -> dict[str, float]:
+    """Average precision of every class; NaN for a class without ground truth. ``weights``: (units,), as above."""
+    return {name: average_precision(one, weights) for name, one in zip(table.classes, table.ranked, strict=True)}
+
+
+def mean_ap(aps: dict[str, float], classes: Sequence[str] | None = None) -> float:
+    """Mean over the classes that have ground truth; NaN where none has. ``classes``: all of ``aps`` if not given."""
+    known = [aps[name] for name in (classes or aps) if not np.isnan(aps[name])]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def left_out(aps: dict[str, float]) -> list[str]:
+    """The classes that have no ground truth and therefore no part in a mean."""
+    return [name for name, ap in aps.items() if np.isnan(ap)]
