@@ -1,0 +1,100 @@
+"""``python -m jobs STAGE``: what a pod runs, and the small tools beside the stages."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.contract.exits import StageError
+from jobs.contract.names import Stage
+
+app = typer.Typer(
+    name="jobs", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="The stages of a run, and the tools beside them.",
+)  # fmt: skip
+weights_app = typer.Typer(no_args_is_help=True, help="Pretrained weights in the store.")
+store_app = typer.Typer(no_args_is_help=True, help="The object store.")
+app.add_typer(weights_app, name="weights")
+app.add_typer(store_app, name="store")
+
+Model = Annotated[str | None, typer.Option(help="the model's name in the experiment")]
+Fold = Annotated[int | None, typer.Option(help="the fold that is held out")]
+
+
+def _add_stage(stage: Stage) -> None:
+    @app.command(stage.value, help=f"Run the stage {stage.value} of the run that the environment names.")
+    def command(model: Model = None, fold: Fold = None) -> None:
+        from jobs.runtime.stage import run_stage
+
+        raise typer.Exit(run_stage(stage, model, fold))
+
+
+for _stage in Stage:
+    _add_stage(_stage)
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Option(help="a submission.csv")],
+    labels: Annotated[Path, typer.Option(help="folder with the competition's two label files")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Score any submission with the competition's metric."""
+    from jobs.scoring.score import score_files
+
+    score_files(predictions, labels, as_json=as_json)
+
+
+@app.command()
+def audit(
+    labels: Annotated[Path, typer.Option(help="folder with the label files and a table of patients")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what a split by study would leak, from label files alone."""
+    from jobs.films.audit import audit_labels
+
+    audit_labels(labels, as_json=as_json)
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="where the films and label files are written")],
+    patients: Annotated[int, typer.Option(min=1, help="how many patients")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="same seed, same bytes")] = 1,
+) -> None:
+    """Write synthetic chest films in the competition's exact layout."""
+    from jobs.films.phantom import write_phantom
+
+    write_phantom(folder, patients=patients, seed=seed)
+
+
+@weights_app.command("add")
+def weights_add(name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")]) -> None:
+    """Fetch pretrained weights from the internet and put them into the store, by hash."""
+    from jobs.nets.weights import add
+
+    add(name)
+
+
+@store_app.command("check")
+def store_check() -> None:
+    """Write, read, list and remove a small object in the store that the environment names."""
+    from jobs.runtime.store import Store
+    from jobs.runtime.store_check import check
+
+    for line in check(Store.from_environment()):
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run a command; a :class:`StageError` becomes its sentence and its exit code."""
+    try:
+        app()
+    except StageError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Crash-consistent checkpoints of a training: tensors and JSON, no pickle.
+
+Data first, a small pointer with the checksum last; a reader trusts the pointer alone. The last two and the best are
+kept. Each writer has a folder of its own and takes away only what it wrote, so two writers of one training cannot hurt
+each other.
+"""
+
+import json
+import logging
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from jobs.contract import layout
+from jobs.contract.done import Output
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import digest
+from jobs.runtime.store import Damaged, Missing, Store
+
+log = logging.getLogger(__name__)
+
+Tensors = dict[str, torch.Tensor]
+State = dict[str, Any]
+
+ROLES: Final = ("latest", "previous", "best")
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        store: where they lie.
+        work_prefix: prefix of the training's work.
+        identity: what the training is of (configuration, dataset); a checkpoint of another identity is refused.
+    """
+
+    def __init__(self, store: Store, work_prefix: str, identity: dict[str, Any]) -> None:
+        self.store, self.prefix = store, layout.checkpoints(work_prefix)
+        self.identity = digest(identity)
+        self.writer = secrets.token_hex(4)
+        self.number = 0
+        self.kept: dict[str, Output] = {}
+
+    def save(self, tensors: Tensors, state: State, *, best: bool = False) -> None:
+        """Store a checkpoint and point to it. ``best`` also keeps it as the best so far."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checkpoint.safetensors"
+            whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+            save_file(whole, path, metadata={"state": json.dumps(state), "identity": self.identity})
+            self.number += 1
+            output = self.store.upload(path, f"{self.prefix}/{self.writer}/{self.number:06d}.safetensors")
+        pointer = dict(self.kept)
+        if "latest" in pointer:
+            pointer["previous"] = pointer["latest"]
+        pointer["latest"] = output
+        if best:
+            pointer["best"] = output
+        self._point(pointer)
+
+    def _point(self, pointer: dict[str, Output]) -> None:
+        record = {role: output.model_dump() for role, output in pointer.items()}
+        self.store.put_json(self._pointer_key, {"identity": self.identity, **record})
+        kept = {output.key for output in pointer.values()}
+        mine = f"{self.prefix}/{self.writer}/"
+        self.store.delete(o.key for o in self.kept.values() if o.key.startswith(mine) and o.key not in kept)
+        self.kept = pointer
+
+    @property
+    def _pointer_key(self) -> str:
+        return f"{self.prefix}/latest.json"
+
+    def load(self) -> tuple[Tensors, State] | None:
+        """The latest checkpoint that can be read, None where there is none.
+
+        Raises:
+            BadInput: where the checkpoint is of another configuration or dataset.
+        """
+        pointer = self._read_pointer()
+        for role in ("latest", "previous"):
+            if role in pointer and (loaded := self._read(pointer[role], role)) is not None:
+                self.kept = pointer
+                return loaded
+        return None
+
+    def load_best(self) -> tuple[Tensors, State] | None:
+        """The best checkpoint, None where there is none."""
+        pointer = self._read_pointer()
+        return self._read(pointer["best"], "best") if "best" in pointer else None
+
+    def _read_pointer(self) -> dict[str, Output]:
+        try:
+            record = self.store.get_json(self._pointer_key)
+        except Missing:
+            return {}
+        if record["identity"] != self.identity:
+            raise BadInput(
+                f"{self.store.url}/{self._pointer_key} is a checkpoint of another configuration or dataset: "
+                "remove that prefix, or give back the settings it was made with."
+            )
+        return {role: Output.model_validate(record[role]) for role in ROLES if role in record}
+
+    def _read(self, output: Output, role: str) -> tuple[Tensors, State] | None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = self.store.download(output, Path(folder) / "checkpoint.safetensors")
+            except (Missing, Damaged) as error:
+                log.warning("the %s checkpoint %s cannot be read (%s)", role, output.key, error)
+                return None
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                if metadata["identity"] != self.identity:
+                    raise BadInput(f"{output.key} is a checkpoint of another configuration or dataset.")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        return tensors, json.loads(metadata["state"])
+
+    def clear(self) -> None:
+        """Remove all checkpoints of the training, once its work is done."""
+        self.store.delete_prefix(f"{self.prefix}/")
+        self.kept = {}

@@ -1,0 +1,49 @@
+"""A stage's log: lines for people on the terminal, JSON lines in the store, a file an attempt."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+FORMAT: Final = "%(asctime)sZ %(levelname)-7s %(task)s | %(message)s"
+
+
+class _Lines(logging.Formatter):
+    """JSON, a line a record, read back by ``cv.py logs``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"at": at, "level": record.levelname.lower(), "logger": record.name, "text": text})
+
+
+class _People(logging.Formatter):
+    """Time in UTC, level, task, text."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(FORMAT, datefmt="%Y-%m-%dT%H:%M:%S", defaults={"task": task})
+
+    converter = staticmethod(lambda seconds: datetime.fromtimestamp(seconds or 0, UTC).timetuple())
+
+
+def listen(task: str, file: Path, stream: IO[str] | None = None) -> None:
+    """Send every record to a terminal or pod log and to a file.
+
+    Args:
+        task: what stands in front of each line, e.g. ``train-classifier b3 fold 2``.
+        file: JSON lines; uploaded to the store by the heartbeat.
+        stream: where people read; standard output where not given.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    people = logging.StreamHandler(stream or sys.stdout)
+    people.setFormatter(_People(task))
+    lines = logging.FileHandler(file, mode="w", encoding="utf-8")
+    lines.setFormatter(_Lines())
+    logging.basicConfig(level=logging.INFO, handlers=[people, lines], force=True)
+    logging.captureWarnings(True)
+    for chatty in ("botocore", "boto3", "s3transfer", "urllib3", "matplotlib", "numba", "PIL", "py.warnings"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -1,0 +1,121 @@
+"""One attempt at one stage, from the environment to the exit code."""
+
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from jobs.contract import environment, layout
+from jobs.contract.exits import BadInput, Exit, StageError
+from jobs.contract.experiment import Experiment
+from jobs.contract.names import Stage
+from jobs.runtime import logs
+from jobs.runtime.context import Context
+from jobs.runtime.machine import cpus
+from jobs.runtime.progress import Progress
+from jobs.runtime.stopping import Stop
+from jobs.runtime.store import Missing, Store
+
+log = logging.getLogger(__name__)
+
+
+def run_stage(stage: Stage, model: str | None, fold: int | None) -> Exit:
+    """Run one stage as the environment says (:mod:`jobs.contract.environment`); what came of it is the exit code."""
+    stop = Stop()
+    stop.listen()
+    threads = cpus()
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    with _scratch() as scratch:
+        log_file = scratch / "attempt.log"
+        logs.listen(" ".join([stage, model or "", "" if fold is None else f"fold {fold}"]).strip(), log_file)
+        try:
+            context = _context(stage, model, fold, scratch, log_file, threads, stop)
+        except StageError as error:
+            log.error("%s", error)
+            return error.exit
+        context.progress.start()
+        return _run(context)
+
+
+def _run(context: Context) -> Exit:
+    try:
+        module = importlib.import_module(context.stage.module)
+        scores: dict[str, float] = module.run(context)
+    except StageError as error:
+        log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
+        phase = "stopped" if error.exit is Exit.CHECKPOINTED else "failed"
+        context.progress.end(phase, error.exit, str(error))
+        return error.exit
+    except Exception as error:
+        log.exception("A bug in %s: please report it with this log.", context.stage)
+        context.progress.end("failed", Exit.BUG, f"{type(error).__name__}: {error}")
+        return Exit.BUG
+    text = " ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    log.info("done: %s", text or "no score")
+    if outputs := os.environ.get(environment.OUTPUTS):
+        (Path(outputs) / "score").write_text(text)
+    context.progress.end("done", Exit.DONE, text)
+    return Exit.DONE
+
+
+def _context(
+    stage: Stage, model: str | None, fold: int | None, scratch: Path, log_file: Path, threads: int, stop: Stop
+) -> Context:
+    run = os.environ.get(environment.RUN)
+    if not run:
+        raise BadInput(f"No run: set {environment.RUN} to the run's name.")
+    store = Store.from_environment()
+    experiment = _experiment(store, run)
+    _check_place(experiment, stage, model, fold)
+    attempt = int(os.environ.get(environment.ATTEMPT) or 0)
+    cache = Path(os.environ.get(environment.CACHE) or scratch / "cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    return Context(
+        store=store, run=run, experiment=experiment, stage=stage, model=model, fold=fold, attempt=attempt,
+        scratch=scratch, cache=cache, threads=threads, stop=stop,
+        progress=Progress(store, run, stage, model, fold, attempt, log_file),
+    )  # fmt: skip
+
+
+def _experiment(store: Store, run: str) -> Experiment:
+    """The run's experiment: from the environment, and then stored with the run; else the stored one."""
+    given = os.environ.get(environment.EXPERIMENT)
+    key = layout.run_experiment(run)
+    try:
+        document = given.encode() if given else store.get(key)
+        experiment = Experiment.model_validate_json(document)
+    except Missing as error:
+        raise BadInput(
+            f"Run {run} has no experiment at {store.url}/{key}: set {environment.EXPERIMENT} to its JSON."
+        ) from error
+    except ValidationError as error:
+        raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
+    if given:
+        store.put(key, experiment.model_dump_json(indent=1).encode())
+    return experiment
+
+
+def _check_place(experiment: Experiment, stage: Stage, model: str | None, fold: int | None) -> None:
+    """A training stage needs a model and a fold of the experiment."""
+    models = {Stage.TRAIN_CLASSIFIER: experiment.classifiers, Stage.TRAIN_DETECTOR: experiment.detectors}.get(stage)
+    if models is None:
+        return
+    if model not in models:
+        raise BadInput(f"--model {model}: {stage} of {experiment.name} knows {', '.join(models) or 'none'}.")
+    if fold not in experiment.folds.selected:
+        raise BadInput(f"--fold {fold}: {experiment.name} trains folds {list(experiment.folds.selected)}.")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """This attempt's own folder, gone with it."""
+    base = os.environ.get(environment.SCRATCH)
+    if base:
+        Path(base).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cxrfold-", dir=base) as folder:
+        yield Path(folder)

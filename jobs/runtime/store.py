@@ -1,0 +1,314 @@
+"""The object store: a bucket and a prefix on anything that speaks S3 (AWS, MinIO, SeaweedFS).
+
+Keys are relative to the prefix. Every call retries with backoff; what still fails is told apart: a service that is away
+(:class:`ServiceAway`, worth another attempt) and settings that are wrong (:class:`BadInput`, not worth one).
+"""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore import exceptions as aws
+from botocore.config import Config
+
+from jobs.contract import environment
+from jobs.contract.done import Output
+from jobs.contract.exits import BadInput, ServiceAway
+
+# Objects above the threshold travel in parallel parts.
+TRANSFER: Final = TransferConfig(
+    multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=8, num_download_attempts=8
+)
+ATTEMPTS: Final = 8  # with botocore's exponential backoff (at most 20 s) this bears about a minute without a server
+WRONG_KEYS: Final = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AccessDenied",
+    "403",
+    "InvalidToken",
+    "ExpiredToken",
+}
+NOT_THERE: Final = {"404", "NoSuchKey", "NotFound"}
+
+
+class Missing(KeyError):
+    """There is no object under that key."""
+
+
+class Damaged(ServiceAway):
+    """The bytes that came are not the bytes that were stored."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a listing."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+@dataclass
+class Moved:
+    """Bytes this process has moved."""
+
+    up: int = 0
+    down: int = 0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A bucket and a prefix."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None
+    client: Any = field(repr=False, compare=False)
+    moved: Moved = field(default_factory=Moved, compare=False)
+
+    @classmethod
+    def open(
+        cls, url: str, *, endpoint: str | None = None, region: str | None = None, addressing: str = "auto"
+    ) -> "Store":
+        """Open ``s3://bucket/prefix``; keys come from where boto3 looks for them. Nothing is sent yet.
+
+        Raises:
+            BadInput: where the address is no S3 address.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "s3" or not parts.netloc:
+            raise BadInput(f"{url!r} is no S3 address: write s3://bucket or s3://bucket/prefix.")
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=32,
+            s3={"addressing_style": addressing},
+            # Servers other than AWS refuse or ignore the checksums that boto3 adds by default.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        prefix = parts.path.strip("/")
+        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client)
+
+    @classmethod
+    def from_environment(cls) -> "Store":
+        """Open the store that the environment names.
+
+        Raises:
+            BadInput: where it names none.
+        """
+        url = os.environ.get(environment.STORE)
+        if not url:
+            raise BadInput(f"No store: set {environment.STORE} to s3://bucket or s3://bucket/prefix.")
+        return cls.beside(url)
+
+    @classmethod
+    def beside(cls, url: str) -> "Store":
+        """Open another address with the environment's endpoint and addressing."""
+        endpoint = os.environ.get(environment.ENDPOINT) or None
+        return cls.open(url, endpoint=endpoint, addressing=os.environ.get(environment.ADDRESSING, "auto"))
+
+    @property
+    def url(self) -> str:
+        """The address, as it was opened."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """Write an object. With ``if_absent``, say False and write nothing where there is one already."""
+        arguments = {"Bucket": self.bucket, "Key": self.prefix + key, "Body": data}
+        with self._explained(key):
+            if if_absent and not self._put_new(arguments):
+                return False
+            if not if_absent:
+                self.client.put_object(**arguments)
+        self.moved.up += len(data)
+        return True
+
+    def _put_new(self, arguments: dict[str, Any]) -> bool:
+        try:
+            self.client.put_object(**arguments, IfNoneMatch="*")
+        except aws.ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
+                return False
+            if code not in {"NotImplemented", "501"}:
+                raise
+            # A server without conditional writes: the window between look and write stays open there.
+            if self.size(str(arguments["Key"]).removeprefix(self.prefix)) is not None:
+                return False
+            self.client.put_object(**arguments)
+        return True
+
+    def get(self, key: str) -> bytes:
+        """Read a small object whole.
+
+        Raises:
+            Missing: where there is none.
+        """
+        with self._explained(key):
+            data: bytes = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+        self.moved.down += len(data)
+        return data
+
+    def put_json(self, key: str, value: Any, *, if_absent: bool = False) -> bool:
+        """Write a JSON object."""
+        return self.put(key, json.dumps(value, indent=1, allow_nan=False).encode(), if_absent=if_absent)
+
+    def get_json(self, key: str) -> Any:
+        """Read a JSON object; :class:`Missing` where there is none."""
+        return json.loads(self.get(key))
+
+    def upload(self, path: Path, key: str) -> Output:
+        """Send a file, large ones in parallel parts."""
+        size, sha256 = path.stat().st_size, sha256_of(path)
+        with self._explained(key):
+            self.client.upload_file(str(path), self.bucket, self.prefix + key, Config=TRANSFER)
+        self.moved.up += size
+        return Output(key=key, sha256=sha256, size=size)
+
+    def download(self, what: Output | str, path: Path) -> Path:
+        """Fetch an object into a file that appears whole or not at all.
+
+        An :class:`Output` is verified by its sha256.
+
+        Raises:
+            Missing: where there is no such object.
+            Damaged: where the bytes are not those that were stored.
+            BadInput: where the disk is full.
+        """
+        key = what if isinstance(what, str) else what.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary_beside(path) as temporary, self._explained(key):
+            self.client.download_file(self.bucket, self.prefix + key, str(temporary), Config=TRANSFER)
+            if isinstance(what, Output) and sha256_of(temporary) != what.sha256:
+                raise Damaged(f"{self.url}/{key} came with other bytes than were stored (sha256 differs).")
+            self.moved.down += temporary.stat().st_size
+            temporary.replace(path)
+        return path
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object, None where there is none."""
+        try:
+            with self._explained(key):
+                return int(self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ContentLength"])
+        except Missing:
+            return None
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """All objects under a prefix, in order of their keys."""
+        with self._explained(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    key = item["Key"].removeprefix(self.prefix)
+                    yield Entry(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders right under a prefix (which ends with a slash)."""
+        with self._explained(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix, Delimiter="/"
+            )
+            for page in pages:
+                for item in page.get("CommonPrefixes", ()):
+                    yield item["Prefix"].removeprefix(self.prefix + prefix).rstrip("/")
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that are not there do not matter."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self._delete_one, keys))
+
+    def _delete_one(self, key: str) -> None:
+        with self._explained(key):
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove all objects under a prefix."""
+        self.delete([entry.key for entry in self.list(prefix)])
+
+    def create_bucket(self) -> None:
+        """Make the bucket unless it is there."""
+        try:
+            with self._explained(""):
+                self.client.create_bucket(Bucket=self.bucket)
+        except BadInput:
+            with self._explained(""):
+                self.client.head_bucket(Bucket=self.bucket)
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """Turn boto3's errors into the three kinds that callers tell apart."""
+        where = f"{self.endpoint or 'AWS S3'}"
+        try:
+            yield
+        except aws.ClientError as error:
+            raise self._explain(error, key, where) from error
+        except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
+            raise BadInput(
+                f"No keys for {self.url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role."
+            ) from error
+        except (aws.ConnectionError, aws.HTTPClientError, aws.ResponseStreamingError, aws.IncompleteReadError) as error:
+            raise ServiceAway(f"The S3 server {where} did not answer after {ATTEMPTS} attempts: {error}") from error
+        except aws.BotoCoreError as error:
+            raise BadInput(f"{self.url} at {where} cannot be used: {error}") from error
+        except boto3.exceptions.Boto3Error as error:
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, aws.ClientError):
+                raise self._explain(cause, key, where) from error
+            raise ServiceAway(f"Moving {self.url}/{key} failed: {error}") from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise BadInput(
+                    f"The disk is full: no room for {key} ({error.filename or tempfile.gettempdir()})."
+                ) from error
+            raise
+
+    def _explain(self, error: aws.ClientError, key: str, where: str) -> Exception:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if code == "NoSuchBucket" or (code in NOT_THERE and not key):
+            return BadInput(f"There is no bucket {self.bucket} at {where}: create it, or name another in {self.url}.")
+        if code in NOT_THERE:
+            return Missing(key)
+        if code in WRONG_KEYS:
+            return BadInput(
+                f"{where} refuses the keys given for {self.url} ({code}): check them and the bucket's policy."
+            )
+        if status >= 500 or code in {"SlowDown", "RequestTimeout"}:
+            return ServiceAway(f"{where} answered {status} {code} for {self.url}/{key} after {ATTEMPTS} attempts.")
+        return BadInput(f"{where} refused {self.url}/{key}: {error}")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
