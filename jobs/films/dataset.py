@@ -37,6 +37,7 @@ SCHEMA: Final = pa.schema(
         ("bits_stored", pa.int32()),
         ("windowed", pa.bool_()),
         ("padded", pa.float64()),  # share of the film that is padding
+        ("burnt", pa.float64()),  # share of the film that is as white as can be
         ("pixels_sha256", pa.string()),
         ("group", pa.int32()),
         ("fold", pa.int32()),  # -1 in a test set

@@ -121,11 +121,10 @@ def _grey_scale(file: Any, quirks: Quirks) -> None:
         file.WindowCenter, file.WindowWidth = centre, width
     if quirks.voi == "sigmoid":
         file.VOILUTFunction = "SIGMOID"
-    if quirks.voi == "table" and not quirks.rescaled:
+    if quirks.voi == "table" and not quirks.rescaled and not quirks.signed:
         table: Any = Dataset()
-        entries = min(top, 4096)
-        table.LUTDescriptor = [entries, offset, 12]
-        table.LUTData = np.rint(4095 * np.linspace(0, 1, entries) ** 0.8).astype("<u2").tobytes()
+        table.LUTDescriptor = [top % 65536, 0, 12]  # 0 stands for 65536 entries
+        table.LUTData = np.rint(4095 * np.linspace(0, 1, top) ** 0.8).astype("<u2").tobytes()
         file.VOILUTSequence = [table]
 
 
