@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: AGPL-3.0-only
+"""Films for YOLO, straight from the packed shards: no image file is ever written or read.
+
+What a training sees is a pure function of (seed, epoch, film): the order of an epoch and the augmentation of a sample
+depend on no worker, no history and no generator's state, so that a resumed training sees the very same batches.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+from ultralytics.data import YOLODataset
+
+from jobs.films.dataset import Dataset, Pack
+from jobs.films.letterbox import Letterbox
+
+
+@dataclass(frozen=True)
+class Films:
+    """Some films of a dataset at one size.
+
+    Attributes:
+        index: their rows of the dataset's index.
+        rows: (N,) their positions in the pack.
+        pack: all films of the dataset, (S, S) uint8 each.
+    """
+
+    index: pd.DataFrame
+    rows: NDArray[np.int64]
+    pack: Pack
+
+    @classmethod
+    def of(cls, dataset: Dataset, rows: NDArray[np.int64], size: int) -> "Films":
+        """The films at the given positions of the index."""
+        return cls(dataset.index.iloc[rows].reset_index(drop=True), rows, dataset.pack(size))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def sample(self, count: int, seed: int) -> "Films":
+        """At most ``count`` of the films, drawn by the seed, in order."""
+        kept = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
+        return Films(self.index.iloc[kept].reset_index(drop=True), self.rows[kept], self.pack)
+
+    @cached_property
+    def letterboxes(self) -> list[Letterbox]:
+        """Where each film lies in its square."""
+        sizes = zip(self.index["width"], self.index["height"], strict=True)
+        return [Letterbox(int(width), int(height), self.pack.size) for width, height in sizes]
+
+    @cached_property
+    def boxes(self) -> list[NDArray[np.float32]]:
+        """Each film's boxes as (n, 4) ``x y width height`` of centres, in fractions of the square, as YOLO has them."""
+        found = []
+        for boxes, letterbox in zip(self.index["boxes"], self.letterboxes, strict=True):
+            corners = letterbox.to_pack(np.array([*boxes], np.float64).reshape(-1, 4)) / self.pack.size
+            low, high = corners[:, :2], corners[:, 2:]
+            found.append(np.hstack([(low + high) / 2, high - low]).astype(np.float32))
+        return found
+
+    def images(self, positions: range) -> torch.Tensor:
+        """Films as (n, 1, S, S) float32 from 0 to 1."""
+        squares = np.stack([self.pack[int(self.rows[position])] for position in positions])
+        return torch.from_numpy(squares)[:, None].float() / 255
+
+
+class PackedDataset(YOLODataset):  # type: ignore[misc]
+    """ultralytics' dataset with its augmentations, its files replaced by a pack. Ask for ``cache="ram"``."""
+
+    def __init__(self, films: Films, seed: int, brightness: float, **settings: Any) -> None:
+        self.films, self.seed, self.brightness, self.epoch = films, seed, brightness, 0
+        super().__init__(img_path="", **settings)
+
+    def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
+        """Nothing is copied to memory; that ``cache`` says so lets mosaic draw from all films, not from the latest."""
+        return False
+
+    def get_img_files(self, img_path: str | list[str]) -> list[str]:
+        """Names in place of files."""
+        return list(self.films.index["image"])
+
+    def get_labels(self) -> list[dict[str, Any]]:
+        """Each film's label, as ultralytics has it."""
+        size = self.films.pack.size
+        return [
+            {
+                "im_file": name, "shape": (size, size), "cls": np.zeros((len(boxes), 1), np.float32), "bboxes": boxes,
+                "segments": [], "keypoints": None, "normalized": True, "bbox_format": "xywh",
+            }
+            for name, boxes in zip(self.films.index["image"], self.films.boxes, strict=True)
+        ]  # fmt: skip
+
+    def load_image(
+        self, i: int, rect_mode: bool = True, resize_short: bool = False
+    ) -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
+        """A writable (S, S, 1) copy of a film, its size before and after resizing: the same, the pack is to size."""
+        image = np.array(self.films.pack[int(self.films.rows[i])])[..., None]
+        return image, image.shape[:2], image.shape[:2]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with seeded(self.seed, self.epoch, index):
+            sample: dict[str, Any] = super().__getitem__(index)
+            factor = 1 + self.brightness * random.uniform(-1, 1)  # noqa: S311 - augmentation, not cryptography
+        # ultralytics' own jitter of brightness (hsv_v) does nothing unless there are three channels.
+        sample["img"] = (sample["img"].float() * factor).clamp_(0, 255).to(torch.uint8)
+        return sample
+
+
+class EpochOrder(Sampler[int]):
+    """A permutation of the films that follows from seed and epoch alone."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist()
+
+
+class PackedLoader(DataLoader[dict[str, Any]]):
+    """A plain loader with the two methods that ultralytics' trainer calls on its endless one."""
+
+    def __init__(self, dataset: PackedDataset, batch: int, workers: int, pin: bool) -> None:
+        super().__init__(
+            dataset, batch, sampler=EpochOrder(len(dataset), dataset.seed), collate_fn=dataset.collate_fn,
+            num_workers=workers, pin_memory=pin, worker_init_fn=_single_thread,
+        )  # fmt: skip
+
+    def start(self, epoch: int) -> None:
+        """Set the epoch whose order and augmentation the next pass has; workers are forked after this."""
+        assert isinstance(self.sampler, EpochOrder)
+        assert isinstance(self.dataset, PackedDataset)
+        self.sampler.epoch = self.dataset.epoch = epoch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """Start workers when the first batch is asked for: the trainer makes two iterators an epoch and uses one."""
+        yield from super().__iter__()
+
+    def reset(self) -> None:
+        """Nothing to do: a pass that starts sees the dataset as it is."""
+
+    def close(self) -> None:
+        """Nothing to do: workers end with their pass."""
+
+
+@contextmanager
+def seeded(*entropy: int) -> Iterator[None]:
+    """Run with Python's and NumPy's global generators seeded, and leave both as they were found."""
+    python, numpy = random.getstate(), np.random.get_state()
+    words = np.random.SeedSequence(entropy).generate_state(2)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _single_thread(worker: int) -> None:
+    torch.set_num_threads(1)

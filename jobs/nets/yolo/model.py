@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: AGPL-3.0-only
+"""YOLO nets by name, built from the package's own YAML: one grey channel in, one class out."""
+
+import re
+from typing import Any, Final
+
+import torch
+from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import ROOT, YAML
+
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Detector
+
+Tensors = dict[str, torch.Tensor]
+
+CHANNELS: Final = 1
+CLASSES: Final = {0: "opacity"}
+FAMILIES: Final = {"yolov5": "v5/yolov5.yaml", "yolov8": "v8/yolov8.yaml", "yolo11": "11/yolo11.yaml"}
+FIRST: Final = "model.0.conv.weight"
+
+
+def architecture(name: str, width: float | None = None) -> dict[str, Any]:
+    """The net's description in ultralytics' terms.
+
+    Args:
+        name: e.g. ``yolov8m``, ``yolov5xu``, ``yolo11s``: family, then scale.
+        width: channel multiple in place of the scale's own; depth and the cap on channels stay.
+    """
+    match = re.fullmatch(r"(yolov5|yolov8|yolo11)([nsmlx])u?", name)
+    assert match, f"the experiment lets no detector {name} through"
+    family, scale = match.groups()
+    description: dict[str, Any] = YAML.load(ROOT / "cfg" / "models" / FAMILIES[family])
+    depth, own_width, cap = description["scales"][scale]
+    description["scales"] = {scale: [depth, width or own_width, cap]}
+    return {**description, "scale": scale, "yaml_file": f"{family}{scale}.yaml"}
+
+
+def build(detector: Detector) -> torch.nn.Module:
+    """A net of the detector's architecture; its weights come from torch's global generator."""
+    net: torch.nn.Module = DetectionModel(
+        architecture(detector.model, detector.width), ch=CHANNELS, nc=len(CLASSES), verbose=False
+    )
+    net.names = dict(CLASSES)  # type: ignore[assignment]
+    return net
+
+
+def initial(detector: Detector, seed: int, pretrained: Tensors | None = None) -> torch.nn.Module:
+    """The net as its training begins: random weights of the seed, pretrained ones over them where given.
+
+    Raises:
+        BadInput: the pretrained weights are of another architecture.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build(detector)
+    if pretrained is not None:
+        _start_from(net, pretrained, detector)
+    return net
+
+
+def trained(detector: Detector, tensors: Tensors) -> torch.nn.Module:
+    """The net with its trained weights, ready to predict."""
+    net = build(detector)
+    net.load_state_dict(tensors)
+    return net.eval()
+
+
+def supports_tta(net: torch.nn.Module) -> bool:
+    """Whether ultralytics' augmented inference does anything: end-to-end heads ignore it without an error."""
+    head = net.model[-1]  # type: ignore[index]
+    return type(head) is Detect and not net.end2end
+
+
+def _start_from(net: torch.nn.Module, pretrained: Tensors, detector: Detector) -> None:
+    """Copy what fits. Only the branch that tells classes may be of another shape; colour filters are summed to grey."""
+    own = net.state_dict()
+    given = dict(pretrained)
+    if FIRST in given and given[FIRST].shape[1] != CHANNELS:
+        given[FIRST] = given[FIRST].sum(1, keepdim=True)
+    fitting = {name: tensor for name, tensor in given.items() if name in own and tensor.shape == own[name].shape}
+    classes = f"model.{len(net.model) - 1}.cv3."  # type: ignore[arg-type]
+    if lacking := [name for name in own if name not in fitting and not name.startswith(classes)]:
+        raise BadInput(
+            f"the weights {detector.weights!r} do not fit {detector.model}: {len(lacking)} of {len(own)} tensors are "
+            f"missing or of another shape, {lacking[0]} among them; name weights of the same model and width"
+        )
+    net.load_state_dict(fitting, strict=False)
