@@ -38,7 +38,8 @@ class StoreSettings(Frozen):
 class Images(Frozen):
     """The images the pods run; ``{revision}`` is replaced with the code's git revision."""
 
-    base: str = Field("cxrfold:{revision}", description="prepare, ensemble, evaluate and the classifier")
+    small: str = Field("cxrfold-small:{revision}", description="prepare, ensemble and evaluate: no torch")
+    base: str = Field("cxrfold:{revision}", description="the classifier")
     detector: str = Field("cxrfold-detector:{revision}", description="the one image with ultralytics (AGPL-3.0)")
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
