@@ -55,7 +55,7 @@ class Difference:
     beyond_noise: bool
 
 
-def bootstrap(table: MatchTable, patient: Ints, resamples: int, seed: int) -> Floats:
+def bootstrap(table: MatchTable, patient: Ints, resamples: int, seed: int, among: Ints | None = None) -> Floats:
     """Average precisions in resamples of patients drawn with replacement.
 
     Args:
@@ -63,16 +63,19 @@ def bootstrap(table: MatchTable, patient: Ints, resamples: int, seed: int) -> Fl
         patient: (units,) each unit's patient, numbered from 0.
         resamples: how many to draw.
         seed: same seed, same resamples; two tables over the same patients are drawn alike.
+        among: the patients to draw from, e.g. those of a fold; all where not given.
 
     Returns:
         (resamples, classes); NaN where a resample holds no ground truth of a class.
     """
     grouped = table.grouped(patient)
     patients = int(patient.max()) + 1
+    pool = np.arange(patients) if among is None else among
     rng = np.random.default_rng(seed)
     scores = np.empty((resamples, len(table.classes)))
     for row in range(resamples):
-        weights = np.bincount(rng.integers(0, patients, patients), minlength=patients).astype(np.float64)
+        drawn = pool[rng.integers(0, len(pool), len(pool))]
+        weights = np.bincount(drawn, minlength=patients).astype(np.float64)
         scores[row] = list(average_precisions(grouped, weights).values())
     return scores
 
@@ -132,13 +135,29 @@ def difference(first: MatchTable, second: MatchTable, patient: Ints, resamples: 
         not np.array_equal(a.truths, b.truths) for a, b in zip(first.ranked, second.ranked, strict=True)
     ):
         raise ValueError("only predictions for the same films, studies and classes can be compared")
-    value = mean_ap(average_precisions(second)) - mean_ap(average_precisions(first))
-    drawn = mean_over_classes(bootstrap(second, patient, resamples, seed)) - mean_over_classes(
-        bootstrap(first, patient, resamples, seed)
+    return paired(
+        mean_ap(average_precisions(second)) - mean_ap(average_precisions(first)),
+        mean_over_classes(bootstrap(first, patient, resamples, seed)),
+        mean_over_classes(bootstrap(second, patient, resamples, seed)),
     )
+
+
+def paired(value: float, first: Floats, second: Floats) -> Difference:
+    """The difference of two scores, given both in the same resamples.
+
+    Args:
+        value: second - first on all patients.
+        first: (resamples,) the first score.
+        second: (resamples,) the second, in the same resamples.
+
+    Raises:
+        ValueError: fewer than two resamples have both.
+    """
+    drawn = second - first
     around = interval(drawn)
     if around is None:
         raise ValueError("a difference needs at least two resamples with ground truth")
+    drawn = drawn[np.isfinite(drawn)]
     below, above = np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0)
     p = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
     return Difference(value, around, p, not around.low <= 0 <= around.high)

@@ -16,13 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.names import ALL_CLASSES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-FIGURES = {"map6": ALL_CLASSES, "map4": STUDY_CLASSES, "film2": FILM_CLASSES, "opacity": ("opacity",)}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,21 @@
+"""Which figures a run's models give, and in what order they matter."""
+
+from typing import Final
+
+from jobs.contract.experiment import Experiment
+from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+
+# Widest first. ``film2`` takes none and opacity as a film's two classes, all others come from the submission.
+FIGURES: Final = {"map6": ALL_CLASSES, "map4": STUDY_CLASSES, "film2": FILM_CLASSES, "opacity": ("opacity",)}
+
+
+def given_figures(experiment: Experiment) -> tuple[str, ...]:
+    """The figures that an experiment's models give, widest first; the first is the headline."""
+    heard = {
+        name: model for name, model in experiment.classifiers.items() if experiment.ensemble.weights.get(name, 1.0) > 0
+    }
+    studies = any(model.head != "film2" and model.loss_on == "all" for model in heard.values())
+    films = any(model.head != "study4" for model in heard.values())
+    boxes = any(experiment.ensemble.weights.get(name, 1.0) > 0 for name in experiment.detectors)
+    given = {"map6": studies and boxes, "map4": studies, "film2": films, "opacity": boxes}
+    return tuple(name for name in FIGURES if given[name])
