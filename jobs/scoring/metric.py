@@ -198,32 +198,31 @@ def average_precision(ranked: RankedClass, weights: Floats | None = None) -> flo
         ranked: the class after matching.
         weights: (units,) how often each unit counts; once each where not given.
     """
-    recall_step, precision = _curve(ranked, weights)
-    if not len(precision):
-        return 0.0 if _total(ranked, weights) > 0 else float("nan")
+    total = _total(ranked, weights)
+    if total == 0:
+        return float("nan")
+    gained, precision = _curve(ranked, weights)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(recall_step @ envelope)
+    return float(gained @ envelope) / total
 
 
 def precision_recall(ranked: RankedClass) -> tuple[Floats, Floats]:
     """Recall and raw precision at every right detection, two (h,) arrays in order of rank."""
-    recall_step, precision = _curve(ranked, None)
-    return np.cumsum(recall_step), precision
+    gained, precision = _curve(ranked, None)
+    return np.cumsum(gained) / max(_total(ranked, None), 1.0), precision
 
 
 def _curve(ranked: RankedClass, weights: Floats | None) -> tuple[Floats, Floats]:
+    """At every right detection, in order of rank: the truths it finds, and the precision there."""
     hits = ranked.hits
-    total = _total(ranked, weights)
-    if total == 0 or not len(hits):
-        return np.zeros(0), np.zeros(0)
-    if weights is None:
-        return np.full(len(hits), 1.0 / total), np.arange(1, len(hits) + 1) / (hits + 1)
+    if weights is None or not len(hits):
+        return np.ones(len(hits)), np.arange(1, len(hits) + 1) / (hits + 1)
     # What is ranked below the last hit changes nothing.
     weight = weights[ranked.unit[: hits[-1] + 1]]
     gained = weight[hits]
     retrieved = np.cumsum(weight)[hits]
     precision = np.divide(np.cumsum(gained), retrieved, out=np.zeros(len(hits)), where=retrieved > 0)
-    return gained / total, precision
+    return gained, precision
 
 
 def _total(ranked: RankedClass, weights: Floats | None) -> float:
