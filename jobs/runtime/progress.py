@@ -27,7 +27,7 @@ LOCAL_SECONDS: Final = 0.5  # the local engine's board reads a file
 
 
 class Progress:
-    """The watchers of one task: ``start`` and ``end`` frame its life; ``phase``, ``step``, ``epoch``, ``say`` are for stages."""
+    """The watchers of one task: ``start`` and ``end`` frame its life; the rest is for its stage to call."""
 
     def __init__(
         self, store: Store, run: str, stage: Stage, model: str | None, fold: int | None, attempt: int, log_file: Path

@@ -102,9 +102,10 @@ def _experiment(store: Store, run: str) -> Experiment:
 
 def _check_place(experiment: Experiment, stage: Stage, model: str | None, fold: int | None) -> None:
     """A training stage needs a model and a fold of the experiment."""
-    models = {Stage.TRAIN_CLASSIFIER: experiment.classifiers, Stage.TRAIN_DETECTOR: experiment.detectors}.get(stage)
-    if models is None:
+    names = {Stage.TRAIN_CLASSIFIER: list(experiment.classifiers), Stage.TRAIN_DETECTOR: list(experiment.detectors)}
+    if stage not in names:
         return
+    models = names[stage]
     if model not in models:
         raise BadInput(f"--model {model}: {stage} of {experiment.name} knows {', '.join(models) or 'none'}.")
     if fold not in experiment.folds.selected:

@@ -1,6 +1,7 @@
 """A piece of work: named by what goes in, finished by a DONE.json that says what came out."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,14 @@ class Work:
                 return None
         return done
 
-    def finish(self, outputs: dict[str, Path], scores: dict[str, float], cost: Cost) -> Done:
-        """Store the outputs, then DONE.json. Where another writer was first, its record is returned and counts."""
+    def finish(self, outputs: Mapping[str, Path | Output], scores: dict[str, float], cost: Cost) -> Done:
+        """Store the outputs, then DONE.json. Where another writer was first, its record is returned and counts.
+
+        Args:
+            outputs: files to store, and objects of other work that this work stands for.
+            scores: the headline scores.
+            cost: what it took.
+        """
         stored = {name: self._store(name, path) for name, path in outputs.items()}
         done = Done(
             stage=self.stage, kind=self.kind, digest=self.digest, inputs=self.inputs, outputs=stored, scores=scores,
@@ -61,10 +68,13 @@ class Work:
             return done
         first = Done.model_validate(self.store.get_json(layout.done(self.prefix)))
         kept = {output.key for output in first.outputs.values()}
-        self.store.delete(output.key for output in stored.values() if output.key not in kept)
+        mine = (output.key for output in stored.values() if output.key.startswith(f"{self.prefix}/"))
+        self.store.delete(key for key in mine if key not in kept)
         return first
 
-    def _store(self, name: str, path: Path) -> Output:
+    def _store(self, name: str, path: Path | Output) -> Output:
+        if isinstance(path, Output):
+            return path
         sha256, size = sha256_of(path), path.stat().st_size
         key = layout.output(self.prefix, sha256, name)
         if self.store.size(key) == size:

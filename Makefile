@@ -1,0 +1,56 @@
+# make demo and make test need nothing but Python >= 3.11: they set everything up in .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+LOCK := $(UV) pip compile pyproject.toml --override requirements/overrides.txt --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format bench recipes images cluster-test lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+# A layer of the installation is a stamp in .venv; dev holds all that run holds. Hashes are checked.
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cxrfold needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(UV)
+	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements/$*.txt
+	$(UV) pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/run.stamp ## train and score five folds of a classifier and a detector on synthetic films, here
+	$(BIN)/python workflows/cv.py run -e demo
+
+test: $(VENV)/dev.stamp lint types ## all tests that need no cluster
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## style, formatting, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev.stamp ## mypy, strict
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp ## speed of each hot path beside a peer, as ratios
+	@for bench in tests/benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit; done
+
+lock: | $(UV) ## write the requirement files anew from pyproject.toml
+	$(LOCK) --all-extras -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt --extra jobs --extra detector --extra local -o requirements/run.txt
+	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
+
+clean: ## remove the environment, caches and local results
+	rm -rf $(VENV) runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+import pytest
+from pydantic import ValidationError
+
+from jobs.contract.experiment import Classifier, Detector, Ensemble, Experiment, Folds, training_slice
+
+
+def experiment(**fields: object) -> Experiment:
+    return Experiment(**{"name": "tiny", "classifiers": {"b3": Classifier()}, "detectors": {"m": Detector()}, **fields})
+
+
+def test_titles_and_remarks_do_not_change_the_hash_and_settings_do():
+    assert experiment().hash == experiment(title="x", remark="y", inferred={"seed": "z"}).hash
+    assert experiment().hash != experiment(seed=2).hash
+    assert experiment().default_run.startswith("tiny-")
+
+
+def test_a_document_comes_back_as_the_same_experiment():
+    one = experiment(folds=Folds(run=(2, 0)))
+    assert Experiment.model_validate_json(one.model_dump_json()) == one
+    assert one.folds.selected == (0, 2)
+
+
+def test_inference_is_no_part_of_what_training_reads():
+    model = Classifier()
+    other = model.model_copy(update={"inference": model.inference.model_copy(update={"size": 640})})
+    assert training_slice(model) == training_slice(other)
+    assert training_slice(model) != training_slice(model.model_copy(update={"dropout": 0.5}))
+    assert experiment(classifiers={"b3": other}).sizes == (512, 640)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"classifiers": {}, "detectors": {}}, "at least one model"),
+        ({"detectors": {"b3": Detector()}}, "names a classifier and a detector"),
+        ({"ensemble": Ensemble(weights={"x": 1.0})}, "ensemble.weights names x"),
+        ({"ensemble": Ensemble(min_folds=4), "folds": Folds(run=(0,))}, "only 1 folds run"),
+        ({"name": "Not_A_Name"}, "name"),
+        ({"sead": 1}, "sead"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields: dict[str, object], says: str):
+    with pytest.raises(ValidationError, match=says):
+        experiment(**fields)
+
+
+@pytest.mark.parametrize("run", [(), (5,), (1, 1)])
+def test_folds_that_cannot_run_are_refused(run: tuple[int, ...]):
+    with pytest.raises(ValidationError):
+        Folds(count=5, run=run)
+
+
+def test_a_film_loss_needs_a_joint_head():
+    with pytest.raises(ValidationError, match="joint6"):
+        Classifier(loss_on="film")

@@ -1,0 +1,153 @@
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from jobs.contract import environment, layout
+from jobs.contract.done import Heartbeat
+from jobs.contract.exits import BadInput, Exit, ServiceAway, Stopped
+from jobs.contract.experiment import Classifier, Experiment
+from jobs.contract.names import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.stage import run_stage
+from jobs.runtime.store import Store
+
+EXPERIMENT = Experiment(name="tiny", classifiers={"net": Classifier()})
+
+Body = Callable[[Context], dict[str, float]]
+
+
+@pytest.fixture
+def stage(s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Body], Exit]:
+    """Run a body as the stage train-classifier net fold 2 of a run."""
+    monkeypatch.setenv(environment.RUN, "tiny-run")
+    monkeypatch.setenv(environment.EXPERIMENT, EXPERIMENT.model_dump_json())
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    monkeypatch.setenv(environment.OUTPUTS, str(outputs))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(body: Body) -> Exit:
+        monkeypatch.setitem(sys.modules, "jobs.train_classifier", SimpleNamespace(run=body))
+        return run_stage(Stage.TRAIN_CLASSIFIER, "net", 2)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def heartbeat(store: Store) -> Heartbeat:
+    return Heartbeat.model_validate(store.get_json(layout.heartbeat("tiny-run", Stage.TRAIN_CLASSIFIER, "net", 2)))
+
+
+def stored_log(store: Store) -> list[dict[str, str]]:
+    data = store.get(layout.log("tiny-run", Stage.TRAIN_CLASSIFIER, "net", 2, 0))
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def test_a_stage_that_ends_well_leaves_score_heartbeat_log_and_experiment(stage, s3_store: Store, tmp_path: Path):
+    def body(context: Context) -> dict[str, float]:
+        context.progress.phase("training", steps=4, epochs=2)
+        for step in range(4):
+            context.progress.step(films=8, loss=1.0 / (step + 1))
+        context.progress.epoch(2, best=0.5, val_loss=0.25)
+        return {"map4": 0.5}
+
+    assert stage(body) is Exit.DONE
+    assert (tmp_path / "outputs" / "score").read_text() == "map4 0.5000"
+    beat = heartbeat(s3_store)
+    assert (beat.phase, beat.exit_code, beat.step, beat.steps, beat.epoch, beat.best) == ("done", 0, 4, 4, 2.0, 0.5)
+    texts = [line["text"] for line in stored_log(s3_store)]
+    assert "epoch 2/2 val_loss 0.25 best 0.5" in texts
+    assert texts[-1] == "done: map4 0.5000"
+    stored = Experiment.model_validate_json(s3_store.get(layout.run_experiment("tiny-run")))
+    assert stored == EXPERIMENT
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "phase"),
+    [
+        (BadInput("labels.csv has no column id: add it"), 78, "failed"),
+        (ServiceAway("S3 is away"), 69, "failed"),
+        (Stopped("stored"), 75, "stopped"),
+        (ZeroDivisionError("oops"), 70, "failed"),
+    ],
+)
+def test_each_kind_of_end_has_its_exit_code_and_says_why(
+    error: Exception, code: int, phase: str, stage, s3_store: Store
+):
+    def body(context: Context) -> dict[str, float]:
+        raise error
+
+    assert stage(body) == code
+    beat = heartbeat(s3_store)
+    assert (beat.exit_code, beat.phase) == (code, phase)
+    assert str(error) in beat.message
+    assert str(error) in stored_log(s3_store)[-1]["text"]
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(stage, s3_store: Store):
+    assert stage(lambda context: {"x": 1 / 0}) is Exit.BUG
+    assert "Traceback" in stored_log(s3_store)[-1]["text"]
+
+
+def test_sigterm_becomes_a_wish_to_stop(stage):
+    def body(context: Context) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            context.stop.check()
+        raise AssertionError("the signal was not heard")
+
+    assert stage(body) is Exit.CHECKPOINTED
+
+
+def test_a_missing_upstream_names_the_command(stage, s3_store: Store):
+    assert stage(lambda context: context.upstream(Stage.TRAIN_DETECTOR, "m", 3) and {}) is Exit.BAD_INPUT
+    assert "python -m jobs train-detector --model m --fold 3" in heartbeat(s3_store).message
+
+
+def test_a_gpu_that_is_not_there_is_bad_input_unless_allowed(stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv(environment.GPUS, "1")
+    assert stage(lambda context: context.device() and {}) is Exit.BAD_INPUT
+    assert "device plugin" in heartbeat(s3_store).message
+    monkeypatch.setenv(environment.ALLOW_CPU, "1")
+    assert stage(lambda context: {"ok": float(context.device() == "cpu")}) is Exit.DONE
+
+
+@pytest.mark.parametrize(("model", "fold", "says"), [("other", 2, "--model other"), ("net", 9, "--fold 9")])
+def test_a_place_that_is_not_in_the_experiment_is_refused(
+    model: str, fold: int, says: str, stage, capsys: pytest.CaptureFixture[str]
+):
+    assert run_stage(Stage.TRAIN_CLASSIFIER, model, fold) is Exit.BAD_INPUT
+    assert says in capsys.readouterr().out
+
+
+def test_a_run_without_experiment_is_refused(
+    stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv(environment.EXPERIMENT)
+    assert run_stage(Stage.EVALUATE, None, None) is Exit.BAD_INPUT
+    assert environment.EXPERIMENT in capsys.readouterr().out
+
+
+def test_argo_reads_progress_from_its_file(stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(environment.PROGRESS_FILE, str(tmp_path / "progress"))
+
+    def body(context: Context) -> dict[str, float]:
+        context.progress.phase("training", steps=3, start=1)
+        context.progress.step()
+        return {}
+
+    assert stage(body) is Exit.DONE
+    assert (tmp_path / "progress").read_text() == "2/3"

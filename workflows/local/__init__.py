@@ -1,0 +1,1 @@
+"""The local engine: executes the very workflow that a cluster would get, with a process in place of a pod."""
