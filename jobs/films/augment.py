@@ -1,7 +1,7 @@
 """Augmentation of training films, with their masks in step.
 
-The picture a film becomes is a function of (seed, epoch, film) alone: it does not depend on which worker draws it, on how
-many workers there are, or on where a training was interrupted.
+The picture a film becomes is a function of (seed, epoch, film) alone: it does not depend on which worker draws it, on
+how many workers there are, or on where a training was interrupted.
 """
 
 import os
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the internet for its latest version
 
-import albumentations as A  # noqa: E402
+import albumentations as A
 
 Level = Literal["none", "basic", "hard"]
 Pixels = NDArray[np.uint8]

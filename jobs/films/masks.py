@@ -13,8 +13,8 @@ Mask = NDArray[np.uint8]
 def draw_mask(boxes: NDArray[np.floating], size: int, shape: Shape) -> Mask:
     """The opacities of one film as a (size, size) uint8 mask; 255 is certainly inside.
 
-    ``box`` and ``ellipse`` (the largest one within the box) have edges of one pixel. ``soft`` admits that a reader's box
-    is rough: the mask falls from 1, a quarter of a side inside each edge, to 0, a quarter of a side outside. Where
+    ``box`` and ``ellipse`` (the largest one within the box) have edges of one pixel. ``soft`` admits that a reader's
+    box is rough: the mask falls from 1, a quarter of a side inside each edge, to 0, a quarter of a side outside. Where
     opacities overlap the larger value counts.
 
     Args:
@@ -27,7 +27,8 @@ def draw_mask(boxes: NDArray[np.floating], size: int, shape: Shape) -> Mask:
         margin_x, margin_y = ((xmax - xmin) / 4, (ymax - ymin) / 4) if shape == "soft" else (1.0, 1.0)
         columns = _pixels(xmin - margin_x, xmax + margin_x, size)
         rows = _pixels(ymin - margin_y, ymax + margin_y, size)
-        x, y = np.arange(size)[columns] + 0.5, np.arange(size)[rows] + 0.5
+        centres = np.arange(size, dtype=np.float64) + 0.5
+        x, y = centres[columns], centres[rows]
         if shape == "ellipse":
             half_x, half_y = (xmax - xmin) / 2, (ymax - ymin) / 2
             radius = np.hypot(((x - xmin) / half_x - 1)[None, :], ((y - ymin) / half_y - 1)[:, None])

@@ -1,0 +1,196 @@
+"""From packed films to training batches: which films, what is true of them, in which order, augmented.
+
+The order is a function of (seed, epoch) and every picture one of (seed, epoch, film), so a training that was
+interrupted after any step goes on with exactly the batches it would have seen.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from jobs.contract.names import STUDY_CLASSES
+from jobs.films.augment import Augmentation
+from jobs.films.dataset import Pack
+from jobs.films.letterbox import Letterbox
+from jobs.films.masks import Shape, draw_mask, shrink_mask
+
+Siblings = Literal["keep", "drop", "mask"]
+Ints = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """Films and what is true of them; everything still on the CPU.
+
+    Attributes:
+        films: (B, 1, S, S) uint8.
+        study: (B,) int64 index into STUDY_CLASSES.
+        film: (B,) int64 index into FILM_CLASSES: 1 where the film shows an opacity.
+        counted: (B,) float32, 0 where film-level and mask losses leave the film out.
+        masks: (B, 1, cells, cells) uint8, None where nothing looks at masks.
+    """
+
+    films: torch.Tensor
+    study: torch.Tensor
+    film: torch.Tensor
+    counted: torch.Tensor
+    masks: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks an auxiliary head wants: so many cells a side, so drawn."""
+
+    cells: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Films:
+    """Some films of a pack and what is true of them.
+
+    Attributes:
+        rows: (n,) positions in the pack.
+        study: (n,) index into STUDY_CLASSES.
+        film: (n,) index into FILM_CLASSES.
+        counted: (n,) whether film-level and mask losses count the film.
+        group: (n,) number of the film's study, from 0, among the studies of these films.
+        boxes: of each film (k, 4), in pixels of the square.
+    """
+
+    rows: Ints
+    study: Ints
+    film: Ints
+    counted: NDArray[np.bool_]
+    group: Ints
+    boxes: tuple[NDArray[np.float64], ...]
+
+    @classmethod
+    def of(cls, index: pd.DataFrame, chosen: NDArray[np.bool_], size: int, siblings: Siblings = "keep") -> Self:
+        """The chosen films of an index, their boxes at a size.
+
+        Args:
+            index: all films, in the order of the pack.
+            chosen: (all,) which of them.
+            size: pixels a side of the pack.
+            siblings: what becomes of films without boxes in a study where another film has some.
+        """
+        orphans = (unboxed_siblings(index) & chosen) if siblings != "keep" else np.zeros(len(index), np.bool_)
+        if siblings == "drop":
+            chosen = chosen & ~orphans
+        rows = np.flatnonzero(chosen)
+        films = index.iloc[rows]
+        letterboxes = [Letterbox(int(w), int(h), size) for w, h in zip(films["width"], films["height"], strict=True)]
+        boxes = [np.array([*one], np.float64).reshape(-1, 4) for one in films["boxes"]]
+        return cls(
+            rows=rows,
+            study=np.array([STUDY_CLASSES.index(name) for name in films["study_class"]], np.int64),
+            film=np.array([len(one) > 0 for one in boxes], np.int64),
+            counted=~orphans[rows],
+            group=pd.factorize(films["study"])[0].astype(np.int64),
+            boxes=tuple(place.to_pack(one) for place, one in zip(letterboxes, boxes, strict=True)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of_studies(self, count: int, seed: int) -> Self:
+        """The films of at most ``count`` of the studies, drawn by the seed."""
+        studies = np.random.default_rng(seed).permutation(int(self.group.max()) + 1)[:count]
+        kept = np.flatnonzero(np.isin(self.group, studies))
+        return type(self)(
+            rows=self.rows[kept],
+            study=self.study[kept],
+            film=self.film[kept],
+            counted=self.counted[kept],
+            group=pd.factorize(self.group[kept])[0].astype(np.int64),
+            boxes=tuple(self.boxes[one] for one in kept),
+        )
+
+    def batch(self, numbers: Sequence[int], pack: Pack, masks: Masks | None) -> Batch:
+        """Some of these films as they are, as a batch."""
+        return collate([self.example(number, pack, masks, None, 0) for number in numbers])
+
+    def example(
+        self, number: int, pack: Pack, masks: Masks | None, augmentation: Augmentation | None, epoch: int
+    ) -> tuple[Any, ...]:
+        """One film (1, S, S), its labels and its mask (1, cells, cells) or None."""
+        film, mask = pack[int(self.rows[number])], None
+        if masks and len(self.boxes[number]):
+            mask = draw_mask(self.boxes[number], pack.size, masks.shape)
+        if augmentation:
+            film, mask = augmentation(film, mask, epoch, int(self.rows[number]))
+        small = None
+        if masks:
+            cells = (masks.cells, masks.cells)
+            small = (np.zeros(cells, np.uint8) if mask is None else shrink_mask(mask, masks.cells))[None]
+        return film[None], self.study[number], self.film[number], self.counted[number], small
+
+
+def unboxed_siblings(index: pd.DataFrame) -> NDArray[np.bool_]:
+    """The films (n,) that carry no box although another film of their study does."""
+    boxed = index["boxes"].map(len) > 0
+    return np.asarray(boxed.groupby(index["study"]).transform("any") & ~boxed, np.bool_)
+
+
+def collate(examples: Iterable[tuple[Any, ...]]) -> Batch:
+    """One batch of examples."""
+    films, study, film, counted, masks = zip(*examples, strict=True)
+    return Batch(
+        films=torch.from_numpy(np.stack(films)),
+        study=torch.from_numpy(np.array(study)),
+        film=torch.from_numpy(np.array(film)),
+        counted=torch.from_numpy(np.array(counted, np.float32)),
+        masks=None if masks[0] is None else torch.from_numpy(np.stack(masks)),
+    )
+
+
+def epoch_batches(films: int, batch: int, accumulate: int, seed: int, epoch: int) -> list[Ints]:
+    """The epoch's batches, each an array of film numbers; ``accumulate`` of them make a step.
+
+    A step that cannot be filled is left out, so that every step weighs its films alike and batch norm never sees a lone
+    film. Fewer films than a step needs make one step of what there is.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(films)
+    steps = epoch_steps(films, batch, accumulate)
+    used = order[: steps * batch * accumulate]
+    return [used[start : start + batch] for start in range(0, len(used), batch)]
+
+
+def epoch_steps(films: int, batch: int, accumulate: int) -> int:
+    """Optimiser steps an epoch."""
+    return max(1, films // (batch * accumulate))
+
+
+class TrainingFilms(Dataset[tuple[Any, ...]]):
+    """The films of one epoch, augmented."""
+
+    def __init__(self, films: Films, pack: Pack, masks: Masks | None, augmentation: Augmentation, epoch: int) -> None:
+        self.films, self.pack, self.masks, self.augmentation, self.epoch = films, pack, masks, augmentation, epoch
+
+    def __getitem__(self, number: int) -> tuple[Any, ...]:
+        return self.films.example(number, self.pack, self.masks, self.augmentation, self.epoch)
+
+
+def batches(films: TrainingFilms, order: Sequence[Ints], workers: int, pin: bool) -> Iterable[Batch]:
+    """The batches of an epoch, or of what is left of it, read ahead by ``workers`` processes (0: by this one)."""
+    return DataLoader(
+        films,
+        batch_sampler=[one.tolist() for one in order],
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin,
+        worker_init_fn=_one_thread,
+        multiprocessing_context="fork" if workers else None,
+        generator=torch.Generator(),
+    )
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)
