@@ -6,7 +6,7 @@ import time
 from typing import Final
 from urllib.error import URLError
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, pushadd_to_gateway, start_http_server
 
 from jobs.runtime.store import Moved
 
@@ -55,6 +55,8 @@ def push_outcome(
 ) -> None:  # fmt: skip
     """Push a run's outcome. The group is the experiment and the dataset, never the run: a series a run would never end.
 
+    A failure leaves the last success and its scores as they are: only what is pushed anew is replaced.
+
     Args:
         gateway: address of the Pushgateway.
         experiment: the experiment's name.
@@ -81,7 +83,7 @@ def push_outcome(
             families[name] = Gauge(name, f"{name.removeprefix('cxrfold_')} by {label}.", (label,), registry=registry)
         families[name].labels(value).set(figure)
     try:
-        push_to_gateway(
+        pushadd_to_gateway(
             gateway, job=JOB, registry=registry, grouping_key={"experiment": experiment, "dataset": dataset}
         )
     except (URLError, OSError) as error:

@@ -158,9 +158,12 @@ def test_every_query_is_answered_by_a_real_prometheus(render: Render, tmp_path: 
         ),
     ):
         push_outcome(gateway, "demo", "4f3a", "demo-4f3a", "abc", failed=False, seconds=12.0, gauges=SCORES)
+        push_outcome(gateway, "demo", "4f3a", "demo-77ab", "abc", failed=True, seconds=1.0)
         wait_for(lambda: bool(ask("rate(cxrfold_films_total[1m])") and ask("cxrfold_run_failed")))
         assert {panel: expr for panel, expr in queries() if not ask(expr)} == {}
         assert ask("cxrfold_score")[0]["metric"]["experiment"] == "demo"
+        assert ask("cxrfold_run_failed == 1")
+        assert ask("cxrfold_last_success_timestamp_seconds"), "a failure does not forget the last success"
         loaded = json.loads(get(f"{url}/api/v1/rules"))["data"]["groups"][0]["rules"]
         assert {rule["health"] for rule in loaded} <= {"ok", "unknown"}
 
