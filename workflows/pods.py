@@ -17,21 +17,23 @@ from jobs.contract.names import Stage
 from jobs.contract.profile import GPU_STAGES, Profile, Secret
 from workflows import retry
 
+TMP: Final = "/tmp"  # noqa: S108 - the pod's own, an emptyDir
+SHM: Final = "/dev/shm"  # noqa: S108
 SCRATCH: Final = "/scratch"
 CACHE: Final = "/cache"
-OUTPUTS: Final = "/tmp/outputs"  # noqa: S108 - the pod's own /tmp, an emptyDir
+OUTPUTS: Final = f"{TMP}/outputs"
 CACHE_VOLUME: Final = "cache"
 # Output parameter of every pod: the headline score, shown on the node. A task that was skipped has this instead.
 NO_SCORE: Final = "-"
 
 # Libraries write to these; the root file system is read-only.
 _HOMES: Final = {
-    "HOME": "/tmp/home",  # noqa: S108
-    "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108
-    "NUMBA_CACHE_DIR": "/tmp/numba",  # noqa: S108
-    "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor",  # noqa: S108
+    "HOME": f"{TMP}/home",
+    "MPLCONFIGDIR": f"{TMP}/matplotlib",
+    "NUMBA_CACHE_DIR": f"{TMP}/numba",
+    "TORCHINDUCTOR_CACHE_DIR": f"{TMP}/inductor",
     "USER": "cxrfold",
-    "YOLO_CONFIG_DIR": "/tmp/ultralytics",  # noqa: S108
+    "YOLO_CONFIG_DIR": f"{TMP}/ultralytics",
 }
 
 
@@ -96,11 +98,9 @@ def template(kind: Kind, profile: Profile, run: str, revision: str, from_run: st
             gpu_flag=profile.gpu.resource,
         ),
         volumes=[
-            EmptyDirVolume(
-                name="shm", mount_path="/dev/shm", medium="Memory", size_limit=m.Quantity(root=resources.shm)
-            ),
+            EmptyDirVolume(name="shm", mount_path=SHM, medium="Memory", size_limit=m.Quantity(root=resources.shm)),
             EmptyDirVolume(name="scratch", mount_path=SCRATCH, size_limit=m.Quantity(root=resources.scratch)),
-            EmptyDirVolume(name="tmp", mount_path="/tmp", size_limit=m.Quantity(root=resources.scratch)),  # noqa: S108
+            EmptyDirVolume(name="tmp", mount_path=TMP, size_limit=m.Quantity(root=resources.scratch)),
         ],
         volume_mounts=[
             m.VolumeMount(name=CACHE_VOLUME, mount_path=CACHE),
