@@ -158,7 +158,7 @@ def test_environment_is_enough_for_a_client(tmp_path, monkeypatch):
 def test_full_disk_is_said_before_anything_starts(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, 10**9))
-    with pytest.raises(BadInput, match="954 MiB are free.*needs 9537"), embedded_s3(tmp_path):
+    with pytest.raises(BadInput, match=r"954 MiB are free.*needs 9537"), embedded_s3(tmp_path):
         pass
 
 

@@ -58,9 +58,10 @@ TEMPLATE: Final = _fields(
     "name inputs outputs container dag retryStrategy activeDeadlineSeconds volumes podSpecPatch",
     affinity=PLACING, automountServiceAccountToken=RIGHTS, executor=RIGHTS, metadata=WATCHING, metrics=WATCHING,
     nodeSelector=PLACING, priorityClassName=PLACING, schedulerName=PLACING, securityContext=RIGHTS,
+    failFast="hera writes it on the template as well as on the DAG, where it is read",
     serviceAccountName=RIGHTS, tolerations=PLACING,
 )  # fmt: skip
-DAG: Final = _fields("tasks failFast")
+DAG: Final = _fields("tasks failFast target")
 TASK: Final = _fields("name template depends dependencies arguments")
 ARGUMENTS: Final = _fields("parameters")
 PARAMETER: Final = _fields("name value default", description=WATCHING)

@@ -87,12 +87,26 @@ def may_start(task: Task, above: tuple[str, ...], states: Mapping[str, State]) -
         raise BadInput(f"task {task.name}.depends: {error}") from error
 
 
-def failed(above: Mapping[str, tuple[str, ...]], states: Mapping[str, State]) -> bool:
-    """Whether the DAG failed: by its last tasks, as Argo has it. One left out counts by what it waited for."""
+def last_tasks(above: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The tasks that no other waits for."""
     needed = {name for names in above.values() for name in names}
-    for name in above:
-        if name in needed:
-            continue
+    return tuple(name for name in above if name not in needed)
+
+
+def needed(targets: tuple[str, ...], above: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The targets and all they wait for: what a run executes.
+
+    Raises:
+        BadInput: where a target is no task.
+    """
+    if unknown := [name for name in targets if name not in above]:
+        raise BadInput(f"dag.target: there is no task {unknown[0]}")
+    return {one for name in targets for one in (name, *ancestors(name, above))}
+
+
+def failed(targets: tuple[str, ...], above: Mapping[str, tuple[str, ...]], states: Mapping[str, State]) -> bool:
+    """Whether the DAG failed: by its targets, as Argo has it. One left out counts by what it waited for."""
+    for name in targets:
         if states[name] in (State.FAILED, State.STOPPED):
             return True
         if states[name] is State.OMITTED and any(states[one] is State.FAILED for one in ancestors(name, above)):

@@ -89,6 +89,7 @@ class Plan:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     tasks: tuple[Task, ...]  # in the order they were written
+    targets: tuple[str, ...]  # the tasks that the whole is judged by; its last ones where empty
     fail_fast: bool
     parallelism: int | None
     deadline: float | None  # seconds for everything
@@ -117,6 +118,7 @@ def read(workflow: Json) -> Plan:
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
         tasks=tuple(_task(body, templates) for body in dag["tasks"]),
+        targets=tuple((dag.get("target") or "").split()),
         fail_fast=dag.get("failFast") is not False,
         parallelism=spec.get("parallelism"),
         deadline=_number(spec.get("activeDeadlineSeconds")),

@@ -1,4 +1,4 @@
-"""Argo's ``{{…}}``: simple names replaced with their values. A name without a value is an error, never an empty text."""
+"""Argo's ``{{…}}``: names replaced with their values. A name without a value is an error, never an empty text."""
 
 import re
 from collections.abc import Mapping
