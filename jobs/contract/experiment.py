@@ -249,6 +249,7 @@ class Experiment(Frozen):
     detectors: dict[Name, Detector] = Field(default_factory=dict)
     ensemble: Ensemble = Ensemble()
     evaluation: Evaluation = Evaluation()
+    tracker: Literal["none", "wandb"] = Field("none", description="where learning curves go beside our own records")
 
     @model_validator(mode="after")
     def _models_make_sense(self) -> Self:
@@ -272,8 +273,8 @@ class Experiment(Frozen):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the experiment computes; its titles and remarks do not count."""
-        return digest(self.model_dump(mode="json", exclude={"title", "remark", "inferred"}))
+        """SHA-256 of what the experiment computes; titles, remarks and the tracker do not count."""
+        return digest(self.model_dump(mode="json", exclude={"title", "remark", "inferred", "tracker"}))
 
     @property
     def default_run(self) -> str:

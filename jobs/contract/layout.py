@@ -66,6 +66,11 @@ def log(name: str, stage: Stage, model: str | None, fold: int | None, attempt: i
     return f"{task(name, stage, model, fold)}/attempt-{attempt}.log"
 
 
+def tracker(name: str, stage: Stage, model: str | None, fold: int | None, attempt: int) -> str:
+    """What the tracker left of one attempt, where it did not send it on."""
+    return f"{task(name, stage, model, fold)}/tracker-{attempt}.tar.gz"
+
+
 def report(name: str, file: str) -> str:
     """A result a person reads: ``report.html``, ``metrics.json``, ``submission.csv``."""
     return f"{run(name)}/{file}"

@@ -18,6 +18,7 @@ from jobs.contract.done import Heartbeat
 from jobs.contract.names import Stage
 from jobs.runtime.metrics import Metrics
 from jobs.runtime.store import Store
+from jobs.runtime.tracker import Wandb
 
 log = logging.getLogger("progress")
 
@@ -43,6 +44,8 @@ class Progress:
         )
         self._begun, self._start, self._films = time.monotonic(), 0, 0
         self._line_at = self._local_at = 0.0
+        self.tracker: Wandb | None = None
+        self._tracker_key = layout.tracker(run, stage, model, fold, attempt)
         self._bar: Bar | None = None
         self._bar_task: TaskID | None = None
         self._ended = threading.Event()
@@ -117,8 +120,10 @@ class Progress:
             self._set(best=best)
         self._set(epoch=float(number))
         self.metrics.epoch.set(number)
-        shown = {**figures, "best": best}
-        text = " ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+        shown = {name: value for name, value in {**figures, "best": best}.items() if value is not None}
+        if self.tracker:
+            self.tracker.log(number, shown)
+        text = " ".join(f"{name} {value:.4g}" for name, value in shown.items())
         log.info("epoch %s/%s %s", number, self.beat.epochs or "?", text)
 
     def say(self, text: str) -> None:
@@ -162,6 +167,8 @@ class Progress:
         self.metrics.heartbeat.set(time.time())
         try:
             self.store.put(self._beat_key, self.beat.model_dump_json().encode())
+            if self.tracker and self._ended.is_set():
+                self.store.upload(self.tracker.finish(), self._tracker_key)
             size = self._log_file.stat().st_size if self._log_file.exists() else 0
             if size and size != self._log_size:
                 self.store.put(self._log_key, self._log_file.read_bytes())

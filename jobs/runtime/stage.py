@@ -20,6 +20,7 @@ from jobs.runtime.machine import cpus
 from jobs.runtime.progress import Progress
 from jobs.runtime.stopping import Stop
 from jobs.runtime.store import Missing, Store
+from jobs.runtime.tracker import Wandb
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,10 @@ def run_stage(stage: Stage, model: str | None, fold: int | None) -> Exit:
 
 def _run(context: Context) -> Exit:
     try:
+        if context.experiment.tracker == "wandb" and context.fold is not None:
+            task = f"{context.stage} {context.model} fold {context.fold}"
+            config = context.experiment.model_dump(mode="json")
+            context.progress.tracker = Wandb(context.scratch / "tracker", context.run, task, config)
         module = importlib.import_module(context.stage.module)
         scores: dict[str, float] = module.run(context)
     except StageError as error:

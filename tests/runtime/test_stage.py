@@ -1,7 +1,9 @@
+import io
 import json
 import os
 import signal
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +92,22 @@ def test_each_kind_of_end_has_its_exit_code_and_says_why(
     assert (beat.exit_code, beat.phase) == (code, phase)
     assert str(error) in beat.message
     assert str(error) in stored_log(s3_store)[-1]["text"]
+
+
+def test_the_tracker_leaves_an_archive_and_sends_nothing(stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
+    tracked = EXPERIMENT.model_copy(update={"tracker": "wandb"})
+    monkeypatch.setenv(environment.EXPERIMENT, tracked.model_dump_json())
+
+    def body(context: Context) -> dict[str, float]:
+        context.progress.epoch(1, best=0.5, val_loss=0.25)
+        return {}
+
+    assert stage(body) is Exit.DONE
+    archive = s3_store.get(layout.tracker("tiny-run", Stage.TRAIN_CLASSIFIER, "net", 2, 0))
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        records = [member for member in tar.getmembers() if member.name.endswith(".wandb")]
+        assert b"val_loss" in tar.extractfile(records[0]).read()
+    assert tracked.hash == EXPERIMENT.hash
 
 
 def test_a_bug_leaves_its_traceback_in_the_log(stage, s3_store: Store):
