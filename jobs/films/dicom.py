@@ -65,8 +65,12 @@ class Film:
         return np.asarray(np.rint(box.apply(self.grey) * np.float32(255 / TOP)), np.uint8)
 
 
-def read_film(path: Path) -> Film:
+def read_film(path: Path, name: str | None = None) -> Film:
     """Read a film.
+
+    Args:
+        path: the file.
+        name: what messages call it, where its path says nothing to a person.
 
     Raises:
         BadInput: the file is no DICOM, is cut off or damaged, or holds no single grey film of at most 16 bits.
@@ -76,7 +80,7 @@ def read_film(path: Path) -> Film:
         stored = _stored_values(pixels, header)
         table, padded, burnt = _grey_table(pixels, stored, header)
     except Unreadable as error:
-        raise BadInput(f"{path} {error}") from error
+        raise BadInput(f"{name or path} {error}") from error
     grey: Any = cv2.LUT(pixels, table)
     facts = Facts(
         width=int(header.Columns),

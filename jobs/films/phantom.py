@@ -22,6 +22,7 @@ from jobs.films.phantom_dicom import PADDING, Identity, Quirks, write_dicom
 from jobs.films.phantom_opacities import Opacity, bounding_box, opacities
 
 PREFIX: Final = "phantom:"
+VERSION: Final = 1  # raised where the same seed begins to give other films
 STUDIES: Final = (1, 2, 1, 2, 2)  # studies of a patient, in turn: 50 patients have 80
 SIBLINGS: Final = 9  # every ninth study has two films
 MIX: Final = ("negative", "typical", "indeterminate", "atypical", "negative", "typical", "indeterminate", "atypical")

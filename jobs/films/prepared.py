@@ -1,0 +1,43 @@
+"""The dataset that a run's prepare left in the store, as a folder on this machine."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from jobs.contract.done import Output
+from jobs.contract.exits import BadInput
+from jobs.contract.names import Stage
+from jobs.films.dataset import Dataset
+from jobs.runtime.context import Context
+from jobs.runtime.store import Store
+from jobs.runtime.work import fetch
+
+
+def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
+    """Fetch the run's dataset at some sizes in pixels; what this machine's cache has is not fetched again.
+
+    Raises:
+        BadInput: prepare has not run, or did not make one of the sizes.
+    """
+    works = context.upstream(Stage.PREPARE).works
+    _, index = context.open_work(Stage.PREPARE, works["index"])
+    file = index.outputs["index.parquet"]
+    folder = context.cache / "datasets" / file.sha256
+    _place(context.store, file, context.cache, folder / "index.parquet")
+    for size in sizes:
+        if (kind := f"pack-{size}") not in works:
+            raise BadInput(f"prepare of run {context.run} made no {kind}: resume the run, or run prepare again.")
+        _, pack = context.open_work(Stage.PREPARE, works[kind])
+        for name, output in pack.outputs.items():
+            _place(context.store, output, context.cache, folder / kind / name)
+    return Dataset(folder)
+
+
+def _place(store: Store, output: Output, cache: Path, path: Path) -> None:
+    """A link to the cached object under the name it has in a dataset. Several processes may do so at once."""
+    target = fetch(store, output, cache)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        link = path.with_name(f".{path.name}.{os.getpid()}")
+        link.symlink_to(target.resolve())
+        link.replace(path)

@@ -1,0 +1,121 @@
+"""prepare: films and label files become the packed dataset that every other stage reads.
+
+Films are decoded once, to all sizes the experiment asks for. The index names the dataset; a size changes pixels, never
+the split.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.contract import environment, layout
+from jobs.contract.done import Done
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Data
+from jobs.films.dataset import SHARD, index_bytes, shard_name
+from jobs.films.labels import IMAGE_FILE, STUDY_FILE, read_labels
+from jobs.films.quality import quality_sheet, sample
+from jobs.prepare.indexing import Tables, make_index
+from jobs.prepare.shards import PIXELS, Shard, make_shards, read_facts
+from jobs.prepare.sources import FilmFile, Source, open_source
+from jobs.runtime.context import Context
+from jobs.runtime.store import sha256_of
+from jobs.runtime.work import fetch
+
+# Raised by hand when the same films and labels begin to mean another index.
+VERSION: Final = 1
+INDEX: Final = "index.parquet"
+AUDIT: Final = "audit.json"
+SHEET: Final = "quality.html"
+
+
+def run(context: Context) -> dict[str, float]:
+    """Read the source, decode what is missing, write the index and a pack a size.
+
+    A run that predicts (it has weights of another run) takes the source as a test set: no labels, no folds.
+    """
+    test = bool(os.environ.get(environment.FROM_RUN))
+    source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
+    context.progress.phase("listing films")
+    films = source.films(test)
+    shards = make_shards(context, source, films)
+    index = _index(context, source, films, shards, test)
+    dataset = index.outputs[INDEX].sha256
+    works = {"index": index.digest}
+    for size in context.experiment.sizes:
+        pack = context.work(f"pack-{size}", {"version": VERSION, "dataset": dataset, "size": size})
+        pixels = [shard.done[shard.packs[size]].outputs[PIXELS] for shard in shards]
+        outputs = {shard_name(number): output for number, output in enumerate(pixels)}
+        works[f"pack-{size}"] = (pack.done() or pack.finish(outputs, {}, context.cost())).digest
+    # The shards' works hold the pixels that the packs point to; named here, they are not taken for unused.
+    for number, shard in enumerate(shards):
+        works |= {f"{work.kind}-{work.inputs.get('size', 'all')}-{number:03d}": work.digest for work in shard.done}
+    sheet = fetch(context.store, index.outputs[SHEET], context.cache)
+    context.store.upload(sheet, layout.report(context.run, SHEET))
+    context.refer(works, index.scores)
+    return index.scores
+
+
+def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], test: bool) -> Done:
+    """The index, named by the films, the tables' content and the settings that shape it."""
+    experiment = context.experiment
+    tables = _tables(source, experiment.data, test)
+    paths = (STUDY_FILE, IMAGE_FILE, experiment.data.patients, experiment.data.split)
+    inputs = {
+        "version": VERSION,
+        "films": [shard.facts.digest for shard in shards],
+        "tables": {name: sha256_of(path) for name in paths if name and (path := source.table(name))},
+        "test": test,
+        "folds": experiment.folds.count,
+        "seed": experiment.seed,
+        "duplicates": experiment.data.duplicates,
+    }
+    work = context.work("index", inputs)
+    if done := work.done():
+        return done
+    context.progress.phase("indexing")
+    facts, thumbnails = read_facts(context, shards)
+    rows, findings = make_index(films, facts, thumbnails, tables, experiment)
+    for sentence in findings.sentences():
+        context.progress.say(sentence)
+    folder = context.scratch
+    (folder / INDEX).write_bytes(index_bytes(rows))
+    (folder / AUDIT).write_text(json.dumps(asdict(findings), indent=1))
+    squares = _squares(context, shards, [n for chosen in sample(rows).values() for n in chosen])
+    (folder / SHEET).write_text(quality_sheet(source.name, rows, squares, asdict(findings)))
+    counts = {"films": "image", "studies": "study", "patients": "patient"}
+    scores = {name: float(rows[column].nunique()) for name, column in counts.items()}
+    return work.finish({name: folder / name for name in (INDEX, AUDIT, SHEET)}, scores, context.cost())
+
+
+def _tables(source: Source, data: Data, test: bool) -> Tables:
+    """The source's tables.
+
+    Raises:
+        BadInput: one that was asked for, or that training needs, is not there.
+    """
+    found: dict[str, Path | None] = {}
+    for key, name in (("patients", data.patients), ("split", None if test else data.split)):
+        found[key] = source.table(name) if name else None
+        if name and not found[key]:
+            raise BadInput(f"data.{key}: {source.name} has no file {name}.")
+    labels = None if test else source.labels()
+    if labels is None and not test:
+        raise BadInput(f"{source.name} has no {STUDY_FILE} and {IMAGE_FILE}; training needs both of them in its root.")
+    return Tables(read_labels(labels) if labels else None, found["patients"], found["split"])
+
+
+def _squares(context: Context, shards: list[Shard], rows: list[int]) -> dict[int, NDArray[np.uint8]]:
+    """Some films at the smallest size, by row."""
+    size = min(context.experiment.sizes)
+    squares = {}
+    for row in rows:
+        shard = shards[row // SHARD]
+        path = fetch(context.store, shard.done[shard.packs[size]].outputs[PIXELS], context.cache)
+        squares[row] = np.load(path, mmap_mode="r")[row % SHARD]
+    return squares

@@ -1,0 +1,123 @@
+"""From films that were read and label files to the rows of the index, and what was found on the way."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jobs.contract.experiment import Experiment
+from jobs.films import audit
+from jobs.films.audit import Audit
+from jobs.films.dicom import Facts
+from jobs.films.duplicates import Pair, near_duplicates
+from jobs.films.folds import assign_folds, read_split
+from jobs.films.labels import Labels, join_labels
+from jobs.films.patients import group, read_patients
+from jobs.films.problems import refuse
+from jobs.prepare.sources import FilmFile
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The source's tables as files on this machine, None where there is none."""
+
+    labels: Labels | None  # None in a test set
+    patients: Path | None
+    split: Path | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a person should know of a dataset."""
+
+    identical: list[tuple[str, str]]  # films with the same pixels
+    near_duplicates: list[tuple[str, str, float]]  # films of the same exposure, and the correlation of their pixels
+    across_patients: int  # pairs of either kind whose films are of two patients
+    clipped: int  # boxes that reached beyond their film
+    burnt: list[str]  # films of which more than half is white
+    audit: Audit | None  # what a split by study would leak; None where there are too few studies to split
+
+    def sentences(self) -> list[str]:
+        """For the log."""
+        found = [
+            f"{len(self.identical)} pairs of identical films, {len(self.near_duplicates)} of near-duplicates, "
+            f"{self.across_patients} of them under two patients: each pair lies in one fold",
+            f"{self.clipped} boxes reached beyond their film and were cut",
+        ]
+        if self.audit:
+            found.append(f"a split by study would leak {self.audit.leaked:.0%} of the validation studies")
+        if self.burnt:
+            found.append(f"{len(self.burnt)} films are mostly white, such as {self.burnt[0]}: does their window fit?")
+        return found
+
+
+def make_index(
+    films: list[FilmFile], facts: list[Facts], thumbnails: NDArray[np.uint8], tables: Tables, experiment: Experiment
+) -> tuple[pd.DataFrame, Findings]:
+    """The index's rows, sorted by image, and the findings.
+
+    Args:
+        films: sorted by image.
+        facts: what their files say.
+        thumbnails: (N, 64, 64).
+        tables: labels, patients and split.
+        experiment: its data, folds and seed.
+
+    Raises:
+        BadInput: labels and films do not fit together, a patient is unknown, the split leaks, or there are too few
+            patients for the folds.
+    """
+    rows = pd.DataFrame([{"image": f.image, "study": f.study, "series": f.series} for f in films])
+    rows = rows.join(pd.DataFrame([asdict(fact) for fact in facts]))
+    rows["patient"] = _patients(rows, tables)
+    pixels = rows["pixels_sha256"]
+    near = [p for p in near_duplicates(thumbnails, experiment.data.duplicates) if pixels[p.one] != pixels[p.other]]
+    same = [Pair(int(r[0]), int(n), 1.0) for r in rows.groupby(pixels).indices.values() for n in r[1:]]
+    rows["group"] = group(rows, [(pair.one, pair.other) for pair in same + near])
+    clipped = 0
+    if tables.labels:
+        joined = join_labels(rows, tables.labels)
+        rows, clipped = joined.rows, joined.clipped
+        count, seed = experiment.folds.count, experiment.seed
+        rows["fold"] = read_split(tables.split, rows, count) if tables.split else assign_folds(rows, count, seed)
+    else:
+        rows = rows.assign(study_class=None, boxes=pd.Series([[] for _ in films], dtype=object), fold=-1)
+    return rows, _findings(rows, same, near, clipped)
+
+
+def _patients(rows: pd.DataFrame, tables: Tables) -> list[str]:
+    """The patient of each film: what its file says, else what the table says; in a test set, else its study."""
+    table = read_patients(tables.patients) if tables.patients else {}
+    fallback = {} if tables.labels else dict(zip(rows["study"], rows["study"], strict=True))
+    patients = [
+        patient or table.get(study) or fallback.get(study)
+        for patient, study in zip(rows["patient"], rows["study"], strict=True)
+    ]
+    unknown = [
+        f"film {image} of study {study}"
+        for image, study, patient in zip(rows["image"], rows["study"], patients, strict=True)
+        if patient is None
+    ]
+    refuse(
+        "Films without a patient, who must not lie in two folds",
+        unknown,
+        "Their files have no PatientID (0010,0020): set data.patients to a CSV in the source that has a column study "
+        "and a column patient, such as the competition's train_meta.csv.",
+    )
+    return [str(patient) for patient in patients]
+
+
+def _findings(rows: pd.DataFrame, same: list[Pair], near: list[Pair], clipped: int) -> Findings:
+    image, patient = list(rows["image"]), list(rows["patient"])
+    studies = rows.groupby("study", sort=True)[["study_class", "patient"]].first().reset_index()
+    enough = rows["study_class"].notna().all() and len(studies) >= audit.FOLDS
+    return Findings(
+        identical=[(image[pair.one], image[pair.other]) for pair in same],
+        near_duplicates=[(image[pair.one], image[pair.other], round(pair.correlation, 4)) for pair in near],
+        across_patients=sum(patient[pair.one] != patient[pair.other] for pair in same + near),
+        clipped=clipped,
+        burnt=list(rows["image"][rows["burnt"] > 0.5]),
+        audit=audit.audit(studies, len(rows)) if enough else None,
+    )

@@ -1,0 +1,127 @@
+"""Shards: films in runs of 256, each a few pieces of work of its own, so that an interrupted prepare goes on there.
+
+A shard is one work of facts and thumbnails, and one work of pixels a size. Both are named by the films alone, so
+another split, other labels or another size decode nothing twice.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.contract.done import Done
+from jobs.films.dataset import SHARD
+from jobs.films.dicom import Facts
+from jobs.films.problems import refuse
+from jobs.prepare.decoding import Decoded, Task, decode_all
+from jobs.prepare.sources import FilmFile, Source
+from jobs.runtime.context import Context
+from jobs.runtime.work import Work, fetch
+
+# Raised by hand when the same films begin to give other pixels or facts.
+VERSION: Final = 1
+FACTS: Final = "facts.json"
+THUMBNAILS: Final = "thumbnails.npy"
+PIXELS: Final = "pixels.npy"
+
+
+@dataclass
+class Shard:
+    """A run of films and its work."""
+
+    films: list[FilmFile]
+    facts: Work
+    packs: dict[int, Work]  # size → work
+    done: dict[Work, Done]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its work is done."""
+        return all(work in self.done for work in (self.facts, *self.packs.values()))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that are still to do."""
+        return tuple(size for size, work in self.packs.items() if work not in self.done)
+
+
+def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list[Shard]:
+    """Decode what is not decoded yet; afterwards all work of all shards is done.
+
+    Raises:
+        BadInput: films cannot be read; all of them are listed. Shards without such films are kept for the next time.
+        Stopped: somebody asked to stop; finished shards are kept.
+    """
+    sizes = context.experiment.sizes
+    shards = [_shard(context, films[start : start + SHARD], sizes) for start in range(0, len(films), SHARD)]
+    todo = [shard for shard in shards if not shard.finished]
+    if todo:
+        count = sum(len(shard.films) for shard in todo)
+        context.progress.phase("decoding", steps=len(films), start=len(films) - count)
+        stream = (Task(film, shard.sizes) for shard in todo for film in shard.films)
+        problems: list[str] = []
+        with closing(decode_all(source, stream, context.threads)) as decoded:
+            for shard in todo:
+                problems += _finish(context, shard, decoded)
+        refuse(f"The films in {source.name}", problems, "Replace these files, or take them and their labels out.")
+    return shards
+
+
+def read_facts(context: Context, shards: list[Shard]) -> tuple[list[Facts], NDArray[np.uint8]]:
+    """The facts of all films, and their thumbnails (N, 64, 64), in the films' order."""
+    facts: list[Facts] = []
+    thumbnails = []
+    for shard in shards:
+        outputs = shard.done[shard.facts].outputs
+        facts += [Facts(*row) for row in json.loads(fetch(context.store, outputs[FACTS], context.cache).read_text())]
+        thumbnails.append(np.load(fetch(context.store, outputs[THUMBNAILS], context.cache)))
+    return facts, np.concatenate(thumbnails)
+
+
+def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> Shard:
+    named = {"version": VERSION, "films": [[film.image, film.place, film.mark] for film in films]}
+    facts = context.work("facts", named)
+    packs = {size: context.work("pixels", {**named, "size": size}) for size in sizes}
+    done = {work: record for work in (facts, *packs.values()) if (record := work.done())}
+    return Shard(films, facts, packs, done)
+
+
+def _finish(context: Context, shard: Shard, decoded: Iterator[Decoded | str]) -> list[str]:
+    """Gather a shard's films and store them; what is wrong with the films, where something is."""
+    facts: list[Facts] = []
+    thumbnails: list[NDArray[np.uint8]] = []
+    pixels = {size: np.empty((len(shard.films), size, size), np.uint8) for size in shard.sizes}
+    problems = []
+    for number in range(len(shard.films)):
+        context.stop.check()
+        found = next(decoded)
+        if isinstance(found, str):
+            problems.append(found)
+        else:
+            facts.append(found.facts)
+            thumbnails.append(found.thumbnail)
+            for size, squares in pixels.items():
+                squares[number] = found.squares[size]
+        context.progress.step(films=1)
+    if problems:
+        return problems
+    with TemporaryDirectory(dir=context.scratch) as name:
+        folder = Path(name)
+        (folder / FACTS).write_text(json.dumps([astuple(film) for film in facts]))
+        np.save(folder / THUMBNAILS, np.stack(thumbnails))
+        for size, squares in pixels.items():
+            np.save(folder / f"{size}-{PIXELS}", squares)
+            _store(context, shard, shard.packs[size], {PIXELS: folder / f"{size}-{PIXELS}"})
+        if shard.facts not in shard.done:
+            _store(context, shard, shard.facts, {name: folder / name for name in (FACTS, THUMBNAILS)})
+    return []
+
+
+def _store(context: Context, shard: Shard, work: Work, outputs: dict[str, Path]) -> None:
+    shard.done[work] = work.finish(outputs, {}, context.cost())
