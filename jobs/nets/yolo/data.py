@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 from ultralytics.data import YOLODataset
+from ultralytics.data.augment import Compose, Format, MixUp, Mosaic, RandomFlip, RandomPerspective
 
 from jobs.films.dataset import Dataset, Pack
 from jobs.films.letterbox import Letterbox
@@ -97,6 +98,15 @@ class PackedDataset(YOLODataset):  # type: ignore[misc]
             }
             for name, boxes in zip(self.films.index["image"], self.films.boxes, strict=True)
         ]  # fmt: skip
+
+    def build_transforms(self, hyp: Any) -> Compose:
+        """The augmentations an experiment has fields for; ultralytics' own list would import all of albumentations."""
+        size = self.imgsz
+        spread = RandomPerspective(hyp.degrees, hyp.translate, hyp.scale, hyp.shear, size=(size, size))
+        mosaic = Compose([Mosaic(self, imgsz=size, p=hyp.mosaic), spread])
+        mixup = MixUp(self, pre_transform=mosaic, p=hyp.mixup)
+        flip = RandomFlip(p=hyp.fliplr, direction="horizontal")
+        return Compose([mosaic, mixup, flip, Format(bbox_format="xywh", normalize=True, bgr=0.0)])
 
     def load_image(
         self, i: int, rect_mode: bool = True, resize_short: bool = False

@@ -163,9 +163,7 @@ class Training(DetectionTrainer):  # type: ignore[misc]
         """Nothing: it would read a file that is not there."""
 
     def _judge(self, films: Films) -> tuple[float, float]:
-        found = predict(
-            self.ema.ema, films, SCORING, self.device.type, lambda _: self.wish.check(), loss=True
-        )  # fmt: skip
+        found = predict(self.ema.ema, films, SCORING, self.device.type, lambda _: self.wish.check(), loss=True)
         return found.loss, opacity_ap(found.boxes, films.index)
 
     def _training_starts(self) -> None:
@@ -190,7 +188,8 @@ class Training(DetectionTrainer):  # type: ignore[misc]
                 f"the loss became {loss} in epoch {self.epoch}, batch {self.batch_index}; "
                 f"lower lr ({self.detector.lr}) or lengthen warmup ({self.detector.warmup} epochs)"
             )
-        self.progress.step(films=self.detector.batch, loss=loss)
+        left = len(self.setup.train) - (self.batch_index - 1) * self.detector.batch
+        self.progress.step(films=min(left, self.detector.batch), loss=loss)
         self.wish.check()
 
     def _epoch_ends(self) -> None:
@@ -255,5 +254,4 @@ def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:
         "scale": detector.scale,
         "shear": detector.shear,
         "fliplr": detector.flip,
-        "augmentations": [],
     }

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: AGPL-3.0-only
+"""The second work of the stage: boxes on the fold's films, which the weights have not seen."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from jobs.contract.done import Done
+from jobs.nets.yolo.model import trained
+from jobs.nets.yolo.predict import opacity_ap, predict
+from jobs.runtime.work import fetch
+from jobs.train_detector.task import Task
+
+VERSION = 1  # raised by hand when the same inputs come to mean other boxes
+
+
+def out_of_fold(task: Task, weights: Done) -> Done:
+    """Predict the fold's films with the selected weights, and with the net as it was before training.
+
+    Its work holds ``boxes.parquet`` and ``untrained-boxes.parquet``: image, fold, box in original pixels, confidence;
+    by image, then falling confidence. Its scores are ``opacity`` and ``untrained``, and what the inference's choices
+    are worth: ``opacity_at_training_size`` where it has a size of its own, ``opacity_without_tta`` where it has TTA.
+
+    Raises:
+        Stopped: somebody asked to stop.
+        BadInput: the net ignores TTA, or the GPU's memory does not suffice.
+    """
+    context, settings = task.context, task.detector.inference
+    inputs = {
+        "version": VERSION,
+        "weights": weights.digest,
+        "inference": settings.model_dump(mode="json"),
+        "dataset": task.dataset.hash,
+    }
+    work = context.work("oof", inputs)
+    if (done := work.done()) is not None:
+        context.progress.say(f"the out-of-fold boxes are done: {work.prefix}")
+        return done
+    path = fetch(context.store, weights.outputs[f"{settings.select}.safetensors"], context.cache)
+    net = trained(task.detector, load_file(path))
+    size = task.detector.inference_size
+    boxes, opacity = _predict(task, net, size, settings.tta)
+    unlearned, floor = _predict(task, task.untrained(), size, settings.tta)
+    scores = {"opacity": opacity, "untrained": floor}
+    if size != task.detector.size:
+        scores["opacity_at_training_size"] = _predict(task, net, task.detector.size, settings.tta)[1]
+    if settings.tta:
+        scores["opacity_without_tta"] = _predict(task, net, size, tta=False)[1]
+    context.progress.say(", ".join(f"{name} {score:.4f}" for name, score in scores.items()))
+    outputs = {
+        "boxes.parquet": _write(boxes, task.fold, context.scratch / "boxes.parquet"),
+        "untrained-boxes.parquet": _write(unlearned, task.fold, context.scratch / "untrained-boxes.parquet"),
+    }
+    return work.finish(outputs, scores, context.cost())
+
+
+def _predict(task: Task, net: torch.nn.Module, size: int, tta: bool) -> tuple[pd.DataFrame, float]:
+    context, settings = task.context, task.detector.inference
+    films = task.fold_films(size)
+    context.progress.phase("predicting", steps=-(-len(films) // settings.batch))
+
+    def step(count: int) -> None:
+        context.progress.step(films=count)
+        context.stop.check()
+
+    boxes = predict(net, films, settings, context.device(), step, tta=tta).boxes
+    return boxes, opacity_ap(boxes, films.index)
+
+
+def _write(boxes: pd.DataFrame, fold: int, path: Path) -> Path:
+    boxes.assign(fold=fold).to_parquet(path, index=False, compression="zstd")
+    return path
