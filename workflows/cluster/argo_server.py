@@ -1,0 +1,80 @@
+"""Through Argo's server, with the variables that Argo's own command line reads."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.contract.exits import ServiceAway
+from workflows.cluster.http import Http, Json, new_session
+
+# What Argo's executor writes at the end of a container's log.
+EXECUTOR_LINE: Final = "argo=true"
+
+
+@dataclass(frozen=True)
+class ArgoServer:
+    """Workflows, as Argo's server has them."""
+
+    http: Http
+    instance: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> "ArgoServer | None":
+        """The server that ``argo`` would talk to; None where ARGO_SERVER is not set. ARGO_HTTP1 is always so here."""
+        server = os.environ.get("ARGO_SERVER")
+        if not server:
+            return None
+        scheme = "http" if os.environ.get("ARGO_SECURE", "true").lower() == "false" else "https"
+        path = os.environ.get("ARGO_BASE_HREF", "").strip("/")
+        base = f"{scheme}://{server}" + (f"/{path}" if path else "")
+        session = new_session(base)
+        if os.environ.get("ARGO_INSECURE_SKIP_VERIFY", "").lower() == "true":
+            session.verify = False
+        if token := os.environ.get("ARGO_TOKEN", "").strip():
+            session.headers["Authorization"] = token if " " in token else f"Bearer {token}"
+        hint = "Check ARGO_SERVER, ARGO_SECURE and ARGO_BASE_HREF; without ARGO_SERVER the kubeconfig is used."
+        return cls(Http(base, "Argo's server", hint, session), os.environ.get("ARGO_INSTANCEID") or None)
+
+    def create(self, namespace: str, manifest: Json) -> Json:
+        """Create a workflow; :class:`~workflows.cluster.http.Exists` where there is one of its name."""
+        body = {"namespace": namespace, "instanceID": self.instance or "", "workflow": manifest}
+        return self.http.call("POST", self._path(namespace), body=body)
+
+    def list(self, namespace: str, labels: str | None = None) -> list[Json]:
+        """Workflows with these labels."""
+        return list(self.http.get(self._path(namespace), **{"listOptions.labelSelector": labels}).get("items") or ())
+
+    def stop(self, namespace: str, name: str) -> None:
+        """Ask every pod to end; what is not started yet never is."""
+        self.http.call("PUT", f"{self._path(namespace, name)}/stop", body={"namespace": namespace, "name": name})
+
+    def delete(self, namespace: str, name: str) -> None:
+        """Remove a workflow with its pods."""
+        self.http.call("DELETE", self._path(namespace, name))
+
+    def log(self, namespace: str, workflow: str, pod: str, *, follow: bool, since: int | None) -> Iterator[str]:
+        """The lines of a pod's main container."""
+        params = {
+            "podName": pod, "logOptions.container": "main", "logOptions.follow": follow or None,
+            "logOptions.sinceSeconds": since,
+        }  # fmt: skip
+        for line in self.http.lines(f"{self._path(namespace, workflow)}/log", **params):
+            if not line:
+                continue
+            entry = json.loads(line)
+            if problem := entry.get("error"):
+                raise ServiceAway(f"Argo's server broke off the log of {pod}: {problem.get('message', problem)}")
+            yield str(entry["result"].get("content", ""))
+
+    def version(self) -> str | None:
+        """Argo's version, e.g. ``v3.7.0``."""
+        return str(self.http.get("/api/v1/version")["version"])
+
+    def page(self, namespace: str, name: str) -> str | None:
+        """Argo's page of a workflow."""
+        return f"{self.http.base}/workflows/{namespace}/{name}"
+
+    def _path(self, namespace: str, name: str = "") -> str:
+        return f"/api/v1/workflows/{namespace}" + (f"/{name}" if name else "")

@@ -1,0 +1,65 @@
+"""The cluster as the commands see it: workflows by way of whatever is there, Kubernetes' own knowledge where it is."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobs.contract.exits import BadInput
+from jobs.contract.profile import Profile
+from workflows.cluster.argo_server import ArgoServer
+from workflows.cluster.http import Json
+from workflows.cluster.kubeconfig import find_access
+from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
+
+
+class Workflows(Protocol):
+    """What both ways to workflows can do."""
+
+    def create(self, namespace: str, manifest: Json) -> Json: ...  # noqa: D102
+    def list(self, namespace: str, labels: str | None = None) -> list[Json]: ...  # noqa: D102
+    def stop(self, namespace: str, name: str) -> None: ...  # noqa: D102
+    def delete(self, namespace: str, name: str) -> None: ...  # noqa: D102
+    def log(self, namespace: str, workflow: str, pod: str, *, follow: bool, since: int | None) -> Iterator[str]: ...  # noqa: D102
+    def version(self) -> str | None: ...  # noqa: D102
+    def page(self, namespace: str, name: str) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster and the namespace that is looked at."""
+
+    workflows: Workflows
+    kubernetes: Kubernetes | None
+    namespace: str
+
+    @classmethod
+    def find(cls, profile: Profile | None = None) -> "Cluster | None":
+        """The cluster that ``argo`` and ``kubectl`` would talk to; None where there is none. Nothing is sent yet.
+
+        The namespace is the profile's, else ``ARGO_NAMESPACE``, else the kubeconfig's, else the profile's default.
+        """
+        server, access = ArgoServer.from_environment(), find_access()
+        if server is None and access is None:
+            return None
+        kubernetes = Kubernetes(access.http) if access else None
+        workflows: Workflows | None = server
+        if workflows is None and kubernetes is not None:
+            workflows = KubernetesWorkflows(kubernetes, os.environ.get("ARGO_INSTANCEID") or None)
+        assert workflows is not None
+        named = profile.namespace if profile else os.environ.get("ARGO_NAMESPACE") or (access and access.namespace)
+        return cls(workflows, kubernetes, named or Profile().namespace)
+
+    @classmethod
+    def connect(cls, profile: Profile | None = None) -> "Cluster":
+        """As :meth:`find`, where there has to be one.
+
+        Raises:
+            BadInput: where there is none.
+        """
+        if found := cls.find(profile):
+            return found
+        raise BadInput(
+            "No cluster: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to talk to Kubernetes "
+            "itself. cv.py run needs neither."
+        )

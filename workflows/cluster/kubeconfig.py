@@ -1,0 +1,165 @@
+"""How to reach Kubernetes: a kubeconfig as kubectl reads it, or the service account of the pod this runs in."""
+
+import atexit
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+import yaml
+
+from jobs.contract.exits import BadInput
+from workflows.cluster.http import Http, new_session
+
+IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+EXEC_SECONDS: Final = 60
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Access:
+    """A way to Kubernetes, and the namespace it names."""
+
+    http: Http
+    namespace: str | None
+
+
+def find_access() -> Access | None:
+    """The way to Kubernetes that ``kubectl`` would take; None where there is none.
+
+    Raises:
+        BadInput: where a kubeconfig is there and cannot be used.
+    """
+    named = os.environ.get("KUBECONFIG")
+    files = [Path(file) for file in named.split(os.pathsep) if file] if named else [Path.home() / ".kube" / "config"]
+    files = [file for file in files if file.is_file()]
+    if files:
+        return _from_files(files)
+    if (IN_CLUSTER / "token").is_file() and "KUBERNETES_SERVICE_HOST" in os.environ:
+        return _from_pod()
+    return None
+
+
+def _from_files(files: list[Path]) -> Access:
+    config = _merged(files)
+    where = ", ".join(str(file) for file in files)
+    current = config.get("current-context")
+    if not current:
+        raise BadInput(f"{where}: no current-context; kubectl config use-context NAME sets it")
+    context = _named(config, "contexts", current, where)
+    cluster = _named(config, "clusters", context.get("cluster"), where)
+    user = _named(config, "users", context["user"], where) if context.get("user") else {}
+    server = cluster["server"].rstrip("/")
+    session = new_session(server)
+    if proxy := cluster.get("proxy-url"):
+        session.proxies = {"https": proxy, "http": proxy}
+    _trust(session, cluster)
+    _identify(session, user, where)
+    http = Http(server, "Kubernetes", f"Look at {where}; does kubectl version work?", session)
+    return Access(http, context.get("namespace"))
+
+
+def _from_pod() -> Access:
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    host = f"[{host}]" if ":" in host else host
+    server = f"https://{host}:{port}"
+    session = new_session(server)
+    session.verify = str(IN_CLUSTER / "ca.crt")
+    session.headers["Authorization"] = f"Bearer {(IN_CLUSTER / 'token').read_text().strip()}"
+    http = Http(server, "Kubernetes", "The pod's own service account was used.", session)
+    return Access(http, (IN_CLUSTER / "namespace").read_text().strip())
+
+
+def _merged(files: list[Path]) -> dict[str, Any]:
+    """As kubectl merges: the first file that names something wins. Paths in a file are relative to it."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        content = yaml.load(file.read_text(), Loader=_Loader) or {}  # noqa: S506 - the safe loader, in C where it is there
+        for kind in ("clusters", "contexts", "users"):
+            items = merged.setdefault(kind, {})
+            for item in content.get(kind) or ():
+                body = item.get(kind.removesuffix("s")) or {}
+                items.setdefault(item["name"], {**body, "_folder": file.parent})
+        if content.get("current-context"):
+            merged.setdefault("current-context", content["current-context"])
+    return merged
+
+
+def _named(config: dict[str, Any], kind: str, name: Any, where: str) -> dict[str, Any]:
+    if name not in config[kind]:
+        raise BadInput(f"{where}: there is no {kind.removesuffix('s')} named {name}")
+    found: dict[str, Any] = config[kind][name]
+    return found
+
+
+def _trust(session: requests.Session, cluster: Mapping[str, Any]) -> None:
+    if cluster.get("insecure-skip-tls-verify"):
+        session.verify = False
+        requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined] # said once, by who wrote the kubeconfig
+    elif authority := _file(cluster, "certificate-authority"):
+        session.verify = authority
+
+
+def _identify(session: requests.Session, user: Mapping[str, Any], where: str) -> None:
+    if user.get("exec"):
+        user = {**user, **_ask_plugin(user["exec"], where)}
+    elif user.get("auth-provider"):
+        raise BadInput(
+            f"{where}: auth-provider was removed from Kubernetes; use an exec plugin (kubelogin, "
+            "gke-gcloud-auth-plugin)"
+        )
+    certificate, key = _file(user, "client-certificate"), _file(user, "client-key")
+    if certificate and key:
+        session.cert = (certificate, key)
+    token = user.get("token")
+    if not token and user.get("tokenFile"):
+        token = (user["_folder"] / user["tokenFile"]).read_text().strip()
+    if token:
+        session.headers["Authorization"] = f"Bearer {token}"
+    elif user.get("username"):
+        session.auth = (user["username"], user.get("password") or "")
+
+
+def _ask_plugin(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Run a credential plugin (aws eks get-token, gke-gcloud-auth-plugin, kubelogin …), in client-go's protocol."""
+    command = [plugin["command"], *(plugin.get("args") or ())]
+    given = {item["name"]: item["value"] for item in plugin.get("env") or ()}
+    version = plugin.get("apiVersion", "client.authentication.k8s.io/v1")
+    asked = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    environment = {**os.environ, **given, "KUBERNETES_EXEC_INFO": json.dumps(asked)}
+    try:
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=EXEC_SECONDS, check=True
+        ).stdout
+        status = json.loads(answer)["status"]
+    except FileNotFoundError as error:
+        raise BadInput(f"{where}: {command[0]} is not installed. {plugin.get('installHint') or ''}".strip()) from error
+    except subprocess.CalledProcessError as error:
+        raise BadInput(f"{where}: {' '.join(command)} failed: {error.stderr.strip()}") from error
+    except (subprocess.TimeoutExpired, json.JSONDecodeError, KeyError) as error:
+        raise BadInput(f"{where}: {' '.join(command)} gave no credential: {error}") from error
+    fields = {"token": "token", "client-certificate-data": "clientCertificateData", "client-key-data": "clientKeyData"}
+    credential = {name: status[theirs] for name, theirs in fields.items() if status.get(theirs)}
+    for name in ("client-certificate-data", "client-key-data"):  # plain PEM here, base64 in a kubeconfig
+        if name in credential:
+            credential[name] = base64.b64encode(credential[name].encode()).decode()
+    return credential
+
+
+def _file(entry: Mapping[str, Any], name: str) -> str | None:
+    """A certificate or key as a file: named in the entry, or written from its data for the life of this process."""
+    if data := entry.get(f"{name}-data"):
+        folder = tempfile.mkdtemp(prefix="cxrfold-kube-")  # readable for its owner only
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder) / name
+        path.write_bytes(base64.b64decode(data))
+        return str(path)
+    return str(entry["_folder"] / entry[name]) if entry.get(name) else None
