@@ -4,36 +4,32 @@ Its life hangs on locks, which the kernel drops however a process ends. Whoever 
 together with others; a *guard* process, detached from them all, holds ``guard.lock``, runs SeaweedFS as its child and
 stops it when nobody holds ``users.lock`` any more. Two runs at the same time therefore share one server, and neither a
 SIGKILL of a run nor one of the guard leaves a server behind.
+
+``python -m workflows.s3_server COMMAND …`` runs a command with the server that runs without a store of their own use.
 """
 
 import fcntl
-import http.client
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from jobs.contract import environment
-from jobs.contract.exits import BadInput, ServiceAway
-from workflows.process import dies_with_parent
+from jobs.contract.exits import BadInput, ServiceAway, StageError
+from workflows.s3_guard import STOPPED_WITHIN, locked
 
 BUCKET = "cxrfold"
 READY_WITHIN = 60.0  # seconds; about 1 on an idle machine
-STOPPED_WITHIN = 15.0  # seconds; about 1 as well
 FREE_BYTES = 512 * 2**20
 FREE_SHARE = 0.01  # SeaweedFS takes no more writes below this share of the disk
-PORTS = ("s3", "master", "volume", "filer", "admin")  # each with a gRPC port beside it
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def embedded_s3(folder: Path) -> Iterator[Server]:
             _make_bucket(server)
             yield server
         finally:
-            if _locked(users):  # the last one out waits until the server is gone; others need it still
+            if locked(users):  # the last one out waits until the server is gone; others need it still
                 _stop(folder)
 
 
@@ -107,22 +103,13 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _locked(file: IO[str]) -> bool:
-    """Take the lock for ourselves alone, if nobody else has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _find_or_start(folder: Path) -> Server:
     binary = _weed()
     deadline = time.monotonic() + READY_WITHIN
     starts = 0
     while time.monotonic() < deadline:
         with (folder / "guard.lock").open("w") as guard:
-            if _locked(guard):  # nobody guards a server, so there is none
+            if locked(guard):  # nobody guards a server, so there is none
                 if starts == 2:
                     raise ServiceAway(f"the embedded S3 server ended at once.\n{_last_lines(folder)}")
                 starts += 1
@@ -149,7 +136,7 @@ def _weed() -> str:
 
 
 def _start_guard(folder: Path, binary: str, lock: IO[str]) -> None:
-    command = [sys.executable, "-m", "workflows.s3_server", str(folder), binary, str(lock.fileno())]
+    command = [sys.executable, "-m", "workflows.s3_guard", str(folder), binary, str(lock.fileno())]
     subprocess.run(command, pass_fds=[lock.fileno()], start_new_session=True, stdin=subprocess.DEVNULL, check=True)
 
 
@@ -173,7 +160,7 @@ def _make_bucket(server: Server) -> None:
 def _stop(folder: Path) -> None:
     deadline = time.monotonic() + STOPPED_WITHIN
     with (folder / "guard.lock").open("w") as guard:
-        while not _locked(guard) and time.monotonic() < deadline:
+        while not locked(guard) and time.monotonic() < deadline:
             if server := _published(folder):
                 with suppress(ProcessLookupError):
                     os.kill(server.guard, signal.SIGTERM)
@@ -193,94 +180,15 @@ def _last_lines(folder: Path) -> str:
     return "It left no log."
 
 
-# ---- the guard ----------------------------------------------------------------------------------------------------
-
-
-def guard(folder: Path, binary: str) -> None:
-    """Run SeaweedFS on ``folder`` until nobody uses it, SIGTERM comes, or it ends by itself."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ports = _free_ports()
-    weed = _start_weed(folder, binary, ports, keys := (secrets.token_hex(10), secrets.token_hex(20)))
-    try:
-        with (folder / "users.lock").open("w") as users:
-            while not _ready(ports["s3"]):
-                if weed.poll() is not None or _locked(users):
-                    return
-                time.sleep(0.02)
-            _publish(folder, Server(f"http://127.0.0.1:{ports['s3']}", *keys, os.getpid()))
-            while weed.poll() is None and not _locked(users):
-                time.sleep(0.2)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        (folder / "server.json").unlink(missing_ok=True)
-        weed.terminate()
-        try:
-            weed.wait(STOPPED_WITHIN / 2)
-        except subprocess.TimeoutExpired:
-            weed.kill()
-        for port in ports.values():  # SeaweedFS leaves some of its sockets behind
-            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 (the path is SeaweedFS' own)
-                left.unlink(missing_ok=True)
-
-
-def _free_ports() -> dict[str, int]:
-    names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return dict(zip(names, ports, strict=True))
-
-
-def _start_weed(folder: Path, binary: str, ports: dict[str, int], keys: tuple[str, str]) -> "subprocess.Popen[bytes]":
-    data = folder / "data"
-    data.mkdir(exist_ok=True)
-    # The master's own state is bound to its port and holds no more than what the volumes report: made anew each time.
-    for state in data.glob("m[0-9]*"):
-        shutil.rmtree(state)
-    options = [f"-{name.replace('.grpc', '')}.port{'.grpc' * name.endswith('.grpc')}={n}" for name, n in ports.items()]
-    options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
-    options += ["-webdav=false", "-admin.ui=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    options += ["-volume.preStopSeconds=0", f"-dir={data}"]
-    # The keys of its inner tokens close the volume's and the filer's own HTTP ports to everybody else on this machine.
-    inner = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
-    # Nothing else is inherited: no settings in the user's home, no keys, no proxy.
-    variables = {f"WEED_JWT_{name}": secrets.token_hex(16) for name in inner} | {
-        "AWS_ACCESS_KEY_ID": keys[0],
-        "AWS_SECRET_ACCESS_KEY": keys[1],
-        "HOME": str(folder),
-        "PATH": os.defpath,
-    }
-    with (folder / "server.log").open("wb") as log:
-        return subprocess.Popen(
-            [binary, "-logtostderr=true", "mini", *options],
-            cwd=folder,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=dies_with_parent(),  # safe: the guard has one thread
-        )
-
-
-def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.client.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _publish(folder: Path, server: Server) -> None:
-    handle, name = tempfile.mkstemp(dir=folder)  # mode 0600
-    with os.fdopen(handle, "w") as file:
-        json.dump(asdict(server), file)
-    Path(name).rename(folder / "server.json")
+def main(command: list[str]) -> int:
+    """Run a command with the embedded server as its store; its exit code."""
+    with embedded_s3(default_folder()) as server:
+        return subprocess.run(command, env={**os.environ, **server.environment()}, check=False).returncode
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # the starter waits for its child only; the guard is nobody's child
-        guard(Path(sys.argv[1]), sys.argv[2])  # argv[3]: the inherited descriptor that holds guard.lock
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except StageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit)
