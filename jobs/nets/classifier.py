@@ -1,0 +1,112 @@
+"""The classifier: a timm backbone, a softmax head, and an auxiliary head that sees the opacities on an inner map."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Aux, Classifier
+from jobs.contract.names import STUDY_CLASSES
+from jobs.nets.backbone import create_backbone, feature_level, load_pretrained, own_normalisation
+from jobs.nets.weights import Normalisation, Pretrained
+
+
+class Answer(NamedTuple):
+    """What the net says of B films.
+
+    Attributes:
+        logits: (B, classes), float32.
+        mask: (B, 1, cells, cells) logits, float32; None without auxiliary head.
+    """
+
+    logits: torch.Tensor
+    mask: torch.Tensor | None
+
+
+class ClassifierNet(nn.Module):
+    """Takes films (B, 1, S, S) as uint8, as they lie on disk; one grey channel travels to the device.
+
+    There it is normalised for each of the backbone's three channels and so expanded to them, which is exact: folding
+    the channels into the first convolution would not be, where its padding meets a mean that is not zero.
+    Mean and standard deviation are kept with the weights, so a stored net needs nothing else to be applied.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: Classifier, normalisation: Normalisation | None = None) -> None:
+        super().__init__()
+        self.backbone = create_backbone(model.backbone, model.drop_path, model.size)
+        normalisation = normalisation or own_normalisation(model.backbone)
+        self.register_buffer("mean", torch.tensor(normalisation.mean).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(normalisation.std).reshape(1, -1, 1, 1))
+        self.level, self.aux = None, None
+        if model.aux:
+            self.level, channels = feature_level(self.backbone, model.backbone, model.aux.stride)
+            self.aux = aux_head(model.aux, channels)
+        # A dropout of our own before a head of our own: timm's drop_rate means different things in different models.
+        self.dropout = nn.Dropout(model.dropout)
+        self.head = nn.Linear(self.backbone.head_hidden_size, len(model.classes))
+
+    def forward(self, films: torch.Tensor) -> Answer:
+        """Logits of films (B, 1, S, S) uint8."""
+        pixels = ((films.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        mask = None
+        if self.aux is None:
+            features = self.backbone.forward_features(pixels)
+        else:
+            features, inner = self.backbone.forward_intermediates(pixels, indices=[self.level])
+            mask = self.aux(inner[0]).float()
+        pooled = self.backbone.forward_head(features, pre_logits=True)
+        return Answer(self.head(self.dropout(pooled)).float(), mask)
+
+
+def aux_head(aux: Aux, channels: int) -> nn.Sequential:
+    """``layers`` convolutions from a feature map of some channels to one map of mask logits.
+
+    All but the last are 3 x 3 with batch norm and ReLU; the last is 1 x 1.
+    """
+    parts: list[nn.Module] = []
+    for _ in range(aux.layers - 1):
+        convolution = nn.Conv2d(channels, aux.channels, 3, padding=1, bias=False)
+        parts += [convolution, nn.BatchNorm2d(aux.channels), nn.ReLU(inplace=True)]
+        channels = aux.channels
+    return nn.Sequential(*parts, nn.Conv2d(channels, 1, 1))
+
+
+def create_classifier(model: Classifier, seed: int, pretrained: Pretrained | None) -> ClassifierNet:
+    """The net before its first step; the same seed gives the same net.
+
+    Raises:
+        BadInput: backbone, auxiliary head and pretrained weights do not go together.
+    """
+    torch.manual_seed(seed)
+    net = ClassifierNet(model, pretrained.normalisation if pretrained else None)
+    if pretrained:
+        load_pretrained(net.backbone, model.backbone, pretrained.name, pretrained.tensors)
+    return net.to(memory_format=torch.channels_last)
+
+
+def load_classifier(model: Classifier, tensors: dict[str, torch.Tensor]) -> ClassifierNet:
+    """A trained net from its stored weights.
+
+    Raises:
+        BadInput: the weights are of another model.
+    """
+    net = ClassifierNet(model)
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(f"Stored weights do not fit a classifier on {model.backbone}: {error}") from error
+    return net.to(memory_format=torch.channels_last)
+
+
+def class_probabilities(logits: torch.Tensor, classes: tuple[str, ...]) -> torch.Tensor:
+    """Probabilities (B, classes), adding up to 1 over the study classes and over the film classes the head has.
+
+    For a joint head that is its softmax, renormalised within each of its two questions.
+    """
+    study = len(STUDY_CLASSES) if STUDY_CLASSES[0] in classes else 0
+    parts = [part.softmax(1) for part in (logits[:, :study], logits[:, study:]) if part.shape[1]]
+    return torch.cat(parts, 1)

@@ -1,0 +1,67 @@
+"""What a classifier says of packed films."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Classifier
+from jobs.films.dataset import Pack
+from jobs.nets.classifier import ClassifierNet, class_probabilities
+from jobs.nets.precision import autocast
+
+Floats = NDArray[np.float64]
+
+
+@torch.inference_mode()
+def predict(
+    net: ClassifierNet,
+    model: Classifier,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    device: str,
+    tick: Callable[[int], None] = lambda films: None,
+) -> Floats:
+    """Probabilities (n, classes) of the films at some rows of a pack, as the model's ``inference`` says.
+
+    Args:
+        net: on the device.
+        model: its head, precision and inference; the pack's size is the size it predicts at.
+        pack: the films.
+        rows: (n,) which of them.
+        device: ``cuda`` or ``cpu``.
+        tick: called after each batch with its number of films.
+    """
+    net.eval()
+    found = np.empty((len(rows), len(model.classes)))
+    with explained_memory(model.inference.batch, pack.size, "inference.batch"):
+        for start in range(0, len(rows), model.inference.batch):
+            part = rows[start : start + model.inference.batch]
+            films = torch.from_numpy(np.stack([pack[int(row)] for row in part])[:, None]).to(device)
+            with autocast(model.precision, device):
+                views = [films, films.flip(3)] if model.inference.tta == "flip" else [films]
+                chances = [class_probabilities(net(view).logits.double(), model.classes) for view in views]
+            found[start : start + len(part)] = torch.stack(chances).mean(0).cpu().numpy()
+            tick(len(part))
+    return found
+
+
+@contextmanager
+def explained_memory(batch: int, size: int, knob: str) -> Iterator[None]:
+    """Turn CUDA's out of memory into a sentence.
+
+    Raises:
+        BadInput: the GPU's memory does not suffice.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        held = torch.cuda.get_device_properties(0).total_memory / 2**30
+        raise BadInput(
+            f"The GPU's {held:.0f} GiB do not hold a batch of {batch} films at {size} px: lower {knob}"
+            + (" and raise accumulate, which keeps the films a step" if knob == "batch" else "")
+            + ", or take a smaller size or backbone, or precision: bf16."
+        ) from error

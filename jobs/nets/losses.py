@@ -1,0 +1,82 @@
+"""What the classifier is trained to make small. Every loss is a mean over the films of a batch.
+
+Films that a loss leaves out count as zero and not as absent, so that the mean over a large batch stays the mean of the
+means over its parts: accumulating gradients over small batches is then exactly the large batch.
+"""
+
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+
+from jobs.contract.experiment import Classifier
+from jobs.contract.names import STUDY_CLASSES
+from jobs.nets.classifier import Answer
+
+STUDY = len(STUDY_CLASSES)
+
+
+def training_loss(
+    model: Classifier,
+    answer: Answer,
+    study: torch.Tensor,
+    film: torch.Tensor,
+    counted: torch.Tensor,
+    masks: torch.Tensor | None,
+) -> torch.Tensor:
+    """The loss of a batch, a scalar.
+
+    Args:
+        model: head, losses and their weights.
+        answer: of the net to B films.
+        study: (B,) index into STUDY_CLASSES.
+        film: (B,) index into FILM_CLASSES.
+        counted: (B,) 0 where film-level and mask losses leave the film out.
+        masks: (B, 1, cells, cells) uint8, where the model has an auxiliary head.
+    """
+    loss = class_losses(model, answer.logits, study, film, counted)
+    if model.aux and answer.mask is not None and masks is not None:
+        loss = loss + model.aux.weight * counted * mask_losses(answer.mask, masks.float() / 255, model.aux.loss)
+    return loss.mean()
+
+
+def class_losses(
+    model: Classifier, logits: torch.Tensor, study: torch.Tensor, film: torch.Tensor, counted: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of each film (B,) under the model's head.
+
+    The joint head's target is half the study's class and half the film's. A film whose own class does not count is
+    asked for its study's class alone, by the study's outputs alone; ``loss_on: film`` asks for the film's class alone.
+    """
+    smooth = model.label_smoothing
+    if model.head == "study4":
+        return cross_entropies(logits, study, smooth)
+    if model.head == "film2":
+        return counted * cross_entropies(logits, film, smooth)
+    on_film = cross_entropies(logits, film + STUDY, smooth)
+    if model.loss_on == "film":
+        return counted * on_film
+    on_study = cross_entropies(logits, study, smooth)
+    alone = cross_entropies(logits[:, :STUDY], study, smooth)
+    return (counted * (on_study + on_film) + (1 - counted) * alone) / 2
+
+
+def cross_entropies(logits: torch.Tensor, target: torch.Tensor, smooth: float) -> torch.Tensor:
+    """Cross-entropy of each film (B,)."""
+    return F.cross_entropy(logits, target, label_smoothing=smooth, reduction="none")
+
+
+def mask_losses(logits: torch.Tensor, target: torch.Tensor, kind: Literal["bce", "dice", "bce+dice"]) -> torch.Tensor:
+    """Loss of each film's mask (B,): mean binary cross-entropy over cells, soft Dice, or their sum.
+
+    Dice is ``1 - (2 sum(pt) + 1) / (sum(p) + sum(t) + 1)`` (Milletari et al. 2016, with one cell of smoothing, so that
+    an empty mask can be met).
+    """
+    loss = logits.new_zeros(len(logits))
+    if "bce" in kind:
+        loss = loss + F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
+    if "dice" in kind:
+        chance = logits.sigmoid()
+        shared, total = (chance * target).sum((1, 2, 3)), (chance + target).sum((1, 2, 3))
+        loss = loss + 1 - (2 * shared + 1) / (total + 1)
+    return loss

@@ -1,0 +1,54 @@
+"""The figure that chooses the best epoch: of one fold, from the probabilities of its films."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.contract.experiment import Classifier
+from jobs.contract.names import STUDY_CLASSES
+from jobs.films.loader import Films
+from jobs.scoring.answers import film2_table
+from jobs.scoring.metric import Detections, Truth, average_precisions, match, mean_ap
+from jobs.scoring.submission import UNIT_BOX
+
+Floats = NDArray[np.float64]
+
+
+def figure_of(model: Classifier) -> str:
+    """``map4``; ``film2`` for a model that learns nothing of studies."""
+    return "film2" if model.head == "film2" or model.loss_on == "film" else "map4"
+
+
+def score(model: Classifier, probabilities: Floats, films: Films) -> float:
+    """The model's figure for some films.
+
+    Args:
+        model: its head says what the columns mean.
+        probabilities: (films, classes).
+        films: their labels.
+    """
+    if figure_of(model) == "map4":
+        return study_map4(pool_studies(probabilities[:, : len(STUDY_CLASSES)], films), films)
+    none, opacity = probabilities[:, -2], probabilities[:, -1]
+    return mean_ap(average_precisions(film2_table(films.film == 1, none, opacity)))
+
+
+def pool_studies(probabilities: Floats, films: Films) -> Floats:
+    """Mean over the films of each study, (studies, classes)."""
+    sums = np.zeros((int(films.group.max()) + 1, probabilities.shape[1]))
+    np.add.at(sums, films.group, probabilities)
+    return sums / np.bincount(films.group)[:, None]
+
+
+def study_map4(probabilities: Floats, films: Films) -> float:
+    """Mean average precision of the four study classes; ``probabilities`` (studies, 4)."""
+    studies, classes = probabilities.shape
+    label = np.zeros(studies, np.int64)
+    label[films.group] = films.study
+    truth = Truth(studies, np.arange(studies), label, np.tile(UNIT_BOX, (studies, 1)))
+    found = Detections(
+        unit=np.repeat(np.arange(studies), classes),
+        label=np.tile(np.arange(classes), studies),
+        confidence=probabilities.reshape(-1),
+        box=np.tile(UNIT_BOX, (studies * classes, 1)),
+    )
+    return mean_ap(average_precisions(match(truth, found, STUDY_CLASSES)))
