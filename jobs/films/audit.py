@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from sklearn.model_selection import StratifiedKFold
 
 from jobs.contract.exits import BadInput
 from jobs.films.labels import read_labels
@@ -72,6 +71,8 @@ def audit(studies: pd.DataFrame, films: int) -> Audit:
 
 def _leaks(patient: NDArray[np.int64], classes: NDArray[np.int64], seed: int) -> list[float]:
     """Of each fold, the share of validation studies whose patient is in the training folds."""
+    from sklearn.model_selection import StratifiedKFold
+
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # rare classes are not in every fold

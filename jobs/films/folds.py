@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from jobs.contract.exits import BadInput
 from jobs.films.labels import read_table
@@ -23,6 +22,8 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
     Raises:
         BadInput: fewer groups than folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     groups = rows["group"].nunique()
     if groups < count:
         raise BadInput(

@@ -5,9 +5,10 @@ another split, other labels or another size decode nothing twice.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from jobs.contract.done import Done
 from jobs.films.dataset import SHARD
+from jobs.films.decoding import Decoded, Task, decode_all, windowed
 from jobs.films.dicom import Facts
 from jobs.films.problems import refuse
-from jobs.prepare.decoding import Decoded, Task, decode_all
 from jobs.prepare.sources import FilmFile, Source
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
@@ -29,6 +30,8 @@ VERSION: Final = 1
 FACTS: Final = "facts.json"
 THUMBNAILS: Final = "thumbnails.npy"
 PIXELS: Final = "pixels.npy"
+DOWNLOADS: Final = 16  # films fetched at once
+AHEAD: Final = 48  # films fetched ahead of their decoding
 
 
 @dataclass
@@ -64,9 +67,8 @@ def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list
     if todo:
         count = sum(len(shard.films) for shard in todo)
         context.progress.phase("decoding", steps=len(films), start=len(films) - count)
-        stream = (Task(film, shard.sizes) for shard in todo for film in shard.films)
         problems: list[str] = []
-        with closing(decode_all(source, stream, context.threads)) as decoded:
+        with closing(_decode(source, todo, context.threads)) as decoded:
             for shard in todo:
                 problems += _finish(context, shard, decoded)
         refuse(f"The films in {source.name}", problems, "Replace these files, or take them and their labels out.")
@@ -92,29 +94,36 @@ def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> S
     return Shard(films, facts, packs, done)
 
 
-def _finish(context: Context, shard: Shard, decoded: Iterator[Decoded | str]) -> list[str]:
+def _decode(source: Source, shards: list[Shard], processes: int) -> Generator[Decoded, None, None]:
+    """Fetch and decode the films of shards, in order; a fetched film is on the disk until it is decoded."""
+
+    def task(film: FilmFile, sizes: tuple[int, ...]) -> Task:
+        return Task(source.fetch(film), f"{source.name}/{film.place}", sizes)
+
+    films = ((film, shard.sizes) for shard in shards for film in shard.films)
+    with ThreadPoolExecutor(DOWNLOADS) as downloads:
+        for decoded in decode_all(windowed(downloads, lambda film: task(*film), films, AHEAD), processes):
+            source.release(decoded.path)
+            yield decoded
+
+
+def _finish(context: Context, shard: Shard, decoded: Iterator[Decoded]) -> list[str]:
     """Gather a shard's films and store them; what is wrong with the films, where something is."""
-    facts: list[Facts] = []
-    thumbnails: list[NDArray[np.uint8]] = []
+    films: list[Decoded] = []
     pixels = {size: np.empty((len(shard.films), size, size), np.uint8) for size in shard.sizes}
-    problems = []
     for number in range(len(shard.films)):
         context.stop.check()
-        found = next(decoded)
-        if isinstance(found, str):
-            problems.append(found)
-        else:
-            facts.append(found.facts)
-            thumbnails.append(found.thumbnail)
-            for size, squares in pixels.items():
-                squares[number] = found.squares[size]
+        film = next(decoded)
+        for size, square in (film.squares or {}).items():
+            pixels[size][number] = square
+        films.append(replace(film, squares=None))
         context.progress.step(films=1)
-    if problems:
+    if problems := [film.problem for film in films if film.problem]:
         return problems
     with TemporaryDirectory(dir=context.scratch) as name:
         folder = Path(name)
-        (folder / FACTS).write_text(json.dumps([astuple(film) for film in facts]))
-        np.save(folder / THUMBNAILS, np.stack(thumbnails))
+        (folder / FACTS).write_text(json.dumps([astuple(film.facts) for film in films if film.facts]))
+        np.save(folder / THUMBNAILS, np.stack([film.thumbnail for film in films if film.thumbnail is not None]))
         for size, squares in pixels.items():
             np.save(folder / f"{size}-{PIXELS}", squares)
             _store(context, shard, shard.packs[size], {PIXELS: folder / f"{size}-{PIXELS}"})

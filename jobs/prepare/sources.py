@@ -146,7 +146,10 @@ class Bucket(Source):
 
     def fetch(self, film: FilmFile) -> Path:
         """A downloaded copy."""
-        return self.store.download(film.place, self.scratch / "films" / f"{film.image}.dcm")
+        try:
+            return self.store.download(film.place, self.scratch / "films" / f"{film.image}.dcm")
+        except Missing as error:
+            raise BadInput(f"{self.name}/{film.place} went away while films were read; run again.") from error
 
     def release(self, path: Path) -> None:
         """Remove the copy."""

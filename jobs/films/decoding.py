@@ -1,4 +1,4 @@
-"""Films decoded once, on all cores, in bounded memory, in their order."""
+"""Films decoded in parallel, on all cores, in bounded memory, in their order."""
 
 import multiprocessing
 import os
@@ -6,12 +6,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,59 +21,55 @@ from numpy.typing import NDArray
 from jobs.contract.exits import BadInput
 from jobs.films.dicom import Facts, read_film
 from jobs.films.duplicates import thumbnail
-from jobs.prepare.sources import FilmFile, Source
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DOWNLOADS: Final = 16  # films fetched at once
-AHEAD: Final = 48  # films fetched ahead of their decoding
+
+@dataclass(frozen=True)
+class Task:
+    """A film's file to decode."""
+
+    path: Path
+    name: str  # what messages call it
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is kept of a film."""
+    """What is kept of a film; where it cannot be read, ``problem`` says why and the rest is empty."""
 
-    facts: Facts
-    thumbnail: NDArray[np.uint8]
-    squares: dict[int, NDArray[np.uint8]]  # size → (size, size)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A film to decode at some sizes."""
-
-    film: FilmFile
-    sizes: tuple[int, ...]
+    path: Path
+    problem: str = ""
+    facts: Facts | None = None
+    thumbnail: NDArray[np.uint8] | None = None
+    squares: dict[int, NDArray[np.uint8]] | None = None  # size → (size, size)
 
 
-def decode(task: Task, path: Path, name: str) -> Decoded | str:
-    """Read a film; where that fails, say why."""
+def decode(task: Task) -> Decoded:
+    """Read a film and letterbox it."""
     try:
-        film = read_film(path, name)
+        film = read_film(task.path, task.name)
     except BadInput as error:
-        return str(error)
-    return Decoded(film.facts, thumbnail(film.grey), {size: film.square(size) for size in task.sizes})
+        return Decoded(task.path, problem=str(error))
+    squares = {size: film.square(size) for size in task.sizes}
+    return Decoded(task.path, "", film.facts, thumbnail(film.grey), squares)
 
 
-def decode_all(source: Source, tasks: Iterable[Task], processes: int) -> Generator[Decoded | str, None, None]:
-    """Decode films in parallel; results come in the tasks' order.
+def decode_all(tasks: Iterable[Task], processes: int) -> Generator[Decoded, None, None]:
+    """Decode films in parallel; results come in the tasks' order, and few tasks are taken ahead of them.
 
-    At most a few dozen films are on their way at any moment, however many there are.
+    Raises:
+        BadInput: a process was killed, as the kernel does where memory runs out.
     """
-
-    def fetch(task: Task) -> tuple[Task, Path, str]:
-        return task, source.fetch(task.film), f"{source.name}/{task.film.place}"
-
-    with ThreadPoolExecutor(DOWNLOADS) as downloads, _pool(processes) as pool:
-        fetched = windowed(downloads, fetch, tasks, AHEAD)
-        for path, result in windowed(pool, _decode, fetched, 2 * processes + 2):
-            source.release(path)
-            yield result
-
-
-def _decode(fetched: tuple[Task, Path, str]) -> tuple[Path, Decoded | str]:
-    return fetched[1], decode(*fetched)
+    try:
+        with _pool(processes) as pool:
+            yield from windowed(pool, decode, tasks, 2 * processes + 2)
+    except BrokenProcessPool as error:
+        raise BadInput(
+            f"One of {processes} processes that decode films was killed, most likely for want of memory: "
+            "give the stage prepare more memory, or fewer CPUs."
+        ) from error
 
 
 def windowed(
@@ -92,7 +89,7 @@ def windowed(
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes forked from a clean one that has imported what they need: the stage itself has threads."""
     method = multiprocessing.get_context("forkserver")
-    method.set_forkserver_preload(["jobs.prepare.decoding"])
+    method.set_forkserver_preload(["jobs.films.decoding"])
     pool = ProcessPoolExecutor(processes, mp_context=method, initializer=_begin)
     try:
         yield pool
