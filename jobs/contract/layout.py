@@ -41,6 +41,11 @@ def run_experiment(name: str) -> str:
     return f"{run(name)}/experiment.json"
 
 
+def run_submission(name: str) -> str:
+    """The profile, revision and test set a run was submitted with."""
+    return f"{run(name)}/submission.json"
+
+
 def task(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
     """Prefix of one task: ``runs/<run>/<stage>/<model>/fold-<k>``, shorter where a stage has no model or fold."""
     parts = [run(name), str(stage)]

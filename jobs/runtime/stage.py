@@ -88,7 +88,10 @@ def _context(
 
 
 def _experiment(store: Store, run: str) -> Experiment:
-    """The run's experiment: from the environment, and then stored with the run; else the stored one."""
+    """The run's experiment: from the environment, and then stored with the run; else the stored one.
+
+    What else the run was submitted with is stored beside it, for ``cv.py resume``.
+    """
     given = os.environ.get(environment.EXPERIMENT)
     key = layout.run_experiment(run)
     try:
@@ -102,6 +105,8 @@ def _experiment(store: Store, run: str) -> Experiment:
         raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
     if given:
         store.put(key, experiment.model_dump_json(indent=1).encode())
+    if submission := os.environ.get(environment.SUBMISSION):
+        store.put(layout.run_submission(run), submission.encode())
     return experiment
 
 
