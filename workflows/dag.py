@@ -86,7 +86,7 @@ def _workflow(experiment: Experiment, profile: Profile, run: str, predict: Predi
             "workflows.argoproj.io/title": f"{experiment.title or experiment.name} ({run})",
             "workflows.argoproj.io/description": _description(experiment, profile, run, predict, revision),
         },
-        entrypoint="predict" if predict else "cross-validation",
+        entrypoint="prediction" if predict else "cross-validation",
         arguments=[Parameter(name="experiment", value=experiment_parameter(experiment))],
         service_account_name=profile.service_account,
         image_pull_secrets=list(profile.images.pull_secrets) or None,

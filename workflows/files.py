@@ -50,7 +50,7 @@ def load_experiment(
         changes.append(Override(("folds", "run"), wrap(list(folds), "--folds")))
     changes += [parse_setting(text) for text in overrides]
     file = find(name_or_path, EXPERIMENTS, "experiment")
-    return _override(_load(Reader(Experiment), file, Experiment), changes, shown(file))
+    return _override(_load(Reader(Experiment, EXPERIMENTS), file, Experiment), changes, shown(file))
 
 
 def load_profile(name_or_path: str | Path | None) -> Profile:
@@ -61,12 +61,12 @@ def load_profile(name_or_path: str | Path | None) -> Profile:
     """
     if name_or_path is None:
         return Profile()
-    return _load(Reader(Profile), find(name_or_path, PROFILES, "profile"), Profile)
+    return _load(Reader(Profile, PROFILES), find(name_or_path, PROFILES, "profile"), Profile)
 
 
 def list_recipes() -> list[Experiment]:
     """Every experiment that ships with the pipeline, by name."""
-    reader = Reader(Experiment)
+    reader = Reader(Experiment, EXPERIMENTS)
     return [_load(reader, file, Experiment) for file in sorted(EXPERIMENTS.glob("*.yaml"))]
 
 
@@ -93,8 +93,8 @@ def find(name_or_path: str | Path, folder: Path, what: str) -> Path:
 class Reader:
     """Reads files once each and resolves what they extend."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        self._model = model
+    def __init__(self, model: type[BaseModel], folder: Path) -> None:
+        self._model, self._folder = model, folder
         self._resolved: dict[Path, Node] = {}
 
     def resolve(self, file: Path, above: tuple[Path, ...] = ()) -> Node:
@@ -126,7 +126,7 @@ class Reader:
         name, _, fragment = reference.partition("#")
         beside = file.parent / f"{name}.yaml"
         try:
-            tree = self.resolve(beside if beside.is_file() else find(name, EXPERIMENTS, "file"), above)
+            tree = self.resolve(beside if beside.is_file() else find(name, self._folder, "file"), above)
         except BadInput as error:
             raise BadInput(f"{place}: extends {reference}: {error}") from error
         if not fragment:

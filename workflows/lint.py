@@ -69,6 +69,7 @@ RULES: Final[dict[str, Rule]] = {
     "CXR027": Rule("warning", "memoize: loses to retries and has 1 MiB", "DONE.json already skips finished work"),
     "CXR028": Rule("error", "no memory limit", "set the stage's memory in the profile"),
     "CXR029": Rule("error", "dependency on a task that is not there", "name a task of this DAG"),
+    "CXR030": Rule("error", "value that Argo refuses", "give what the field asks for"),
     "CXR101": Rule("error", "batch norm of one film has no variance", "set batch to 2 or more"),
     "CXR102": Rule(
         "warning", "accumulation does not enlarge batch norm's batch", "raise batch as far as memory allows"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from workflows.lint import Found
 from workflows.lint_templates import check_container, check_dag, label_problem
@@ -35,10 +35,18 @@ def check_manifest(workflow: Manifest) -> Iterator[Found]:
             yield from check_dag(template, workflow["spec"])
 
 
-def dropped_keys(raw: Any, model: type[BaseModel]) -> list[str]:
-    """The keys of plain values that a model of hera's passes over, as paths such as ``.spec.podGC.stratgy``."""
-    known = model.model_validate(raw).model_dump(by_alias=True, mode="json", exclude_none=True, warnings="none")
-    return list(_lost(raw, known, ""))
+def check_words(raw: Any, model: type[BaseModel], where: str) -> Iterator[Found]:
+    """The keys of plain values that a model of hera's passes over, and the values that it refuses."""
+    try:
+        parsed = model.model_validate(raw)
+    except ValidationError as error:
+        for problem in error.errors():
+            path = ".".join(str(step) for step in (where, *problem["loc"]) if step != "")
+            yield "CXR030", path, problem["msg"]
+        return
+    known = parsed.model_dump(by_alias=True, mode="json", exclude_none=True, warnings="none")
+    for key in _lost(raw, known, ""):
+        yield "CXR001", f"{where}{key}".lstrip("."), f"Kubernetes and Argo know no {key.rpartition('.')[2]} here"
 
 
 def _lost(raw: Any, known: Any, path: str) -> Iterator[str]:
@@ -56,8 +64,7 @@ def _lost(raw: Any, known: Any, path: str) -> Iterator[str]:
 def _check_keys(workflow: Manifest) -> Iterator[Found]:
     from hera.workflows import models as m
 
-    for key in dropped_keys(workflow, m.Workflow):
-        yield "CXR001", key, f"Argo's models know no {key.rpartition('.')[2]} here"
+    yield from check_words(workflow, m.Workflow, "")
 
 
 def _check_metadata(workflow: Manifest) -> Iterator[Found]:

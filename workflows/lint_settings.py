@@ -107,7 +107,7 @@ def _check_ensemble(experiment: Experiment) -> Iterator[Found]:
 def _check_kubernetes_words(profile: Profile) -> Iterator[Found]:
     from hera.workflows import models as m
 
-    from workflows.lint_manifest import dropped_keys
+    from workflows.lint_manifest import check_words
 
     given: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
         f"tolerations.{index}": (m.Toleration, value) for index, value in enumerate(profile.tolerations)
@@ -116,8 +116,7 @@ def _check_kubernetes_words(profile: Profile) -> Iterator[Found]:
     volumes |= {"cache_volume": profile.cache_volume} if profile.cache_volume else {}
     given |= {where: (m.Volume, {"name": "volume", **source}) for where, source in volumes.items()}
     for where, (model, value) in given.items():
-        for key in dropped_keys(value, model):
-            yield "CXR001", f"{where}{key}", f"Kubernetes knows no {key.rpartition('.')[2]} here"
+        yield from check_words(value, model, where)
 
 
 def _check_limits(profile: Profile) -> Iterator[Found]:
