@@ -20,4 +20,5 @@ REVISION: Final = "CXRFOLD_REVISION"  # the code's git revision, baked into an i
 PUSHGATEWAY: Final = "CXRFOLD_PUSHGATEWAY"  # address of a Prometheus Pushgateway
 METRICS_PORT: Final = "CXRFOLD_METRICS_PORT"  # where /metrics is served; not served where unset
 NODE: Final = "CXRFOLD_NODE"
+CHECKPOINT_SECONDS: Final = "CXRFOLD_CHECKPOINT_SECONDS"  # how much work SIGKILL may cost a classifier
 PROGRESS_FILE: Final = "ARGO_PROGRESS_FILE"

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from jobs.contract.exits import BadInput
 from jobs.contract.names import STUDY_CLASSES
 from jobs.films.augment import Augmentation
 from jobs.films.dataset import Pack
@@ -26,7 +27,7 @@ Ints = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """Films and what is true of them; everything still on the CPU.
+    """Films and what is true of them.
 
     Attributes:
         films: (B, 1, S, S) uint8.
@@ -41,6 +42,12 @@ class Batch(NamedTuple):
     film: torch.Tensor
     counted: torch.Tensor
     masks: torch.Tensor | None
+
+    def to(self, device: str) -> "Batch":
+        """The batch on a device."""
+        films, study, film, counted = (one.to(device, non_blocking=True) for one in self[:4])
+        masks = None if self.masks is None else self.masks.to(device, non_blocking=True)
+        return Batch(films, study, film, counted, masks)
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,17 @@ class Films:
             chosen: (all,) which of them.
             size: pixels a side of the pack.
             siblings: what becomes of films without boxes in a study where another film has some.
+
+        Raises:
+            BadInput: a chosen film has no label.
         """
         orphans = (unboxed_siblings(index) & chosen) if siblings != "keep" else np.zeros(len(index), np.bool_)
         if siblings == "drop":
             chosen = chosen & ~orphans
         rows = np.flatnonzero(chosen)
         films = index.iloc[rows]
+        if len(unknown := films.loc[films["study_class"].isna(), "study"]):
+            raise BadInput(f"study {unknown.iloc[0]} and {len(unknown) - 1} more films have no label to learn from.")
         letterboxes = [Letterbox(int(w), int(h), size) for w, h in zip(films["width"], films["height"], strict=True)]
         boxes = [np.array([*one], np.float64).reshape(-1, 4) for one in films["boxes"]]
         return cls(

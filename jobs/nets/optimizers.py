@@ -75,8 +75,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Tensors) -> None:
 @torch.no_grad()
 def average_into(averaged: nn.Module, net: nn.Module, decay: float) -> None:
     """Move averaged weights and batch-norm statistics towards the net's: ``a = decay a + (1 - decay) w``."""
-    for mine, its in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
-        if mine.is_floating_point():
-            mine.lerp_(its, 1 - decay)
-        else:
+    pairs = list(zip(averaged.state_dict().values(), net.state_dict().values(), strict=True))
+    real = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([mine for mine, _ in real], [its for _, its in real], 1 - decay)
+    for mine, its in pairs:
+        if not mine.is_floating_point():
             mine.copy_(its)
