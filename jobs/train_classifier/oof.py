@@ -20,10 +20,10 @@ from jobs.train_classifier.task import Task
 def predict_fold(context: Context, trained: Done, work: Work) -> Done:
     """Predict the fold's films with the selected weights, and with the net as it was before training.
 
-    The work holds ``films.parquet`` and ``untrained-films.parquet`` (image, study, patient, fold, a column a class) and,
-    from a head that knows studies, ``studies.parquet`` (their means over a study's films). Its scores are the model's
-    figure, ``untrained``, and what the choices of inference are worth: ``<figure>_at_training_size`` where it predicts
-    at a size of its own, ``<figure>_without_tta`` where it has TTA.
+    The work holds ``films.parquet`` and ``untrained-films.parquet`` (image, study, patient, fold, a column a class)
+    and, from a head that knows studies, ``studies.parquet`` (their means over a study's films). Its scores are the
+    model's figure, ``untrained``, and what the choices of inference are worth: ``<figure>_at_training_size`` where it
+    predicts at a size of its own, ``<figure>_without_tta`` where it has TTA.
 
     Raises:
         Stopped: somebody asked to stop.
@@ -44,9 +44,8 @@ def predict_fold(context: Context, trained: Done, work: Work) -> Done:
     tables = {name: _film_table(task, probabilities) for name, probabilities in found.items()}
     if STUDY_CLASSES[0] in model.classes:
         tables["studies"] = study_table(tables["films"])
-    return work.finish(
-        {f"{n}.parquet": _write(table, context.scratch, n) for n, table in tables.items()}, scores, context.cost()
-    )
+    outputs = {f"{name}.parquet": _write(table, context.scratch, name) for name, table in tables.items()}
+    return work.finish(outputs, scores, context.cost())
 
 
 def _predict(task: Task, net: ClassifierNet, model: Classifier) -> tuple[Floats, float]:

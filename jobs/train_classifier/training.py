@@ -283,8 +283,8 @@ class Training:
             place, rate = self.place, self.optimizer.param_groups[0]["lr"]
             raise BadInput(
                 f"The loss became {loss} in epoch {len(place.curve)}, step {place.step}, at learning rate {rate:.3g} "
-                f"with {self.model.optimizer} and precision {self.model.precision}: lower stages[{place.stage}].lr, add "
-                "warmup or clip, or take precision: fp32."
+                f"with {self.model.optimizer} and precision {self.model.precision}: lower stages[{place.stage}].lr, "
+                "add warmup or clip, or take precision: fp32."
             )
         return loss
 
