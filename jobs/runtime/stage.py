@@ -111,8 +111,13 @@ def _experiment(store: Store, run: str) -> Experiment:
 
 
 def _check_place(experiment: Experiment, stage: Stage, model: str | None, fold: int | None) -> None:
-    """A training stage needs a model and a fold of the experiment."""
-    names = {Stage.TRAIN_CLASSIFIER: list(experiment.classifiers), Stage.TRAIN_DETECTOR: list(experiment.detectors)}
+    """A stage that is one task a model and fold needs both, of the experiment."""
+    classifiers, detectors = list(experiment.classifiers), list(experiment.detectors)
+    names = {
+        Stage.TRAIN_CLASSIFIER: classifiers,
+        Stage.TRAIN_DETECTOR: detectors,
+        Stage.PREDICT: classifiers + detectors,
+    }
     if stage not in names:
         return
     models = names[stage]

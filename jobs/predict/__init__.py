@@ -1,0 +1,67 @@
+"""predict: a fold's net of an earlier run says what it sees on a test set, which has no labels and needs none."""
+
+import os
+from typing import Final
+
+from jobs.contract import environment, layout
+from jobs.contract.done import Done, Reference
+from jobs.contract.exits import BadInput
+from jobs.contract.names import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.store import Missing
+
+# Raised by hand when the same weights and films begin to mean other predictions.
+VERSION: Final = 1
+
+
+def run(context: Context) -> dict[str, float]:
+    """Predict the test set with the weights that one model and fold of the earlier run stand for.
+
+    The work holds what out-of-fold work holds: ``films.parquet`` of a classifier, ``boxes.parquet`` of a detector.
+
+    Raises:
+        Stopped: somebody asked to stop.
+        BadInput: the earlier run has no such weights.
+    """
+    experiment = context.experiment
+    assert context.model is not None
+    detects = context.model in experiment.detectors
+    model = experiment.detectors[context.model] if detects else experiment.classifiers[context.model]
+    trained = _weights(context, Stage.TRAIN_DETECTOR if detects else Stage.TRAIN_CLASSIFIER)
+    _, prepared = context.open_work(Stage.PREPARE, context.upstream(Stage.PREPARE).works["index"])
+    work = context.work(
+        "predictions",
+        {
+            "version": VERSION,
+            "weights": trained.digest,
+            "inference": {**model.inference.model_dump(mode="json"), "size": model.inference_size},
+            "dataset": prepared.outputs["index.parquet"].sha256,
+        },
+    )
+    if (done := work.done()) is None:
+        if detects:
+            from jobs.predict.detector import predict_films
+        else:
+            from jobs.predict.classifier import predict_films
+        table, scores = predict_films(context, trained)
+        path = context.scratch / ("boxes.parquet" if detects else "films.parquet")
+        table.to_parquet(path, index=False, compression="zstd")
+        done = work.finish({path.name: path}, scores, context.cost())
+    context.refer({"predictions": done.digest}, done.scores)
+    return done.scores
+
+
+def _weights(context: Context, stage: Stage) -> Done:
+    """The finished training of the earlier run."""
+    earlier = os.environ.get(environment.FROM_RUN)
+    if not earlier:
+        raise BadInput(f"predict needs the weights of a run: set {environment.FROM_RUN} to its name.")
+    key = layout.reference(earlier, stage, context.model, context.fold)
+    try:
+        reference = Reference.model_validate(context.store.get_json(key))
+    except Missing as error:
+        raise BadInput(
+            f"Run {earlier} has no weights of {context.model} fold {context.fold} ({context.store.url}/{key} is not "
+            "there): resume that run first, or name one that ended well."
+        ) from error
+    return context.open_work(stage, reference.works["weights"])[1]
