@@ -31,7 +31,7 @@ def estimate(context: Context, films: int, some: int, predict_some: Callable[[],
     nets = (len(experiment.classifiers) + len(experiment.detectors)) * len(experiment.folds.selected)
     hours = each * COMPETITION_FILMS * nets / 3600
     context.progress.say(
-        f"estimated from {some} films: {each * 1000:.0f} ms a film, so {each * films:.0f} s for the {films} films here; "
+        f"estimated from {some} films: {each * 1000:.0f} ms a film, so {each * films:.0f} s for the {films} here; "
         f"{nets} nets of this cost over the competition's {COMPETITION_FILMS} films take {hours:.2f} h of its "
         f"{COMPETITION_SECONDS // 3600} h on such a device"
     )
