@@ -4,32 +4,31 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from jobs.contract.names import STUDY_CLASSES, Stage
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import Members, gather
+from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 from jobs.scoring.submission import check, parse, render
 
 # Raised by hand when the same inputs begin to mean another result.
 VERSION: Final = 1
-# The same rules for trained nets and for the same nets before their first step.
-STATES: Final = {"": "submission.csv", "untrained_": "untrained_submission.csv"}
+# The same rules for trained nets and for the same nets before their first step: prefix of their files.
+STATES: Final = ("", "untrained-")
 
 
 def run(context: Context) -> dict[str, float]:
     """Pool, fuse, write, check; all from what the store holds."""
-    prepared = context.open_work(Stage.PREPARE, context.upstream(Stage.PREPARE).works["index"])[1]
-    index_file = prepared.outputs["index.parquet"]
-    members = gather(context, index_file.sha256)
+    dataset = fetch_dataset(context, [])
+    members = gather(context, dataset.hash)
     settings = context.experiment.ensemble
     work = context.work(
         "submission",
         {
             "version": VERSION,
-            "dataset": index_file.sha256,
+            "dataset": dataset.hash,
             "ensemble": settings.model_dump(mode="json", exclude={"min_folds"}),
             "oof": members.digests,
             "folds": list(members.folds),
@@ -37,13 +36,12 @@ def run(context: Context) -> dict[str, float]:
         },
     )
     if (done := work.done()) is None:
-        index = pq.read_table(fetch(context.store, index_file, context.cache)).to_pandas()
-        index = index[index["fold"].isin(members.folds)]
+        index = dataset.index[dataset.index["fold"].isin(members.folds)]
         outputs: dict[str, Path] = {}
         context.progress.phase("fusing", steps=len(STATES))
-        for state, name in STATES.items():
+        for state in STATES:
             combined = combine(index, *_voters(context, members, state), settings)
-            outputs |= _write(context.scratch, index, combined, state, name)
+            outputs |= _write(context.scratch, index, combined, state)
             context.stop.check()
             context.progress.step(films=len(index))
         done = work.finish(outputs, {}, context.cost())
@@ -61,7 +59,7 @@ def _voters(context: Context, members: Members, state: str) -> tuple[list[Voter]
             fetch(context.store, members.done[stage, model, fold].outputs[f"{state}{file}"], context.cache)
             for fold in members.folds
         ]
-        table = pd.concat([pq.read_table(path).to_pandas() for path in paths], ignore_index=True)
+        table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
         return Voter(model, weights.get(model, 1.0), table)
 
     classifiers = [pooled(Stage.TRAIN_CLASSIFIER, model, "films.parquet") for model in experiment.classifiers]
@@ -73,7 +71,8 @@ def _voters(context: Context, members: Members, state: str) -> tuple[list[Voter]
     return classifiers, [pooled(Stage.TRAIN_DETECTOR, model, "boxes.parquet") for model in experiment.detectors]
 
 
-def _write(folder: Path, index: pd.DataFrame, combined: Combined, state: str, name: str) -> dict[str, Path]:
+def _write(folder: Path, index: pd.DataFrame, combined: Combined, state: str) -> dict[str, Path]:
+    name = f"{state}submission.csv"
     text = render(combined.submission)
     sizes = dict(zip(index["image"], zip(index["width"], index["height"], strict=True), strict=True))
     # What is checked is what a reader of the file will see.

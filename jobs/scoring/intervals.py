@@ -9,11 +9,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from jobs.scoring.metric import Floats, Ints, MatchTable, average_precisions, mean_ap
+from jobs.scoring.metric import Floats, Ints, MatchTable, average_precision, average_precisions, mean_ap
 
 LEVEL = 0.95
 # Folds are called outlying at a chance of 5 % over all of them together (Bonferroni).
 FOLD_ALPHA = 0.05
+# Numbers held at once while resampling: small sets go in one sweep, large ones stay within some 10 MB.
+AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,15 @@ def bootstrap(table: MatchTable, patient: Ints, resamples: int, seed: int, among
     pool = np.arange(patients) if among is None else among
     rng = np.random.default_rng(seed)
     scores = np.empty((resamples, len(table.classes)))
-    for row in range(resamples):
-        drawn = pool[rng.integers(0, len(pool), len(pool))]
-        weights = np.bincount(drawn, minlength=patients).astype(np.float64)
-        scores[row] = list(average_precisions(grouped, weights).values())
+    detections = max((len(one.index) for one in table.ranked), default=0)
+    rows = max(1, AT_ONCE // max(detections, patients, 1))
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        drawn = pool[rng.integers(0, len(pool), (count, len(pool)))]
+        flat = (drawn + patients * np.arange(count)[:, None]).ravel()
+        weights = np.bincount(flat, minlength=count * patients).reshape(count, patients).astype(np.float64)
+        for column, one in enumerate(grouped.ranked):
+            scores[start : start + count, column] = average_precision(one, weights)
     return scores
 
 

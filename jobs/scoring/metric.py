@@ -188,7 +188,7 @@ def box_areas(boxes: Floats) -> Floats:
     return areas
 
 
-def average_precision(ranked: RankedClass, weights: Floats | None = None) -> float:
+def average_precision(ranked: RankedClass, weights: Floats) -> Floats:
     """Area under the monotone precision envelope over all recall points; NaN where no ground truth counts.
 
     A weight says how many copies of a unit there are. Copies of a detection stand next to each other in the ranking,
@@ -196,42 +196,47 @@ def average_precision(ranked: RankedClass, weights: Floats | None = None) -> flo
 
     Args:
         ranked: the class after matching.
-        weights: (units,) how often each unit counts; once each where not given.
+        weights: (r, units) how often each unit counts, in each of r resamples.
+
+    Returns:
+        (r,) the average precision in each resample.
     """
-    total = _total(ranked, weights)
-    if total == 0:
-        return float("nan")
+    total = weights @ ranked.truths.astype(np.float64)
     gained, precision = _curve(ranked, weights)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(gained @ envelope) / total
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    area: Floats = np.einsum("rh,rh->r", gained, envelope)
+    aps: Floats = np.divide(area, total, out=np.full(len(weights), np.nan), where=total > 0)
+    return aps
 
 
 def precision_recall(ranked: RankedClass) -> tuple[Floats, Floats]:
     """Recall and raw precision at every right detection, two (h,) arrays in order of rank."""
-    gained, precision = _curve(ranked, None)
-    return np.cumsum(gained) / max(_total(ranked, None), 1.0), precision
+    gained, precision = _curve(ranked, np.ones((1, len(ranked.truths))))
+    return np.cumsum(gained[0]) / max(int(ranked.truths.sum()), 1), precision[0]
 
 
-def _curve(ranked: RankedClass, weights: Floats | None) -> tuple[Floats, Floats]:
-    """At every right detection, in order of rank: the truths it finds, and the precision there."""
+def _curve(ranked: RankedClass, weights: Floats) -> tuple[Floats, Floats]:
+    """At every right detection, in order of rank: the truths it finds, and the precision there; two (r, h) arrays."""
     hits = ranked.hits
-    if weights is None or not len(hits):
-        return np.ones(len(hits)), np.arange(1, len(hits) + 1) / (hits + 1)
     # What is ranked below the last hit changes nothing.
-    weight = weights[ranked.unit[: hits[-1] + 1]]
-    gained = weight[hits]
-    retrieved = np.cumsum(weight)[hits]
-    precision = np.divide(np.cumsum(gained), retrieved, out=np.zeros(len(hits)), where=retrieved > 0)
-    return gained, precision
-
-
-def _total(ranked: RankedClass, weights: Floats | None) -> float:
-    return float(ranked.truths.sum() if weights is None else ranked.truths @ weights)
+    weight = weights[:, ranked.unit[: hits[-1] + 1 if len(hits) else 0]]
+    gained = weight[:, hits]
+    retrieved = np.cumsum(weight, axis=1)[:, hits]
+    found = np.cumsum(gained, axis=1)
+    return gained, np.divide(found, retrieved, out=np.zeros_like(found), where=retrieved > 0)
 
 
 def average_precisions(table: MatchTable, weights: Floats | None = None) -> dict[str, float]:
-    """Average precision of every class; NaN for a class without ground truth. ``weights``: (units,), as above."""
-    return {name: average_precision(one, weights) for name, one in zip(table.classes, table.ranked, strict=True)}
+    """Average precision of every class; NaN for a class without ground truth.
+
+    Args:
+        table: all classes after matching.
+        weights: (units,) how often each unit counts; once each where not given.
+    """
+    return {
+        name: float(average_precision(one, np.ones((1, len(one.truths))) if weights is None else weights[None])[0])
+        for name, one in zip(table.classes, table.ranked, strict=True)
+    }
 
 
 def mean_ap(aps: dict[str, float], classes: Sequence[str] | None = None) -> float:

@@ -1,0 +1,85 @@
+"""What a run's tasks did and took: learning curves, time, memory. Read from the store."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.contract.done import Done
+from jobs.contract.names import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.work import fetch
+
+TRAINING = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of the run with its pieces of work.
+
+    Attributes:
+        stage: the stage.
+        model: the model's name, None where the stage has none.
+        fold: the held-out fold, likewise.
+        works: kind → what it left.
+        epochs: a training's epochs, in order: ``train_score``, ``val_score``, ``train_loss`` … each.
+    """
+
+    stage: Stage
+    model: str | None
+    fold: int | None
+    works: Mapping[str, Done]
+    epochs: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """What its works took together."""
+        return sum(done.cost.seconds for done in self.works.values())
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes of resident memory at the most."""
+        return max((done.cost.peak_memory for done in self.works.values()), default=0)
+
+    @property
+    def peak_gpu_memory(self) -> int:
+        """Bytes of a GPU's memory at the most."""
+        return max((done.cost.peak_gpu_memory for done in self.works.values()), default=0)
+
+    @property
+    def device(self) -> str:
+        """What it ran on; a GPU's name where one of its works had one."""
+        devices = {done.cost.device for done in self.works.values()}
+        return next(iter(sorted(devices - {"cpu"})), "cpu")
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The epoch of the best validation score, the earliest of equals; None where no epoch has one."""
+        scored = [epoch for epoch in self.epochs if epoch.get("val_score") is not None]
+        return max(scored, key=lambda epoch: float(epoch["val_score"]), default=None)
+
+    @property
+    def last(self) -> Mapping[str, Any] | None:
+        """The last epoch."""
+        return self.epochs[-1] if self.epochs else None
+
+
+def tasks(context: Context, folds: list[int]) -> list[Task]:
+    """All tasks before evaluate, in the order of the pipeline; of the training tasks those of ``folds``."""
+    experiment = context.experiment
+    return [
+        _task(context, Stage.PREPARE, None, None),
+        *(_task(context, Stage.TRAIN_CLASSIFIER, name, fold) for name in experiment.classifiers for fold in folds),
+        *(_task(context, Stage.TRAIN_DETECTOR, name, fold) for name in experiment.detectors for fold in folds),
+        _task(context, Stage.ENSEMBLE, None, None),
+    ]
+
+
+def _task(context: Context, stage: Stage, model: str | None, fold: int | None) -> Task:
+    digests = context.upstream(stage, model, fold).works
+    works = {kind: context.open_work(stage, digest)[1] for kind, digest in digests.items()}
+    epochs: list[Mapping[str, Any]] = []
+    if stage in TRAINING:
+        curve = fetch(context.store, works["weights"].outputs["curve.json"], context.cache)
+        epochs = json.loads(curve.read_text())["epochs"]
+    return Task(stage, model, fold, works, tuple(epochs))

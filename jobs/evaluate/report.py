@@ -1,0 +1,352 @@
+"""report.html: one page that needs nothing but itself."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from jobs.contract.names import STUDY_CLASSES, Stage
+from jobs.evaluate import metrics
+from jobs.evaluate.charts import Axis, Line, chart, envelope, thinned, ticks
+from jobs.evaluate.gallery import Film
+from jobs.evaluate.history import TRAINING, Task
+from jobs.evaluate.metrics import Origin
+from jobs.evaluate.results import FoldResult, Results, Stated
+from jobs.runtime import provenance
+
+WHAT: Final = {
+    "map6": "Mean average precision over all six classes: the competition's metric.",
+    "map4": "Mean average precision over the four study classes.",
+    "film2": "Mean average precision of none and opacity as a film's two classes.",
+    "opacity": "Average precision of opacity boxes.",
+}
+DASH: Final = "–"
+
+_JINJA = Environment(
+    loader=PackageLoader("jobs.evaluate", ""),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render(
+    results: Results, tasks: Sequence[Task], origin: Origin, gallery: Mapping[str, Sequence[tuple[Film, str]]]
+) -> str:
+    """The page.
+
+    Args:
+        results: the figures.
+        tasks: what the run's tasks did and took.
+        origin: what it was all made from.
+        gallery: group → films with the data address of their pixels.
+    """
+    headline = results.figures[results.headline]
+    trained = [task for task in tasks if task.stage in TRAINING]
+    return _JINJA.get_template("report.html").render(
+        results=results,
+        origin=origin,
+        created=datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
+        number=number,
+        headline={**_row(results.headline, headline), "what": WHAT[results.headline]},
+        others=[_row(name, one) for name, one in list(results.figures.items())[1:]],
+        log_score=number(results.figures["map4"].score * metrics.LOG_UNIT) if "map4" in results.figures else "",
+        missing=_missing(origin),
+        patients=int(results.sheet.patient.max()) + 1,
+        training_time=duration(sum(task.seconds for task in trained)),
+        devices=", ".join(sorted({task.device for task in trained})),
+        classes=[_class_row(name, one, results) for name, one in results.classes.items()],
+        folds=[_fold_row(one) for one in results.folds],
+        fold_classes=list(results.folds[0].aps),
+        fold_class_means=_class_means(results.folds),
+        fold_mean=number(metrics.fold_mean(results.folds)),
+        fold_deviation=number(metrics.fold_deviation(results.folds)),
+        curves=[_curve(name, results) for name in results.curves],
+        reliabilities=[_reliability(name, results) for name in results.reliability],
+        confusion=_confusion(results),
+        learning=_learning(trained),
+        costs=_costs(tasks),
+        gallery={name: [_film(*one) for one in films] for name, films in gallery.items() if films},
+        command=_command(origin),
+        revision=provenance.revision(),
+        versions=provenance.versions(),
+        engine=metrics.ENGINE,
+        experiment_yaml=yaml.safe_dump(origin.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        works=[
+            {
+                "stage": task.stage,
+                "model": task.model or "",
+                "fold": "" if task.fold is None else task.fold,
+                "kind": kind,
+                "digest": done.digest[:16],
+                "created": done.created.strftime("%Y-%m-%d %H:%M"),
+                "revision": done.revision[:10],
+            }
+            for task in tasks
+            for kind, done in task.works.items()
+        ],
+    )
+
+
+def number(value: float) -> str:
+    """A score as it is shown: three decimals, a dash where there is none."""
+    return f"{value:.3f}" if math.isfinite(value) else DASH
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 41 s, 12 min, 3 h 05 min."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(size: int) -> str:
+    """Bytes as a person says them; a dash for none."""
+    if not size:
+        return DASH
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def _row(name: str, one: Stated) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": name,
+        "style": name,
+        "score": number(one.score),
+        "untrained": number(one.untrained),
+        "at": _percent(one.score),
+        "untrained_at": _percent(one.untrained),
+        "low": "",
+        "width": None,
+        "gain": "",
+    }
+    if one.interval:
+        low, high = one.interval.low, one.interval.high
+        row |= {"low": number(low), "high": number(high), "low_at": _percent(low), "width": _percent(high - low)}
+    if one.gain:
+        p = one.gain.p
+        row |= {
+            "gain": f"{one.gain.value:+.3f}",
+            "beyond_noise": one.gain.beyond_noise,
+            "p": "p < 0.01" if p < 0.01 else f"p = {p:.2f}",
+        }
+    return row
+
+
+def _class_row(name: str, one: Stated, results: Results) -> dict[str, Any]:
+    return {**_row(name, one), "truths": results.truths[name]}
+
+
+def _fold_row(one: FoldResult) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "fold": one.fold,
+        "score": number(one.score),
+        "error": number(one.error) if math.isfinite(one.error) else "",
+        "at": _percent(one.score),
+        "width": None,
+        "z": f"{one.verdict.z:+.1f}" if one.verdict else DASH,
+        "outlying": bool(one.verdict and one.verdict.outlying),
+        "aps": [number(ap) for ap in one.aps.values()],
+        "patients": one.patients,
+        "studies": one.studies,
+        "films": one.films,
+    }
+    if math.isfinite(one.score) and math.isfinite(one.error):
+        low, high = max(one.score - 1.96 * one.error, 0.0), min(one.score + 1.96 * one.error, 1.0)
+        row |= {"low_at": _percent(low), "width": _percent(high - low)}
+    return row
+
+
+def _class_means(folds: Sequence[FoldResult]) -> list[str]:
+    columns = [[one.aps[name] for one in folds if math.isfinite(one.aps[name])] for name in folds[0].aps]
+    return [number(sum(values) / len(values)) if values else DASH for values in columns]
+
+
+def _percent(value: float) -> float | None:
+    return round(100 * value, 2) if math.isfinite(value) else None
+
+
+def _missing(origin: Origin) -> str:
+    lost = sorted(set(origin.experiment.folds.selected) - set(origin.folds))
+    return f"Fold{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))}"
+
+
+def _curve(name: str, results: Results) -> dict[str, Any]:
+    recall, precision = results.curves[name]
+    lines = [Line(envelope(recall.tolist(), precision.tolist()), name, filled=True)]
+    if name != "opacity" or "opacity" not in results.figures:
+        units = results.sheet.studies if name in STUDY_CLASSES else results.sheet.films
+        share = results.truths[name] / len(units)
+        lines.append(Line([(0, share), (1, share)], "chance"))
+    drawn = chart(lines, Axis("recall"), Axis("precision"), f"precision against recall of {name}", height=200)
+    return {"name": name, "style": name, "score": number(results.classes[name].score), "chart": drawn}
+
+
+def _reliability(name: str, results: Results) -> dict[str, Any]:
+    curve = results.reliability[name]
+    radii = 2 + 4 * np.sqrt(curve.count / curve.count.max())
+    points = list(zip(curve.confidence.tolist(), curve.right.tolist(), strict=True))
+    lines = [Line([(0, 0), (1, 1)], "chance"), Line(points, name, dots=radii.tolist())]
+    drawn = chart(lines, Axis("confidence"), Axis("share right"), f"reliability of {name}", height=200)
+    return {"name": name, "style": name, "error": f"{curve.error:.3f}", "chart": drawn}
+
+
+def _confusion(results: Results) -> dict[str, Any] | None:
+    if results.confusion is None:
+        return None
+    rows = [
+        {
+            "name": STUDY_CLASSES[true],
+            "total": int(counts.sum()),
+            "cells": [
+                {"count": count, "share": round(count / max(int(counts.sum()), 1), 3), "diagonal": said == true}
+                for said, count in enumerate(counts.tolist())
+            ],
+        }
+        for true, counts in enumerate(results.confusion)
+    ]
+    return {"classes": STUDY_CLASSES, "rows": rows}
+
+
+def _learning(trained: Sequence[Task]) -> list[dict[str, Any]]:
+    """A chart a model: its folds' scores by epoch, thin, and their mean, thick."""
+    models = dict.fromkeys((task.stage, task.model) for task in trained)
+    return [
+        _learning_of([task for task in trained if (task.stage, task.model) == one and task.best])
+        for one in models
+        if any((task.stage, task.model) == one and task.best for task in trained)
+    ]
+
+
+def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
+    lines: list[Line] = []
+    for key, style in (("train_score", "training"), ("val_score", "validation")):
+        runs = [_scores(task, key) for task in folds]
+        lines += [Line(thinned(points), f"fold {style}") for points in runs]
+        lines.append(Line(thinned(_mean_line(runs)), f"mean {style}"))
+    lines += [
+        Line([(float(task.best["epoch"]) + 1, float(task.best["val_score"]))], "fold", dots=[3])
+        for task in folds
+        if task.best
+    ]
+    last = max(len(task.epochs) for task in folds)
+    across = Axis("epoch", 1, max(last, 2), ticks(1, max(last, 2)))
+    rows = [_learnt(task) for task in folds]
+    gaps = [row["gap"] for row in rows if row["gap"] is not None]
+    return {
+        "model": folds[0].model,
+        "measure": "map4 or film2 of the fold"
+        if folds[0].stage is Stage.TRAIN_CLASSIFIER
+        else "opacity AP of the fold",
+        "chart": chart(lines, across, Axis("score"), f"learning curves of {folds[0].model}", width=440, height=240),
+        "best": number(_mean([row["best_score"] for row in rows])),
+        "last": number(_mean([row["last_score"] for row in rows])),
+        "gap": f"{_mean(gaps):+.3f}" if gaps else "",
+        "folds": rows,
+    }
+
+
+def _learnt(task: Task) -> dict[str, Any]:
+    assert task.best is not None
+    assert task.last is not None
+    best, train, last = float(task.best["val_score"]), task.best.get("train_score"), task.last.get("val_score")
+    return {
+        "fold": task.fold,
+        "best": number(best),
+        "epoch": int(task.best["epoch"]) + 1,
+        "train": number(float(train)) if train is not None else DASH,
+        "last": number(float(last)) if last is not None else DASH,
+        "best_score": best,
+        "last_score": float(last) if last is not None else math.nan,
+        "gap": float(train) - best if train is not None else None,
+    }
+
+
+def _scores(task: Task, key: str) -> list[tuple[float, float]]:
+    return [(float(epoch["epoch"]) + 1, float(epoch[key])) for epoch in task.epochs if epoch.get(key) is not None]
+
+
+def _mean_line(runs: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """The mean of lines, as far as all of them go."""
+    of_epoch: dict[float, list[float]] = {}
+    for points in runs:
+        for epoch, score in points:
+            of_epoch.setdefault(epoch, []).append(score)
+    return [(epoch, _mean(scores)) for epoch, scores in sorted(of_epoch.items()) if len(scores) == len(runs)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _costs(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """A row a stage and model."""
+    rows: list[dict[str, Any]] = []
+    most = 0.0
+    for stage, model in dict.fromkeys((task.stage, task.model) for task in tasks):
+        own = [task for task in tasks if (task.stage, task.model) == (stage, model)]
+        total = sum(task.seconds for task in own)
+        most = max(most, total)
+        rows.append(
+            {
+                "stage": stage,
+                "model": model or "",
+                "tasks": len(own),
+                "total": total,
+                "time": duration(total),
+                "longest": duration(max(task.seconds for task in own)),
+                "memory": memory(max(task.peak_memory for task in own)),
+                "gpu_memory": memory(max(task.peak_gpu_memory for task in own)),
+                "device": ", ".join(sorted({task.device for task in own})),
+            }
+        )
+    return [{**row, "share": round(100 * row["total"] / most, 1) if most else 0} for row in rows]
+
+
+def _film(film: Film, pixels: str) -> dict[str, Any]:
+    likeliest = next(iter(film.said.items()), None)
+    return {
+        "image": film.image,
+        "pixels": pixels,
+        "width": film.width,
+        "height": film.height,
+        "study_class": film.study_class,
+        "agreement": f"{film.agreement:.2f}",
+        "none": f"{film.none:.2f}",
+        "said": [(name, round(100 * share, 1)) for name, share in film.said.items()],
+        "likeliest": f"{likeliest[0]} {likeliest[1]:.2f}" if likeliest else "",
+        "truth": [_place(box) for box in film.truth],
+        "boxes": [
+            {
+                **_place(one.box),
+                "right": one.right,
+                "confidence": f"{one.confidence:.2f}",
+                "left": round(100 * one.box[0] / film.width, 1),
+                "top": round(100 * one.box[1] / film.height, 1),
+            }
+            for one in film.boxes
+        ],
+    }
+
+
+def _place(box: Sequence[float]) -> dict[str, float]:
+    return {
+        "x": round(box[0], 1),
+        "y": round(box[1], 1),
+        "w": round(box[2] - box[0], 1),
+        "h": round(box[3] - box[1], 1),
+    }
+
+
+def _command(origin: Origin) -> str:
+    revision = provenance.revision().removesuffix("-dirty")
+    experiment = origin.experiment
+    return (
+        f"git checkout {revision[:12]}\n"
+        f"python workflows/cv.py run -e {experiment.name} --data {experiment.data.source} --run {origin.run}"
+    )
