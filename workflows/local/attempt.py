@@ -13,7 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from jobs.contract import environment
+from jobs.contract.done import Heartbeat
 from jobs.contract.exits import BadInput, Exit
 from workflows.local.machine import THREAD_VARIABLES
 from workflows.local.plan import Task, Template, Variable
@@ -55,11 +58,14 @@ class Attempt:
     outputs: Mapping[str, Path]  # output parameter → the file it is read from
     started: float = field(default_factory=time.monotonic)
     told_to_stop: float | None = None  # when SIGTERM was sent
+    _beat: Heartbeat | None = None
 
-    @property
-    def heartbeat(self) -> Path:
-        """Where the stage writes its latest sign of life."""
-        return Path(self.variables[environment.OUTPUTS]) / "heartbeat.json"
+    def heartbeat(self) -> Heartbeat | None:
+        """The stage's latest sign of life; none from a process that gives none."""
+        with suppress(FileNotFoundError, ValidationError):
+            file = Path(self.variables[environment.OUTPUTS]) / "heartbeat.json"
+            self._beat = Heartbeat.model_validate_json(file.read_bytes())
+        return self._beat
 
     @property
     def repeat(self) -> str:
@@ -81,7 +87,8 @@ class Attempt:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def clear(self) -> None:
-        """Remove the folders that a pod's end would have removed; the log stays."""
+        """Remove the folders that a pod's end would have removed; log and heartbeat stay."""
+        self.heartbeat()
         shutil.rmtree(self.folder / "volumes", ignore_errors=True)
 
     def exit_code(self) -> int | None:

@@ -1,0 +1,216 @@
+"""The board: one line a task with phase, attempt, epoch, best score and time left, for people.
+
+On a terminal it is redrawn in place; elsewhere what changed is printed as plain lines. It only knows :class:`Row`, so
+the same board serves a run on this machine, one on a cluster, and one that is only in the store any more.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from jobs.contract.done import Heartbeat
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.table import Table
+
+REDRAW_SECONDS = 0.25
+LINE_SECONDS = 30.0  # so often a running task says in plain lines how far it is
+# How each state looks: sign and style.
+LOOKS = {
+    "waiting": ("·", "dim"),
+    "running": ("▸", "cyan"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "omitted": ("–", "dim"),
+    "stopped": ("■", "yellow"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one task."""
+
+    task: str
+    state: str  # one of LOOKS
+    phase: str = ""
+    attempt: int = 0
+    epoch: float | None = None
+    epochs: int | None = None
+    best: float | None = None
+    eta: float | None = None  # seconds
+    seconds: float | None = None  # it has taken so far, or took
+    note: str = ""  # scores, why it waits, what went wrong, the node
+
+    def with_heartbeat(self, beat: Heartbeat) -> "Row":
+        """The same with what the task itself says."""
+        return Row(
+            self.task, self.state, beat.phase, beat.attempt, beat.epoch, beat.epochs, beat.best, beat.eta,
+            self.seconds, self.note or beat.message,
+        )  # fmt: skip
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as people write them: ``0:07``, ``12:30``, ``3:05:00``."""
+    if seconds is None:
+        return ""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def how_far(row: Row) -> str:
+    """Epochs done, of how many."""
+    if row.epoch is None or not row.epochs:
+        return ""
+    return f"{row.epoch:.1f}/{row.epochs}" if row.epoch < row.epochs else f"{row.epochs}/{row.epochs}"
+
+
+def table(rows: Sequence[Row], height: int | None = None) -> "Table":
+    """The board.
+
+    Args:
+        rows: the tasks.
+        height: lines there are. Where they are too few, what waits and what is done is summed up.
+    """
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    drawn.add_column("")
+    drawn.add_column("task", overflow="fold", ratio=None)
+    drawn.add_column("phase", no_wrap=True)
+    for name in ("try", "epoch", "best", "time", "left"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    drawn.add_column("", overflow="ellipsis", no_wrap=True)
+    shown, left_out = _that_fit(rows, height)
+    for row in shown:
+        sign, style = LOOKS[row.state]
+        drawn.add_row(
+            sign, row.task, row.phase or row.state, str(row.attempt + 1) if row.attempt else "", how_far(row),
+            "" if row.best is None else f"{row.best:.4f}", clock(row.seconds),
+            clock(row.eta) if row.state == "running" else "", row.note, style=style,
+        )  # fmt: skip
+    if left_out:
+        drawn.add_row("", f"and {left_out}", style="dim")
+    return drawn
+
+
+def _that_fit(rows: Sequence[Row], height: int | None) -> tuple[list[Row], str]:
+    if height is None or len(rows) <= height:
+        return list(rows), ""
+    telling = [row for row in rows if row.state not in ("waiting", "succeeded")][: max(1, height - 1)]
+    counts = {state: sum(row.state == state for row in rows if row not in telling) for state in LOOKS}
+    return telling, ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def title(name: str, rows: Sequence[Row], seconds: float) -> str:
+    """The line above: run, how many tasks are done, time since the start."""
+    done = sum(row.state == "succeeded" for row in rows)
+    failed = sum(row.state == "failed" for row in rows)
+    return f"{name}   {done} of {len(rows)} tasks done{f', {failed} failed' if failed else ''}   {clock(seconds)}"
+
+
+def changes(before: dict[str, Row], rows: Sequence[Row]) -> Iterator[str]:
+    """A line for each task whose state, phase or attempt is another than before."""
+    for row in rows:
+        old = before.get(row.task)
+        if old is None and row.state == "waiting":
+            continue
+        if old is None or (old.state, old.phase, old.attempt) != (row.state, row.phase, row.attempt):
+            yield line(row)
+
+
+def line(row: Row) -> str:
+    """A task in one plain line."""
+    parts = [row.phase or row.state]
+    parts += [f"attempt {row.attempt + 1}"] if row.attempt else []
+    parts += [f"epoch {how_far(row)}"] if how_far(row) else []
+    parts += [f"best {row.best:.4f}"] if row.best is not None else []
+    parts += [f"{clock(row.eta)} left"] if row.eta and row.state == "running" else []
+    parts += [f"after {clock(row.seconds)}"] if row.state in ("succeeded", "failed", "stopped") else []
+    parts += [row.note] if row.note else []
+    return f"{row.task}: {', '.join(parts)}"
+
+
+class Board:
+    """Shows rows as they change, in the way that suits where it is shown."""
+
+    def __init__(self, name: str, console: "Console") -> None:
+        self._name, self._console = name, console
+        self._began = self._drawn = time.monotonic()
+        self._before: dict[str, Row] = {}
+        self._said: dict[str, float] = {}
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            from rich.live import Live
+
+            # No thread of its own: the engine forks, and it redraws often enough.
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._live.update(self._view(list(self._before.values()), cut=False), refresh=True)
+            self._live.stop()
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the rows were shown."""
+        return time.monotonic() - self._drawn >= REDRAW_SECONDS
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show the rows as they are now."""
+        self._drawn = time.monotonic()
+        if self._live:
+            self._live.update(self._view(rows), refresh=True)
+        else:
+            for text in [*changes(self._before, rows), *self._overdue(rows)]:
+                self._say(text)
+        self._before = {row.task: row for row in rows}
+
+    def _view(self, rows: Sequence[Row], cut: bool = True) -> "RenderableType":
+        from rich.console import Group
+        from rich.text import Text
+
+        height = max(3, self._console.height - 4) if cut else None
+        return Group(Text(title(self._name, rows, time.monotonic() - self._began), "bold"), table(rows, height))
+
+    def _overdue(self, rows: Sequence[Row]) -> Iterator[str]:
+        """Running tasks that have said nothing for a while, although they got on."""
+        for row in rows:
+            old = self._before.get(row.task)
+            if old is None or (old.state, old.phase, old.attempt) != (row.state, row.phase, row.attempt):
+                self._said[row.task] = self._drawn
+            elif row.state == "running" and self._drawn - self._said.get(row.task, 0.0) > LINE_SECONDS:
+                self._said[row.task] = self._drawn
+                yield line(row)
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"{datetime.now(UTC):%H:%M:%S}  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def quiet_terminal() -> Iterator[None]:
+    """Keep a terminal from echoing ^C into the board."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before]
+    silent[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

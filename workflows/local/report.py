@@ -1,0 +1,87 @@
+"""What ``cv.py run`` says to people: the board's rows, failures with the way out, the result."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.contract.exits import TABLE, Exit
+from workflows.board import Row
+from workflows.local.engine import Result, TaskRun
+from workflows.local.graph import State
+from workflows.local.machine import Machine
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LAST_LINES = 12
+
+
+def row_of(run: TaskRun) -> Row:
+    """A task of the engine on the board."""
+    attempt = run.attempt
+    if attempt is None:
+        return Row(run.task.name, str(run.state))
+    running = run.state is State.RUNNING and run.again_at is None
+    note = run.outputs.get("score", "")
+    if run.end and run.end.exit_code != "0" and not running:
+        note = f"exit {run.end.exit_code}" + (", tried again shortly" if run.again_at else "")
+    seconds = time.monotonic() - attempt.started if running else run.seconds
+    row = Row(run.task.name, str(run.state), attempt=attempt.number, seconds=seconds, note=note)
+    beat = attempt.heartbeat()
+    return row.with_heartbeat(beat) if beat else row
+
+
+def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) -> None:
+    """What begins, and where."""
+    gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
+    text = f"{tasks} tasks, {machine.jobs} at once, {machine.cores} cores, {gpus}; logs in {folder}/tasks"
+    _say(console, f"run {folder.name}: {text}", "dim")
+
+
+def say_end(console: "Console", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool) -> None:
+    """What came of it, where it lies, and the next command."""
+    for failed in [run for run in result.runs if run.state is State.FAILED]:
+        _say_failure(console, failed, embedded=embedded)
+    if result.exit is Exit.DONE:
+        _say_results(console, results)
+    elif result.message:
+        _say(console, f"\n{folder.name}: {result.message}.", "yellow")
+    else:
+        _say(console, "\nThe same command goes on where this one failed; what is done stays done.", "yellow")
+
+
+def _say_failure(console: "Console", run: TaskRun, *, embedded: bool) -> None:
+    assert run.attempt is not None
+    assert run.end is not None
+    code = int(run.end.exit_code)
+    meaning = TABLE[Exit(code)].says if code in list(Exit) else "no exit code of a stage"
+    tries = f" at attempt {run.attempt.number + 1}" if run.attempt.number else ""
+    _say(console, f"\n{run.task.name} failed{tries}, exit code {code}: {meaning}", "bold red")
+    for line in run.attempt.log.read_text(errors="replace").splitlines()[-LAST_LINES:]:
+        _say(console, f"  {line}")
+    _say(console, f"whole log   {_near(run.attempt.log)}", "dim")
+    server = "python -m workflows.s3_server " if embedded else ""
+    _say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
+
+
+def _say_results(console: "Console", results: Sequence[Path]) -> None:
+    files = {file.name: file for file in results}
+    _say(console, "")
+    if "metrics.json" in files:
+        headline = json.loads(files["metrics.json"].read_text())["headline"]
+        if headline["score"] is not None:
+            _say(console, f"{headline['figure']:<12}{headline['score']:.4f}", "bold green")
+    for name in ("report.html", "metrics.json", "submission.csv"):
+        if name in files:
+            _say(console, f"{name.partition('.')[0]:<12}{_near(files[name])}")
+
+
+def _near(path: Path) -> Path:
+    """Relative to where the user stands, if it is below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _say(console: "Console", text: str, style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,166 @@
+"""What the store knows of runs: the references, heartbeats and logs that tasks leave there. Right without pods."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from jobs.contract import layout
+from jobs.contract.done import Heartbeat, Reference
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Experiment
+from jobs.contract.names import Stage
+from workflows.board import Row, clock
+from workflows.plan import PlannedTask, plan
+from workflows.schema import nearest
+
+if TYPE_CHECKING:
+    from jobs.runtime.store import Store
+
+SILENT_AFTER = 100.0  # seconds; a heartbeat comes every 30
+ENDS = {"done": "succeeded", "failed": "failed", "stopped": "stopped"}  # a heartbeat's last phase → state
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store has it."""
+
+    name: str
+    experiment: Experiment
+    tasks: int
+    done: int
+    headline: str  # which figure
+    score: float | None
+    changed: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "run": self.name, "experiment": self.experiment.name, "title": self.experiment.title, "tasks": self.tasks,
+            "done": self.done, "headline": self.headline, "score": self.score, "changed": self.changed.isoformat(),
+        }  # fmt: skip
+
+
+def list_runs(store: "Store") -> list[StoredRun]:
+    """All runs, the latest first. What is no run of this pipeline's is passed over."""
+    names = list(store.folders(layout.RUNS))
+    with ThreadPoolExecutor(8) as pool:
+        runs = [run for run in pool.map(lambda name: _stored_run(store, name), names) if run]
+    return sorted(runs, key=lambda run: run.changed, reverse=True)
+
+
+def status(store: "Store", run: str) -> list[Row]:
+    """One row a task of a run, in the order of the workflow.
+
+    Raises:
+        BadInput: where there is no such run; names the nearest.
+    """
+    experiment, keys = _open(store, run)
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda task: _row(store, run, task, keys), _tasks(experiment, run, keys)))
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """The log of one attempt at a task."""
+
+    task: str
+    attempt: int
+    key: str
+
+
+def find_logs(
+    store: "Store", run: str, stage: str | None = None, model: str | None = None, fold: int | None = None
+) -> list[LogFile]:
+    """The logs of a run's tasks, those asked for, attempts in order.
+
+    Raises:
+        BadInput: where there is no such run.
+    """
+    experiment, keys = _open(store, run)
+    found = []
+    for task in _tasks(experiment, run, keys):
+        if stage not in (None, task.stage) or model not in (None, task.model) or fold not in (None, task.fold):
+            continue
+        attempt = 0
+        while (key := layout.log(run, task.stage, task.model, task.fold, attempt)) in keys:
+            found.append(LogFile(task.name, attempt, key))
+            attempt += 1
+    return found
+
+
+def read_log(store: "Store", key: str, start: int = 0) -> tuple[list[dict[str, str]], int]:
+    """Records of a log from a byte on (keys: at, level, logger, text), and the byte to go on from."""
+    data = store.get(key)[start:]
+    whole = data[: data.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+
+
+def _open(store: "Store", run: str) -> tuple[Experiment, set[str]]:
+    keys = {entry.key for entry in store.list(f"{layout.run(run)}/")}
+    if layout.run_experiment(run) not in keys:
+        names = list(store.folders(layout.RUNS))
+        near = nearest(run, names)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(names)}" if names else "there is none at all"
+        raise BadInput(f"there is no run {run} in {store.url}; {hint}")
+    return Experiment.model_validate_json(store.get(layout.run_experiment(run))), keys
+
+
+def _tasks(experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask]:
+    predicts = any(key.startswith(f"{layout.task(run, Stage.PREDICT)}/") for key in keys)
+    return plan(experiment, predict=predicts)
+
+
+def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
+    place = (run, task.stage, task.model, task.fold)
+    row = Row(task.name, "waiting")
+    reference = beat = None
+    if (key := layout.reference(*place)) in keys:
+        reference = Reference.model_validate_json(store.get(key))
+    if (key := layout.heartbeat(*place)) in keys:
+        beat = Heartbeat.model_validate_json(store.get(key))
+    if beat is not None:
+        row = _row_of_beat(row, beat)
+    if reference is not None and (row.state != "running" or beat is None or beat.at < reference.created):
+        scores = " ".join(f"{name} {score:.4f}" for name, score in reference.scores.items())
+        return replace(row, state="succeeded", phase="done", attempt=reference.attempt, note=scores)
+    return row
+
+
+def _row_of_beat(row: Row, beat: Heartbeat) -> Row:
+    state = ENDS.get(beat.phase, "running")
+    end = beat.at if state != "running" else datetime.now(UTC)
+    note = beat.message if state != "running" else beat.node
+    silent = (datetime.now(UTC) - beat.at).total_seconds()
+    if state == "running" and silent > SILENT_AFTER:
+        note = f"no sign of life for {clock(silent)}"
+    seconds = (end - beat.started).total_seconds()
+    return replace(row, state=state, seconds=seconds, note=note).with_heartbeat(beat)
+
+
+def _stored_run(store: "Store", name: str) -> StoredRun | None:
+    entries = {entry.key: entry for entry in store.list(f"{layout.run(name)}/")}
+    if layout.run_experiment(name) not in entries:
+        return None
+    try:
+        experiment = Experiment.model_validate_json(store.get(layout.run_experiment(name)))
+    except ValidationError:
+        return None  # of another version
+    tasks = _tasks(experiment, name, set(entries))
+    done = sum(layout.reference(name, task.stage, task.model, task.fold) in entries for task in tasks)
+    headline: Mapping[str, Any] = {}
+    if (key := layout.report(name, "metrics.json")) in entries:
+        headline = store.get_json(key)["headline"]
+    changed = max(entry.modified for entry in entries.values())
+    return StoredRun(name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), changed)
+
+
+def recent_lines(records: list[dict[str, str]]) -> Iterator[str]:
+    """Log records as people read them: time of day, the level where it is above info, the text."""
+    for record in records:
+        level = "" if record["level"] == "info" else f"{record['level']}: "
+        yield f"{record['at'][11:19]}  {level}{record['text']}"
