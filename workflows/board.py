@@ -47,12 +47,13 @@ class Row:
     eta: float | None = None  # seconds
     seconds: float | None = None  # it has taken so far, or took
     note: str = ""  # scores, why it waits, what went wrong, the node
+    node: str = ""  # where it runs, or ran
 
     def with_heartbeat(self, beat: Heartbeat) -> "Row":
         """The same with what the task itself says."""
         return Row(
             self.task, self.state, beat.phase, beat.attempt, beat.epoch, beat.epochs, beat.best, beat.eta,
-            self.seconds, self.note or beat.message,
+            self.seconds, self.note or beat.message, beat.node,
         )  # fmt: skip
 
 

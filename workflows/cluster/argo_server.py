@@ -4,13 +4,9 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from jobs.contract.exits import ServiceAway
 from workflows.cluster.http import Http, Json, new_session
-
-# What Argo's executor writes at the end of a container's log.
-EXECUTOR_LINE: Final = "argo=true"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""What the tasks of a run say: from the pod while it lives, from the store afterwards."""
+
+import heapq
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.contract import layout
+from jobs.contract.exits import BadInput, StageError
+from jobs.contract.names import Stage
+from workflows import stored
+from workflows.cluster import workflow as wf
+from workflows.cluster.logs import Line, Wanted, from_pod, from_store
+from workflows.cluster.run import Run
+from workflows.cluster.workflow import Node
+from workflows.plan import PlannedTask
+
+COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
+LOOK_AGAIN_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Which tasks of a run are meant."""
+
+    stage: Stage | None = None
+    model: str | None = None
+    fold: int | None = None
+
+    def __call__(self, task: PlannedTask) -> bool:
+        """Whether the task is meant."""
+        return (
+            (self.stage is None or task.stage is self.stage)
+            and (self.model is None or task.model == self.model)
+            and (self.fold is None or task.fold == self.fold)
+        )
+
+    def of(self, run: Run) -> list[PlannedTask]:
+        """The tasks that are meant.
+
+        Raises:
+            BadInput: where there is none.
+        """
+        picked = [task for task in run.tasks if self(task)]
+        if not picked:
+            raise BadInput(
+                f"No task of run {run.name} is meant by that; it has {', '.join(t.name for t in run.tasks)}."
+            )
+        return picked
+
+
+def stored_and_past(run: Run, pick: Pick, wanted: Wanted) -> Iterator[Line]:
+    """All lines there are now, of all picked tasks, merged by time."""
+    sources = [_sorted(source) for task in pick.of(run) for source in _attempts(run, task)]
+    return filter(wanted, heapq.merge(*sources, key=lambda line: line.at))
+
+
+def follow(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -> None:
+    """Show lines as they come, until the run's workflow ends. What was said before comes first."""
+    told: set[tuple[str, str]] = set()  # pods whose log was shown, or is being
+    lines: queue.Queue[Line] = queue.Queue()
+    threads: list[threading.Thread] = []
+    tasks = pick.of(run)
+    for line in filter(wanted, heapq.merge(*(_sorted(s) for s in _ended(run, tasks, told)), key=lambda line: line.at)):
+        show(line)
+    while True:
+        for task, number, node in _living(run, tasks):
+            if (task.name, node.pod) not in told:
+                told.add((task.name, node.pod))
+                threads.append(_listen(run, task, number, node, lines))
+        live = run.live
+        until = time.monotonic() + LOOK_AGAIN_SECONDS
+        while (left := until - time.monotonic()) > 0 and (live or any(thread.is_alive() for thread in threads)):
+            try:
+                line = lines.get(timeout=min(left, 0.5))
+            except queue.Empty:
+                continue
+            if wanted(line):
+                show(line)
+        if not live and lines.empty() and not any(thread.is_alive() for thread in threads):
+            return
+        run.refresh()
+
+
+def _listen(run: Run, task: PlannedTask, number: int, node: Node, lines: "queue.Queue[Line]") -> threading.Thread:
+    def listen() -> None:
+        try:
+            for line in from_pod(task.name, number, _pod_lines(run, node, follow=True)):
+                lines.put(line)
+        except StageError as error:
+            lines.put(Line(task.name, number, "", "warning", f"(the log broke off: {error})"))
+
+    thread = threading.Thread(target=listen, daemon=True, name=f"log of {node.pod}")
+    thread.start()
+    return thread
+
+
+def _nodes(run: Run, task: PlannedTask) -> tuple[Node, ...]:
+    found = wf.tasks(run.workflow).get(task.name) if run.workflow else None
+    return found.attempts if found else ()
+
+
+def _living(run: Run, tasks: list[PlannedTask]) -> Iterator[tuple[PlannedTask, int, Node]]:
+    for task in tasks:
+        for number, node in enumerate(_nodes(run, task)):
+            if node.phase == "Running":
+                yield task, number, node
+
+
+def _ended(run: Run, tasks: list[PlannedTask], told: set[tuple[str, str]]) -> Iterator[Iterator[Line]]:
+    for task in tasks:
+        nodes = _nodes(run, task)
+        for number, node in enumerate(nodes):
+            if not node.live:
+                told.add((task.name, node.pod))
+                yield _past(run, task, number, node)
+
+
+def _attempts(run: Run, task: PlannedTask) -> Iterator[Iterator[Line]]:
+    """The logs of a task, an attempt each: by Argo's count while it knows the run, else by the store's."""
+    if run.workflow is None:
+        for file in stored.find_logs(run.store, run.name, task.stage, task.model, task.fold):
+            yield from_store(file.task, file.attempt, stored.read_log(run.store, file.key)[0])
+        return
+    for number, node in enumerate(_nodes(run, task)):
+        if node.phase != "Pending":
+            yield _past(run, task, number, node)
+
+
+def _past(run: Run, task: PlannedTask, number: int, node: Node) -> Iterator[Line]:
+    """What an attempt has said so far: of the pod where it is still there, else of the store."""
+    from jobs.runtime.store import Missing
+
+    try:
+        lines = list(from_pod(task.name, number, _pod_lines(run, node, follow=False)))
+    except BadInput:  # the pod is gone
+        lines = []
+    if lines:
+        return iter(lines)
+    key = layout.log(run.name, task.stage, task.model, task.fold, number)
+    try:
+        return from_store(task.name, number, stored.read_log(run.store, key)[0])
+    except Missing:
+        return iter(())
+
+
+def _pod_lines(run: Run, node: Node, *, follow: bool) -> Iterator[str]:
+    assert run.cluster
+    assert run.workflow
+    return run.cluster.workflows.log(run.cluster.namespace, wf.name(run.workflow), node.pod, follow=follow, since=None)
+
+
+def _sorted(lines: Iterator[Line]) -> Iterator[Line]:
+    """A log is in order of time as it is; lines without a time stay beside those before them."""
+    at = ""
+    for line in lines:
+        at = max(at, line.at)
+        yield Line(line.task, line.attempt, at, line.level, line.text)
+
+
+def shown(line: Line, colours: dict[str, str]) -> str:
+    """A line for people, in rich's markup: a prefix in the task's own colour."""
+    from rich.markup import escape
+
+    colour = colours.setdefault(line.task, COLOURS[len(colours) % len(COLOURS)])
+    attempt = f" ({line.attempt + 1})" if line.attempt else ""
+    loud = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level)
+    text = f"[{loud}]{escape(line.text)}[/]" if loud else escape(line.text)
+    return f"[{colour}]{line.task}{attempt}[/] [dim]{line.at[11:]}[/] {text}"

@@ -1,0 +1,75 @@
+"""Send a run to the cluster, once: the same run twice goes on with the same workflow."""
+
+from dataclasses import dataclass
+
+from jobs.contract.exits import BadInput
+from workflows.cluster import workflow as wf
+from workflows.cluster.client import Cluster
+from workflows.cluster.http import Exists, Json
+from workflows.cluster.run import workflows_of
+from workflows.cluster.submission import RUN_LABEL, Submission, check_run_name, named, workflow_name
+
+ATTEMPTS = 5  # at a free name, where others submit the same run at the same time
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a submission."""
+
+    run: str
+    workflow: str
+    namespace: str
+    created: bool  # False: it was running already
+    page: str | None
+    logs: str
+
+    def lines(self) -> list[str]:
+        """For people."""
+        first = f"Run {self.run} {'is submitted' if self.created else 'is running already'}: workflow {self.workflow}."
+        return [first, *([f"Argo  {self.page}"] if self.page else []), f"Logs  {self.logs}"]
+
+
+def submit(submission: Submission, cluster: Cluster, manifest: Json) -> Submitted:
+    """Create the run's workflow unless one is running.
+
+    Args:
+        submission: what to run.
+        cluster: where.
+        manifest: as the submission builds it.
+
+    Raises:
+        BadInput: where the run is another experiment's, or the cluster refuses the workflow.
+    """
+    check_run_name(submission.run)
+    there = workflows_of(cluster, submission.run)
+    for _ in range(ATTEMPTS):
+        _check_same_experiment(submission.run, manifest, there)
+        if running := next((workflow for workflow in there if wf.live(workflow)), None):
+            return _submitted(submission, cluster, wf.name(running), created=False)
+        name = workflow_name(submission.run, map(wf.name, there))
+        try:
+            cluster.workflows.create(cluster.namespace, named(manifest, name))
+        except Exists:  # somebody else was first
+            there = workflows_of(cluster, submission.run)
+            continue
+        return _submitted(submission, cluster, name, created=True)
+    raise BadInput(
+        f"Workflow {name} is there and is no run {submission.run} ({RUN_LABEL}): remove it, or choose another --run."
+    )
+
+
+def _submitted(submission: Submission, cluster: Cluster, workflow: str, *, created: bool) -> Submitted:
+    page = cluster.workflows.page(cluster.namespace, workflow)
+    if submission.profile.argo_url:
+        page = f"{submission.profile.argo_url.rstrip('/')}/workflows/{cluster.namespace}/{workflow}"
+    logs = f"kubectl logs -n {cluster.namespace} -l {RUN_LABEL}={submission.run} -c main --prefix -f"
+    return Submitted(submission.run, workflow, cluster.namespace, created, page, logs)
+
+
+def _check_same_experiment(run: str, manifest: Json, there: list[Json]) -> None:
+    """A run is one experiment; a name given by hand must not join two while one of them runs."""
+    running = next((workflow for workflow in there if wf.live(workflow)), None)
+    if running and Submission.of(running).experiment.hash != Submission.of(named(manifest, run)).experiment.hash:
+        raise BadInput(
+            f"Run {run} is running with another experiment: stop it first (cv.py stop {run}), or choose another --run."
+        )
