@@ -144,8 +144,9 @@ def _read(path: Path) -> tuple[Any, Pixels]:
 
 def _by_pydicom(path: Path) -> Pixels:
     """The pixels of a syntax that is rare in archives of films."""
-    pixels: Any = np.ascontiguousarray(pydicom.dcmread(path).pixel_array)
-    return cast(Pixels, pixels.view(f"u{pixels.itemsize}"))
+    pixels: Any = pydicom.dcmread(path).pixel_array
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    return cast(Pixels, native.view(f"u{native.itemsize}"))
 
 
 def _check(header: Any) -> None:

@@ -56,7 +56,7 @@ def quality_sheet(
     histograms = {
         "films a class": bars(rows["study_class"].fillna("no label")),
         "boxes a film": bars(rows["boxes"].map(len)),
-        "transfer syntax": bars(rows["transfer_syntax"]),
+        "transfer syntax": bars(rows["transfer_syntax"].str.split(r"[,(]", regex=True).str[0].str.strip()),
         "photometric interpretation": bars(rows["photometric"]),
         "bits stored": bars(rows["bits_stored"]),
         "longer side, pixels": bars(_steps(rows[["width", "height"]].max(axis=1))),

@@ -42,14 +42,14 @@ class Findings:
     def sentences(self) -> list[str]:
         """For the log."""
         found = [
-            f"{len(self.identical)} pairs of identical films, {len(self.near_duplicates)} of near-duplicates, "
-            f"{self.across_patients} of them under two patients: each pair lies in one fold",
-            f"{self.clipped} boxes reached beyond their film and were cut",
+            f"pairs of identical films: {len(self.identical)}, of near-duplicates: {len(self.near_duplicates)}, "
+            f"under two patients: {self.across_patients}; each pair lies in one fold",
+            f"boxes that reached beyond their film and were cut: {self.clipped}",
         ]
         if self.audit:
             found.append(f"a split by study would leak {self.audit.leaked:.0%} of the validation studies")
         if self.burnt:
-            found.append(f"{len(self.burnt)} films are mostly white, such as {self.burnt[0]}: does their window fit?")
+            found.append(f"films that are mostly white, so that their window may not fit: {', '.join(self.burnt)}")
         return found
 
 
