@@ -10,16 +10,14 @@ from safetensors.torch import load_file
 from jobs.contract.done import Done
 from jobs.nets.yolo.model import trained
 from jobs.nets.yolo.predict import opacity_ap, predict
-from jobs.runtime.work import fetch
+from jobs.runtime.work import Work, fetch
 from jobs.train_detector.task import Task
 
-VERSION = 1  # raised by hand when the same inputs come to mean other boxes
 
-
-def out_of_fold(task: Task, weights: Done) -> Done:
+def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
     """Predict the fold's films with the selected weights, and with the net as it was before training.
 
-    Its work holds ``boxes.parquet`` and ``untrained-boxes.parquet``: image, fold, box in original pixels, confidence;
+    The work holds ``boxes.parquet`` and ``untrained-boxes.parquet``: image, box in original pixels, confidence, fold;
     by image, then falling confidence. Its scores are ``opacity`` and ``untrained``, and what the inference's choices
     are worth: ``opacity_at_training_size`` where it has a size of its own, ``opacity_without_tta`` where it has TTA.
 
@@ -28,16 +26,6 @@ def out_of_fold(task: Task, weights: Done) -> Done:
         BadInput: the net ignores TTA, or the GPU's memory does not suffice.
     """
     context, settings = task.context, task.detector.inference
-    inputs = {
-        "version": VERSION,
-        "weights": weights.digest,
-        "inference": settings.model_dump(mode="json"),
-        "dataset": task.dataset.hash,
-    }
-    work = context.work("oof", inputs)
-    if (done := work.done()) is not None:
-        context.progress.say(f"the out-of-fold boxes are done: {work.prefix}")
-        return done
     path = fetch(context.store, weights.outputs[f"{settings.select}.safetensors"], context.cache)
     net = trained(task.detector, load_file(path))
     size = task.detector.inference_size

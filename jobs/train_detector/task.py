@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""What both works of the stage stand on: the detector, its fold, the films."""
+"""What both works of the stage stand on: the detector, its fold, the films. Light until something is asked of it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import torch
-
+from jobs.contract.done import Output
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import Detector
-from jobs.films.dataset import Dataset
+from jobs.contract.experiment import Detector, training_slice
 from jobs.films.prepared import fetch_dataset
-from jobs.nets.weights import Pretrained, pretrained
-from jobs.nets.yolo.data import Films
-from jobs.nets.yolo.model import initial
+from jobs.nets.weights import find, pretrained
 from jobs.runtime.context import Context
+from jobs.runtime.work import Work
+
+if TYPE_CHECKING:
+    import torch
+
+    from jobs.nets.yolo.data import Films
+
+# Raised by hand when the same inputs come to mean other weights, or other boxes.
+WEIGHTS_VERSION: Final = 1
+BOXES_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
@@ -24,19 +30,19 @@ class Task:
         context: the attempt.
         detector: what is trained.
         fold: the fold held out.
-        dataset: with the packs of the training size and the inference size.
-        start: the pretrained weights training begins with, None where it begins at random.
+        dataset: hash of the dataset.
+        start: the pretrained weights in the store that training begins with; None where it begins at random.
     """
 
     context: Context
     detector: Detector
     fold: int
-    dataset: Dataset
-    start: Pretrained | None
+    dataset: str
+    start: Output | None
 
     @classmethod
     def of(cls, context: Context) -> "Task":
-        """Fetch what the task needs.
+        """Look up what the task stands on.
 
         Raises:
             BadInput: prepare is not done, or the named weights are not in the store.
@@ -44,37 +50,68 @@ class Task:
         assert context.model is not None
         assert context.fold is not None
         detector = context.experiment.detectors[context.model]
-        dataset = fetch_dataset(context, {detector.size, detector.inference_size})
-        start = pretrained(context.store, detector.weights, context.scratch) if detector.weights else None
-        return cls(context, detector, context.fold, dataset, start)
+        dataset = fetch_dataset(context, ())
+        start = find(context.store, detector.weights) if detector.weights else None
+        return cls(context, detector, context.fold, dataset.hash, start)
 
-    def train_films(self) -> Films:
+    def weights_work(self) -> Work:
+        """The work of training, named by all that the weights follow from."""
+        experiment = self.context.experiment
+        inputs = {
+            "version": WEIGHTS_VERSION,
+            "seed": experiment.seed,
+            "training": training_slice(self.detector),
+            "fold": self.fold,
+            "folds": experiment.folds.count,
+            "dataset": self.dataset,
+            "pretrained": self.start.sha256 if self.start else None,
+        }
+        return self.context.work("weights", inputs)
+
+    def boxes_work(self, weights: str) -> Work:
+        """The work of predicting the fold with the weights of a digest."""
+        inputs = {
+            "version": BOXES_VERSION,
+            "weights": weights,
+            "inference": self.detector.inference.model_dump(mode="json"),
+            "dataset": self.dataset,
+        }
+        return self.context.work("oof", inputs)
+
+    def train_films(self) -> "Films":
         """The other folds' films, at the training size.
 
         Raises:
             BadInput: none of them has a box.
         """
-        folds = self.dataset.index["fold"].to_numpy()
-        return self._films((folds != self.fold) & (folds >= 0), self.detector.size, "the other folds")
+        return self._films(held_out=False, size=self.detector.size)
 
-    def fold_films(self, size: int) -> Films:
+    def fold_films(self, size: int) -> "Films":
         """The fold's films at a size.
 
         Raises:
             BadInput: none of them has a box.
         """
-        folds = self.dataset.index["fold"].to_numpy()
-        return self._films(folds == self.fold, size, "the fold")
+        return self._films(held_out=True, size=size)
 
-    def untrained(self) -> torch.nn.Module:
+    def untrained(self) -> "torch.nn.Module":
         """The net as its training begins."""
-        return initial(self.detector, self.context.experiment.seed, self.start.tensors if self.start else None)
+        from jobs.nets.yolo.model import initial
 
-    def _films(self, chosen: np.typing.NDArray[np.bool_], size: int, name: str) -> Films:
-        films = Films.of(self.dataset, np.flatnonzero(chosen), size)
+        name, context = self.detector.weights, self.context
+        start = pretrained(context.store, name, context.cache).tensors if name else None
+        return initial(self.detector, context.experiment.seed, start)
+
+    def _films(self, held_out: bool, size: int) -> "Films":
+        from jobs.nets.yolo.data import Films
+
+        dataset = fetch_dataset(self.context, (size,))
+        folds = dataset.index["fold"].to_numpy()
+        chosen = folds == self.fold if held_out else (folds != self.fold) & (folds >= 0)
+        films = Films.of(dataset, chosen.nonzero()[0], size)
         if not any(len(boxes) for boxes in films.index["boxes"]):
             raise BadInput(
-                f"fold {self.fold}: of {len(films)} films of {name} none has a box, so a detector can neither learn nor be "
-                "scored; use more films or fewer folds"
+                f"fold {self.fold}: none of the {len(films)} films {'in' if held_out else 'outside'} it has a box, "
+                "so a detector can neither learn nor be scored; use more films or fewer folds"
             )
         return films

@@ -7,29 +7,22 @@ from typing import Any
 from safetensors.torch import save_file
 
 from jobs.contract.done import Done
-from jobs.contract.experiment import training_slice
 from jobs.nets.yolo.model import Tensors
 from jobs.nets.yolo.trainer import Setup, Training, averaged
 from jobs.runtime.checkpoint import Checkpoints
 from jobs.runtime.work import Work
 from jobs.train_detector.task import Task
 
-VERSION = 1  # raised by hand when the same inputs come to mean other weights
 
-
-def train(task: Task) -> Done:
+def train(task: Task, work: Work) -> Done:
     """Train the fold's detector, from the latest checkpoint where there is one.
 
-    Its work holds ``best.safetensors`` and ``last.safetensors`` (averaged weights, float32) and ``curve.json``.
+    The work holds ``best.safetensors`` and ``last.safetensors`` (averaged weights, float32) and ``curve.json``.
 
     Raises:
         Stopped: somebody asked to stop; at most the epoch begun is lost.
         BadInput: the data, the GPU's memory or the settings do not allow it; the message says which.
     """
-    work = task.context.work("weights", inputs(task))
-    if (done := work.done()) is not None:
-        task.context.progress.say(f"the weights are done: {work.prefix}")
-        return done
     checkpoints = Checkpoints(task.context.store, work.prefix, work.inputs)
     saved = checkpoints.load()
     if saved is None or not saved[1]["finished"]:
@@ -41,20 +34,6 @@ def train(task: Task) -> Done:
     done = _finish(task, work, best[0], saved)
     checkpoints.clear()
     return done
-
-
-def inputs(task: Task) -> dict[str, object]:
-    """All that the weights follow from."""
-    experiment = task.context.experiment
-    return {
-        "version": VERSION,
-        "seed": experiment.seed,
-        "training": training_slice(task.detector),
-        "fold": task.fold,
-        "folds": experiment.folds.count,
-        "dataset": task.dataset.hash,
-        "pretrained": task.start.sha256 if task.start else None,
-    }
 
 
 def _train(task: Task, checkpoints: Checkpoints) -> None:
@@ -72,8 +51,7 @@ def _finish(task: Task, work: Work, best: Tensors, saved: tuple[Tensors, dict[st
     paths = {name: folder / name for name in ("best.safetensors", "last.safetensors", "curve.json")}
     save_file(averaged(best), paths["best.safetensors"])
     save_file(averaged(last), paths["last.safetensors"])
-    curve = state["curve"]
-    paths["curve.json"].write_text(json.dumps({"epochs": curve}, indent=1))
-    scores = [row["val_score"] for row in curve]
+    paths["curve.json"].write_text(json.dumps({"epochs": state["curve"]}, indent=1))
+    scores = [row["val_score"] for row in state["curve"]]
     headline = {"best": max(scores), "last": scores[-1], "best_epoch": float(scores.index(max(scores)))}
     return work.finish(paths, headline, task.context.cost())

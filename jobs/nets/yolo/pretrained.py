@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""Pretrained YOLO weights from ultralytics' releases: for ``jobs weights add``, never in a pod."""
+"""Weights published by ultralytics: fetched by ``jobs weights add``, never by a stage."""
 
 import tempfile
 from pathlib import Path
 
-import torch
-from ultralytics.nn.tasks import torch_safe_load
+from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils.downloads import attempt_download_asset
 
+from jobs.nets.yolo.model import Tensors
 
-def download(name: str) -> dict[str, torch.Tensor]:
-    """The released weights of a model, e.g. ``yolov8m``, by their names in its net.
+
+def download(name: str) -> Tensors:
+    """The published weights of a model (80 classes, three channels), float32, by their names in the net.
+
+    Args:
+        name: as an experiment names it, e.g. ``yolov8m``.
 
     Raises:
         OSError: the internet cannot be reached.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = attempt_download_asset(Path(folder) / f"{name}.pt")
-        # The release is a pickle; only tensors and the package's own classes are taken from it.
-        checkpoint, _ = torch_safe_load(path, safe_only=True)
-    net: torch.nn.Module = checkpoint.get("ema") or checkpoint["model"]
-    return net.float().state_dict()
+        net, _ = load_checkpoint(attempt_download_asset(Path(folder) / f"{name}.pt"))
+    tensors: Tensors = net.float().state_dict()
+    return tensors
