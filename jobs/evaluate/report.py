@@ -9,7 +9,8 @@ import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from jobs.contract.names import STUDY_CLASSES, Stage
+from jobs.contract.experiment import Experiment
+from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate import metrics
 from jobs.evaluate.charts import Axis, Line, chart, envelope, thinned, ticks
 from jobs.evaluate.gallery import Film
@@ -48,6 +49,7 @@ def render(
     """
     headline = results.figures[results.headline]
     trained = [task for task in tasks if task.stage in TRAINING]
+    fold_range = _fold_range(results.folds)
     return _JINJA.get_template("report.html").render(
         results=results,
         origin=origin,
@@ -61,7 +63,8 @@ def render(
         training_time=duration(sum(task.seconds for task in trained)),
         devices=", ".join(sorted({task.device for task in trained})),
         classes=[_class_row(name, one, results) for name, one in results.classes.items()],
-        folds=[_fold_row(one) for one in results.folds],
+        folds=[_fold_row(one, *fold_range) for one in results.folds],
+        fold_range=fold_range,
         fold_classes=list(results.folds[0].aps),
         fold_class_means=_class_means(results.folds),
         fold_mean=number(metrics.fold_mean(results.folds)),
@@ -69,7 +72,7 @@ def render(
         curves=[_curve(name, results) for name in results.curves],
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
-        learning=_learning(trained),
+        learning=_learning(trained, origin.experiment),
         costs=_costs(tasks),
         gallery={name: [_film(*one) for one in films] for name, films in gallery.items() if films},
         command=_command(origin),
@@ -142,12 +145,28 @@ def _class_row(name: str, one: Stated, results: Results) -> dict[str, Any]:
     return {**_row(name, one), "truths": results.truths[name]}
 
 
-def _fold_row(one: FoldResult) -> dict[str, Any]:
+def _fold_range(folds: Sequence[FoldResult]) -> tuple[float, float]:
+    """Tenths that hold all folds' scores with their errors: an axis on which folds can be told apart."""
+    ends = [end for one in folds for end in _fold_ends(one) if math.isfinite(end)]
+    if not ends:
+        return 0.0, 1.0
+    return math.floor(min(ends) * 10) / 10, max(math.ceil(max(ends) * 10), math.floor(min(ends) * 10) + 1) / 10
+
+
+def _fold_ends(one: FoldResult) -> tuple[float, float]:
+    reach = 1.96 * one.error if math.isfinite(one.error) else 0.0
+    return max(one.score - reach, 0.0), min(one.score + reach, 1.0)
+
+
+def _fold_row(one: FoldResult, left: float, right: float) -> dict[str, Any]:
+    def place(value: float) -> float | None:
+        return _percent((value - left) / (right - left))
+
     row: dict[str, Any] = {
         "fold": one.fold,
         "score": number(one.score),
         "error": number(one.error) if math.isfinite(one.error) else "",
-        "at": _percent(one.score),
+        "at": place(one.score),
         "width": None,
         "z": f"{one.verdict.z:+.1f}" if one.verdict else DASH,
         "outlying": bool(one.verdict and one.verdict.outlying),
@@ -157,8 +176,8 @@ def _fold_row(one: FoldResult) -> dict[str, Any]:
         "films": one.films,
     }
     if math.isfinite(one.score) and math.isfinite(one.error):
-        low, high = max(one.score - 1.96 * one.error, 0.0), min(one.score + 1.96 * one.error, 1.0)
-        row |= {"low_at": _percent(low), "width": _percent(high - low)}
+        low, high = _fold_ends(one)
+        row |= {"low_at": place(low), "width": _percent((high - low) / (right - left))}
     return row
 
 
@@ -213,14 +232,23 @@ def _confusion(results: Results) -> dict[str, Any] | None:
     return {"classes": STUDY_CLASSES, "rows": rows}
 
 
-def _learning(trained: Sequence[Task]) -> list[dict[str, Any]]:
+def _learning(trained: Sequence[Task], experiment: Experiment) -> list[dict[str, Any]]:
     """A chart a model: its folds' scores by epoch, thin, and their mean, thick."""
-    models = dict.fromkeys((task.stage, task.model) for task in trained)
+    models: dict[str, list[Task]] = {}
+    for task in trained:
+        if task.model and task.best:
+            models.setdefault(task.model, []).append(task)
     return [
-        _learning_of([task for task in trained if (task.stage, task.model) == one and task.best])
-        for one in models
-        if any((task.stage, task.model) == one and task.best for task in trained)
+        {**_learning_of(folds), "model": name, "measure": _measure(experiment, name)} for name, folds in models.items()
     ]
+
+
+def _measure(experiment: Experiment, model: str) -> str:
+    """What a model's epochs are scored by."""
+    if model in experiment.detectors:
+        return "opacity AP of the fold"
+    one = experiment.classifiers[model]
+    return "film2 of the fold" if one.head == "film2" or one.loss_on == "film" else "map4 of the fold"
 
 
 def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
@@ -229,21 +257,14 @@ def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
         runs = [_scores(task, key) for task in folds]
         lines += [Line(thinned(points), f"fold {style}") for points in runs]
         lines.append(Line(thinned(_mean_line(runs)), f"mean {style}"))
-    lines += [
-        Line([(float(task.best["epoch"]) + 1, float(task.best["val_score"]))], "fold", dots=[3])
-        for task in folds
-        if task.best
-    ]
-    last = max(len(task.epochs) for task in folds)
-    across = Axis("epoch", 1, max(last, 2), ticks(1, max(last, 2)))
+    best = [(float(task.best["epoch"]) + 1, float(task.best["val_score"])) for task in folds if task.best]
+    lines += [Line([point], "fold", dots=[3]) for point in best]
+    last = max(2, *(len(task.epochs) for task in folds))
     rows = [_learnt(task) for task in folds]
     gaps = [row["gap"] for row in rows if row["gap"] is not None]
+    across = Axis("epoch", 1, last, ticks(1, last))
     return {
-        "model": folds[0].model,
-        "measure": "map4 or film2 of the fold"
-        if folds[0].stage is Stage.TRAIN_CLASSIFIER
-        else "opacity AP of the fold",
-        "chart": chart(lines, across, Axis("score"), f"learning curves of {folds[0].model}", width=440, height=240),
+        "chart": chart(lines, across, Axis("score"), "score by epoch", width=400, height=230),
         "best": number(_mean([row["best_score"] for row in rows])),
         "last": number(_mean([row["last_score"] for row in rows])),
         "gap": f"{_mean(gaps):+.3f}" if gaps else "",
@@ -326,10 +347,12 @@ def _film(film: Film, pixels: str) -> dict[str, Any]:
                 **_place(one.box),
                 "right": one.right,
                 "confidence": f"{one.confidence:.2f}",
+                "strength": round(0.4 + 0.6 * one.confidence, 2),
+                # A right box bears its confidence at its top, a wrong one at its bottom: they often overlap.
                 "left": round(100 * one.box[0] / film.width, 1),
-                "top": round(100 * one.box[1] / film.height, 1),
+                "top": round(100 * one.box[1 if one.right else 3] / film.height, 1),
             }
-            for one in film.boxes
+            for one in sorted(film.boxes, key=lambda one: (one.right, one.confidence))
         ],
     }
 
