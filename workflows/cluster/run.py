@@ -1,12 +1,14 @@
 """A run, found by its name: in the cluster while it is there, in its store afterwards."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput, StageError
+from jobs.contract.exits import BadInput, ServiceAway, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
 from workflows import stored
@@ -18,6 +20,7 @@ from workflows.cluster.status import accelerators, overlay
 from workflows.cluster.store import open_store
 from workflows.cluster.submission import RUN_LABEL, Submission
 from workflows.plan import PlannedTask, plan
+from workflows.stores import local_store
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
@@ -42,6 +45,12 @@ class Run:
     def live(self) -> bool:
         """Whether the run's workflow still does something."""
         return self.workflow is not None and wf.live(self.workflow)
+
+    @property
+    def seconds(self) -> float:
+        """How long the workflow has taken so far, or took."""
+        status = (self.workflow or {}).get("status") or {}
+        return wf.seconds(status.get("startedAt") or "", status.get("finishedAt") or "", datetime.now(UTC)) or 0.0
 
     @cached_property
     def submission(self) -> Submission | None:
@@ -127,17 +136,33 @@ def workflows_of(cluster: Cluster, run: str) -> list[Json]:
     return cluster.workflows.list(cluster.namespace, f"{RUN_LABEL}={run}")
 
 
-def find_run(name: str | None, profile: Profile | None = None) -> Run:
-    """A run by its name; the newest of the cluster where no name is given.
+@contextmanager
+def found_run(name: str | None, profile: Profile | None = None) -> Iterator[Run]:
+    """A run by its name, in the cluster or in the store; the cluster's newest where no name is given.
+
+    Where the cluster does not know it, no profile names a store, and none is configured, it is looked for in this
+    machine's own store.
 
     Raises:
         BadInput: where there is none.
+        ServiceAway: where the cluster does not answer and the store knows no such run.
     """
-    cluster = Cluster.find(profile)
-    if name is not None:
-        return Run(name, cluster, profile, workflows_of(cluster, name) if cluster else [])
-    newest = wf.latest(cluster.workflows.list(cluster.namespace, RUN_LABEL)) if cluster else None
-    if newest is None or cluster is None:
-        raise BadInput("Which run? cv.py runs lists those there are.")
-    run = newest["metadata"]["labels"][RUN_LABEL]
-    return Run(run, cluster, profile, workflows_of(cluster, run))
+    cluster, workflows, away = Cluster.find(profile), [], None
+    if cluster:
+        try:
+            if name is None:
+                newest = wf.latest(cluster.workflows.list(cluster.namespace, RUN_LABEL))
+                name = newest["metadata"]["labels"][RUN_LABEL] if newest else None
+            workflows = workflows_of(cluster, name) if name else []
+        except ServiceAway as error:
+            away = error
+    if name is None:
+        raise away or BadInput("Which run? cv.py runs lists those there are.")
+    run = Run(name, cluster, profile, workflows)
+    if workflows:
+        yield run
+        return
+    with nullcontext() if profile else local_store():
+        if run.store.size(layout.run_experiment(name)) is None and away:
+            raise away
+        yield run

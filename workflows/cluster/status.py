@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from workflows.board import Row
-from workflows.cluster.workflow import SUCCEEDED, TaskNodes
+from workflows.cluster.workflow import SUCCEEDED, TaskNodes, seconds
 from workflows.plan import PlannedTask
 
 # Clocks of nodes and of the store differ a little; a heartbeat older than its attempt is an earlier workflow's.
@@ -29,7 +29,7 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         return replace(row, note=_waits_for(planned)) if live else replace(row, state="omitted", note="never started")
     attempt = nodes.attempts[-1] if nodes.attempts else nodes.task
     number = max(len(nodes.attempts) - 1, 0)
-    took = _seconds(nodes.task.started, nodes.task.finished, now)
+    took = seconds(nodes.task.started, nodes.task.finished, now)
     row = replace(row, attempt=number, seconds=took, node=attempt.host)
     if nodes.task.phase == SUCCEEDED:
         done = stored if stored and stored.state == "succeeded" else None
@@ -37,7 +37,7 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         return replace(kept, state="succeeded", phase="done")
     if nodes.task.phase in {"Skipped", "Omitted"}:
         return replace(row, state="omitted", phase="left out", note="an earlier task did not succeed")
-    row = _with_progress(row, stored, _seconds(attempt.started, attempt.finished, now))
+    row = _with_progress(row, stored, seconds(attempt.started, attempt.finished, now))
     message = tidy(attempt.message or nodes.task.message)
     if not nodes.task.live:
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
@@ -98,10 +98,3 @@ def _with_progress(row: Row, stored: Row | None, age: float | None) -> Row:
         row, phase=stored.phase, epoch=stored.epoch, epochs=stored.epochs, best=stored.best, eta=stored.eta,
         node=row.node or stored.node, note=stored.note,
     )  # fmt: skip
-
-
-def _seconds(started: str, finished: str, now: datetime) -> float | None:
-    if not started:
-        return None
-    end = datetime.fromisoformat(finished) if finished else now
-    return (end - datetime.fromisoformat(started)).total_seconds()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from workflows.cluster.http import Json
@@ -97,6 +98,14 @@ def _node(node: Mapping[str, Any], workflow: Mapping[str, Any], templates: Mappi
         pod=pod_name(workflow, node) if node.get("type") == "Pod" else "",
         memory=limits.get("memory") or "",
     )
+
+
+def seconds(started: str, finished: str, now: datetime) -> float | None:
+    """From a start to its end, or to now; None where it has not started."""
+    if not started:
+        return None
+    end = datetime.fromisoformat(finished) if finished else now
+    return (end - datetime.fromisoformat(started)).total_seconds()
 
 
 def pod_name(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import heapq
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -56,6 +57,12 @@ def stored_and_past(run: Run, pick: Pick, wanted: Wanted) -> Iterator[Line]:
     """All lines there are now, of all picked tasks, merged by time."""
     sources = [_sorted(source) for task in pick.of(run) for source in _attempts(run, task)]
     return filter(wanted, heapq.merge(*sources, key=lambda line: line.at))
+
+
+def said(run: Run, task: PlannedTask, wanted: Wanted, last: int) -> list[Line]:
+    """The last lines of a task, over all its attempts."""
+    lines = heapq.merge(*(_sorted(source) for source in _attempts(run, task)), key=lambda line: line.at)
+    return list(deque(filter(wanted, lines), maxlen=last))
 
 
 def follow(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -> None:

@@ -1,0 +1,42 @@
+"""Stop a run: every pod writes its checkpoint, and what is not started never is."""
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from jobs.contract.exits import BadInput, ServiceAway
+from workflows.cluster import workflow as wf
+from workflows.cluster.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EVERY: Final = 2.0
+# Argo itself needs a moment on either side of the pods' grace period.
+MARGIN: Final = 60.0
+
+
+def stop(run: Run, console: "Console", *, wait: bool = True) -> None:
+    """Ask the run to stop, and wait until it has.
+
+    Raises:
+        BadInput: where it does not run on this cluster.
+        ServiceAway: where pods are still there after their grace period.
+    """
+    if run.cluster is None or not run.live:
+        where = f"Run {run.name} does not run on the cluster"
+        raise BadInput(f"{where}: it has ended." if run.workflow else f"{where}. A run on this machine ends by Ctrl-C.")
+    assert run.workflow
+    assert run.submission
+    run.cluster.workflows.stop(run.cluster.namespace, wf.name(run.workflow))
+    grace = run.submission.profile.grace
+    console.print(
+        f"Workflow {wf.name(run.workflow)} stops; each pod has {grace} s for its checkpoint.", highlight=False
+    )
+    until = time.monotonic() + grace + MARGIN
+    while wait and run.live:
+        if time.monotonic() > until:
+            raise ServiceAway(f"Run {run.name} still has pods {grace + MARGIN:.0f} s later: is Argo's controller up?")
+        time.sleep(EVERY)
+        run.refresh()
+    if wait:
+        console.print(f"Stopped. cv.py resume {run.name} goes on from the checkpoints.", highlight=False, markup=False)
