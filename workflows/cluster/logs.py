@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from jobs.contract.exits import BadInput
 
 # As jobs.runtime.logs writes for people.
 _PEOPLE: Final = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z (\w+)\s+.*? \| (.*)$")
@@ -62,14 +64,20 @@ def from_store(task: str, attempt: int, records: Iterable[dict[str, str]]) -> It
             yield Line(task, attempt, record["at"][:19], record["level"], text)
 
 
-def seconds_ago(text: str, now: datetime) -> datetime:
-    """``90s``, ``10m``, ``2h`` or ``1d`` before now.
+def wanted(since: str | None, grep: str | None) -> Wanted:
+    """The lines that two options of the command line ask for.
 
     Raises:
-        ValueError: where it is none of these.
+        BadInput: where one of them is not understood.
     """
-    match = re.fullmatch(r"(\d+)([smhd])", text)
+    try:
+        pattern = re.compile(grep) if grep else None
+    except re.error as error:
+        raise BadInput(f"--grep {grep}: no regular expression ({error})") from error
+    if since is None:
+        return Wanted(None, pattern)
+    match = re.fullmatch(r"(\d+)([smhd])", since)
     if not match:
-        raise ValueError(f"--since {text}: write 90s, 10m, 2h or 1d")
+        raise BadInput(f"--since {since}: write 90s, 10m, 2h or 1d")
     seconds = int(match.group(1)) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
-    return datetime.fromtimestamp(now.timestamp() - seconds, UTC)
+    return Wanted(datetime.now(UTC) - timedelta(seconds=seconds), pattern)

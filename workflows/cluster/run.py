@@ -47,6 +47,11 @@ class Run:
         return self.workflow is not None and wf.live(self.workflow)
 
     @property
+    def phase(self) -> str | None:
+        """Argo's phase of the workflow; None where the cluster does not have it any more."""
+        return None if self.workflow is None else wf.phase(self.workflow)
+
+    @property
     def seconds(self) -> float:
         """How long the workflow has taken so far, or took."""
         status = (self.workflow or {}).get("status") or {}

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from jobs.contract.exits import StageError
+from jobs.contract.exits import ServiceAway, StageError
 from jobs.contract.names import Stage
 from jobs.contract.profile import GPU_STAGES, Profile
 from workflows.cluster.client import Cluster
-from workflows.cluster.http import Forbidden, Http, new_session
+from workflows.cluster.http import Forbidden, Http, NotThere, new_session
 from workflows.cluster.kubernetes import Kubernetes
 from workflows.cluster.store import open_store
 from workflows.quantity import parse_quantity
@@ -144,9 +144,11 @@ def _images(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point
             yield Point("image", "good", image)
         except Forbidden:
             yield Point("image", "unsure", f"{image}: the registry wants a login; only the nodes know")
-        except StageError as error:
-            remedy = "make images pushes them; or name others under images in the profile"
-            yield Point("image", "bad", f"{image}: {error}", remedy)
+        except NotThere:
+            remedy = "make images pushes it; or name another under images in the profile"
+            yield Point("image", "bad", f"{image} is not in its registry", remedy)
+        except ServiceAway as error:
+            yield Point("image", "unsure", f"{image}: {error}")
 
 
 def _namespace(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
@@ -191,7 +193,7 @@ def _gpus(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
     having = [(node, number) for node, number in nodes if number >= count]
     if not having:
         remedy = "NVIDIA's device plugin puts them there (kubectl describe nodes); or see gpu in the profile"
-        yield Point("gpus", "bad", f"no node offers {count} {resource}", remedy)
+        yield Point("gpus", "unsure", f"no node offers {count} {resource}", remedy)
         return
     fitting = [(node, number) for node, number in having if _selected(node, profile, gpus=True)]
     if not fitting:
@@ -216,7 +218,9 @@ def _room(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
         )
         if not fits:
             says = f"no node has {asked.cpu} CPU and {asked.memory} for {stage}, even when empty"
-            yield Point("room", "bad", says, f"ask for less under resources.{stage} in the profile, or add such a node")
+            yield Point(
+                "room", "unsure", says, f"ask for less under resources.{stage} in the profile, or let such nodes come"
+            )
             return
     yield Point("room", "good", "a pod of every stage fits on some node")
 

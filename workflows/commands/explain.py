@@ -28,6 +28,13 @@ class Explanation:
     events: tuple[str, ...]  # what Kubernetes says of the pod
     next: str  # the command to give
 
+    def text(self) -> list[str]:
+        """For people."""
+        parts = [self.paragraph]
+        parts += ["Its last lines:", *(f"    {line}" for line in self.lines)] if self.lines else []
+        parts += ["Kubernetes says:", *(f"    {event}" for event in self.events)] if self.events else []
+        return [*parts, f"Next: {self.next}"]
+
 
 def explain(run: Run, pick: Pick) -> list[Explanation]:
     """Every picked task that has a story; where none is picked out, those that are not simply done.

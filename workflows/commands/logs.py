@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobs.contract import layout
 from jobs.contract.exits import BadInput, StageError
@@ -18,6 +18,9 @@ from workflows.cluster.logs import Line, Wanted, from_pod, from_store
 from workflows.cluster.run import Run
 from workflows.cluster.workflow import Node
 from workflows.plan import PlannedTask
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 LOOK_AGAIN_SECONDS: Final = 3.0
@@ -53,7 +56,7 @@ class Pick:
         return picked
 
 
-def stored_and_past(run: Run, pick: Pick, wanted: Wanted) -> Iterator[Line]:
+def there_now(run: Run, pick: Pick, wanted: Wanted) -> Iterator[Line]:
     """All lines there are now, of all picked tasks, merged by time."""
     sources = [_sorted(source) for task in pick.of(run) for source in _attempts(run, task)]
     return filter(wanted, heapq.merge(*sources, key=lambda line: line.at))
@@ -67,6 +70,9 @@ def said(run: Run, task: PlannedTask, wanted: Wanted, last: int) -> list[Line]:
 
 def follow(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -> None:
     """Show lines as they come, until the run's workflow ends. What was said before comes first."""
+    if run.workflow is None:
+        _follow_store(run, pick, wanted, show)
+        return
     told: set[tuple[str, str]] = set()  # pods whose log was shown, or is being
     lines: queue.Queue[Line] = queue.Queue()
     threads: list[threading.Thread] = []
@@ -90,6 +96,21 @@ def follow(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -
         if not live and lines.empty() and not any(thread.is_alive() for thread in threads):
             return
         run.refresh()
+
+
+def _follow_store(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -> None:
+    """A run without a cluster: its heartbeats bring its logs to the store."""
+    read: dict[str, int] = {}
+    while True:
+        live = any(row.state in {"waiting", "running"} for row in run.status())
+        for task in pick.of(run):
+            for file in stored.find_logs(run.store, run.name, task.stage, task.model, task.fold):
+                records, read[file.key] = stored.read_log(run.store, file.key, read.get(file.key, 0))
+                for line in filter(wanted, from_store(file.task, file.attempt, records)):
+                    show(line)
+        if not live:
+            return
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def _listen(run: Run, task: PlannedTask, number: int, node: Node, lines: "queue.Queue[Line]") -> threading.Thread:
@@ -168,12 +189,24 @@ def _sorted(lines: Iterator[Line]) -> Iterator[Line]:
         yield Line(line.task, line.attempt, at, line.level, line.text)
 
 
-def shown(line: Line, colours: dict[str, str]) -> str:
-    """A line for people, in rich's markup: a prefix in the task's own colour."""
-    from rich.markup import escape
+class Printer:
+    """Prints lines, each with its task in the task's own colour."""
 
-    colour = colours.setdefault(line.task, COLOURS[len(colours) % len(COLOURS)])
-    attempt = f" ({line.attempt + 1})" if line.attempt else ""
-    loud = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level)
-    text = f"[{loud}]{escape(line.text)}[/]" if loud else escape(line.text)
-    return f"[{colour}]{line.task}{attempt}[/] [dim]{line.at[11:]}[/] {text}"
+    def __init__(self, console: "Console", *, as_json: bool) -> None:
+        self._console, self._as_json = console, as_json
+        self._colours: dict[str, str] = {}
+
+    def __call__(self, line: Line) -> None:
+        """Print a line."""
+        from rich.text import Text
+
+        if self._as_json:
+            print(line.as_json(), flush=True)
+            return
+        colour = self._colours.setdefault(line.task, COLOURS[len(self._colours) % len(COLOURS)])
+        attempt = f" ({line.attempt + 1})" if line.attempt else ""
+        loud = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level, "")
+        self._console.print(
+            Text(f"{line.task}{attempt}", colour), Text(line.at[11:], "dim"), Text(line.text, loud),
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
