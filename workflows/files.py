@@ -77,10 +77,11 @@ def find(name_or_path: str | Path, folder: Path, what: str) -> Path:
         BadInput: naming the nearest name, where there is none.
     """
     given = Path(name_or_path)
-    for candidate in (given, folder / f"{name_or_path}.yaml"):
-        if candidate.is_file():
-            return candidate
-    if given.suffix in (".yaml", ".yml"):
+    is_path = given.suffix in (".yaml", ".yml")
+    candidate = given if is_path else folder / f"{name_or_path}.yaml"
+    if candidate.is_file():
+        return candidate
+    if is_path:
         raise BadInput(f"{given}: there is no such file")
     names = sorted(file.stem for file in folder.glob("*.yaml"))
     near = nearest(str(name_or_path), names)
