@@ -1,11 +1,18 @@
-"""ensemble: the folds' out-of-fold predictions become one submission, and those of the untrained nets another."""
+"""ensemble: what the nets of all folds say becomes one submission.
 
+Out of fold, a model's folds are pooled: each film has been judged by the one net that did not train on it. On a test
+set every fold's net judges every film and is a voice of its own. Beside the submission stands that of the untrained
+nets, by the same rules.
+"""
+
+import os
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
-from jobs.contract.names import STUDY_CLASSES, Stage
+from jobs.contract import environment, layout
+from jobs.contract.names import STUDY_CLASSES
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import Members, gather
 from jobs.films.prepared import fetch_dataset
@@ -15,14 +22,18 @@ from jobs.scoring.submission import check, parse, render
 
 # Raised by hand when the same inputs begin to mean another result.
 VERSION: Final = 1
-# The same rules for trained nets and for the same nets before their first step: prefix of their files.
-STATES: Final = ("", "untrained-")
+SUBMISSION: Final = "submission.csv"
 
 
 def run(context: Context) -> dict[str, float]:
-    """Pool, fuse, write, check; all from what the store holds."""
+    """Pool, fuse, write, check; all from what the store holds.
+
+    Raises:
+        BadInput: folds are missing or of another dataset, or nothing says which films show no opacity.
+    """
+    test = bool(os.environ.get(environment.FROM_RUN))
     dataset = fetch_dataset(context, [])
-    members = gather(context, dataset.hash)
+    members = gather(context, dataset.hash, test)
     settings = context.experiment.ensemble
     work = context.work(
         "submission",
@@ -30,49 +41,50 @@ def run(context: Context) -> dict[str, float]:
             "version": VERSION,
             "dataset": dataset.hash,
             "ensemble": settings.model_dump(mode="json", exclude={"min_folds"}),
-            "oof": members.digests,
+            "predictions": members.digests,
             "folds": list(members.folds),
             "degraded": bool(members.missing),
         },
     )
     if (done := work.done()) is None:
-        index = dataset.index[dataset.index["fold"].isin(members.folds)]
+        index = dataset.index if test else dataset.index[dataset.index["fold"].isin(members.folds)]
+        states = [""] if test else ["", "untrained-"]
         outputs: dict[str, Path] = {}
-        context.progress.phase("fusing", steps=len(STATES))
-        for state in STATES:
-            combined = combine(index, *_voters(context, members, state), settings)
-            outputs |= _write(context.scratch, index, combined, state)
+        context.progress.phase("fusing", steps=len(states))
+        for state in states:
+            outputs |= _fuse(context, members, index, state, test)
             context.stop.check()
             context.progress.step(films=len(index))
         done = work.finish(outputs, {}, context.cost())
+    text = fetch(context.store, done.outputs[SUBMISSION], context.cache).read_bytes()
+    context.store.put(layout.report(context.run, SUBMISSION), text)
     context.refer({"submission": work.digest}, done.scores)
     return done.scores
 
 
-def _voters(context: Context, members: Members, state: str) -> tuple[list[Voter], list[Voter]]:
-    """Classifiers and detectors, the folds of each pooled."""
+def _fuse(context: Context, members: Members, index: pd.DataFrame, state: str, test: bool) -> dict[str, Path]:
+    """The submission of the trained nets, or with ``state`` of those before their first step."""
     experiment = context.experiment
-    weights = experiment.ensemble.weights
 
-    def pooled(stage: Stage, model: str, file: str) -> Voter:
-        paths = [
-            fetch(context.store, members.done[stage, model, fold].outputs[f"{state}{file}"], context.cache)
-            for fold in members.folds
-        ]
-        table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-        return Voter(model, weights.get(model, 1.0), table)
+    def voters(model: str, file: str, silent: tuple[str, ...] = ()) -> list[Voter]:
+        """A model's voices: its folds, pooled out of fold. ``silent``: columns that were never trained."""
+        outputs = [members.done[model, fold].outputs[f"{state}{file}"] for fold in members.folds]
+        tables = [pd.read_parquet(fetch(context.store, one, context.cache)) for one in outputs]
+        tables = [table.drop(columns=list(silent)) for table in (tables if test else [pd.concat(tables)])]
+        weight = experiment.ensemble.weights.get(model, 1.0) / len(tables)
+        return [Voter(model, weight, table) for table in tables]
 
-    classifiers = [pooled(Stage.TRAIN_CLASSIFIER, model, "films.parquet") for model in experiment.classifiers]
-    for number, voter in enumerate(classifiers):
-        if experiment.classifiers[voter.name].loss_on == "film":
-            # The study outputs of such a head were never trained.
-            silent = voter.table.drop(columns=list(STUDY_CLASSES))
-            classifiers[number] = Voter(voter.name, voter.weight, silent)
-    return classifiers, [pooled(Stage.TRAIN_DETECTOR, model, "boxes.parquet") for model in experiment.detectors]
+    classifiers = [
+        voter
+        for name, model in experiment.classifiers.items()
+        for voter in voters(name, "films.parquet", STUDY_CLASSES if model.loss_on == "film" else ())
+    ]
+    detectors = [voter for name in experiment.detectors for voter in voters(name, "boxes.parquet")]
+    return _write(context.scratch, index, combine(index, classifiers, detectors, experiment.ensemble), state)
 
 
 def _write(folder: Path, index: pd.DataFrame, combined: Combined, state: str) -> dict[str, Path]:
-    name = f"{state}submission.csv"
+    name = f"{state}{SUBMISSION}"
     text = render(combined.submission)
     sizes = dict(zip(index["image"], zip(index["width"], index["height"], strict=True), strict=True))
     # What is checked is what a reader of the file will see.

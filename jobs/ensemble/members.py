@@ -1,6 +1,6 @@
-"""Which trained folds an ensemble stands on, and whether it may."""
+"""Which nets an ensemble stands on, and whether it may."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,47 +11,71 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.runtime.context import Context
 
-Place = tuple[Stage, str, int]  # a training task: stage, model, fold
+Place = tuple[Stage, str, int]  # a task: stage, model, fold
 
 
 @dataclass(frozen=True)
 class Members:
-    """The out-of-fold predictions that are pooled.
+    """The predictions that are put together.
 
     Attributes:
         folds: the folds that every model has, so that each film is judged by the same ensemble.
-        missing: the tasks whose folds had to be left out.
-        done: the finished predictions of each task.
+        missing: the tasks that are not done, and whose folds were left out.
+        done: the finished predictions of each model and fold.
     """
 
     folds: tuple[int, ...]
     missing: tuple[Place, ...]
-    done: Mapping[Place, Done]
+    done: Mapping[tuple[str, int], Done]
 
     @property
     def digests(self) -> dict[str, Any]:
         """Digests of the predictions, as inputs of the ensemble's work: model → fold → digest."""
         digests: dict[str, dict[str, str]] = {}
-        for (_, model, fold), done in sorted(self.done.items()):
+        for (model, fold), done in sorted(self.done.items()):
             digests.setdefault(model, {})[str(fold)] = done.digest
         return digests
 
 
-def places(experiment: Experiment) -> list[Place]:
-    """Every training task of an experiment."""
+def places(experiment: Experiment, test: bool = False) -> list[Place]:
+    """Every task that predicts: those that train, or on a test set those that only predict."""
+    stages = dict.fromkeys(experiment.classifiers, Stage.TRAIN_CLASSIFIER)
+    stages |= dict.fromkeys(experiment.detectors, Stage.TRAIN_DETECTOR)
     return [
-        (stage, model, fold)
-        for stage, models in (
-            (Stage.TRAIN_CLASSIFIER, experiment.classifiers),
-            (Stage.TRAIN_DETECTOR, experiment.detectors),
-        )
-        for model in models
+        (Stage.PREDICT if test else stage, model, fold)
+        for model, stage in stages.items()
         for fold in experiment.folds.selected
     ]
 
 
-def choose_folds(experiment: Experiment, missing: list[Place]) -> tuple[int, ...]:
-    """The folds to pool, given the tasks that are not done.
+def gather(context: Context, dataset: str, test: bool) -> Members:
+    """The run's predictions: out of fold, or of a test set.
+
+    Args:
+        context: the ensemble's context.
+        dataset: the hash of the dataset they must be of.
+        test: whether the run predicts a test set.
+
+    Raises:
+        BadInput: folds are missing, or were made from another dataset.
+    """
+    wanted = places(context.experiment, test)
+    missing = [place for place in wanted if context.store.size(layout.reference(context.run, *place)) is None]
+    folds = choose_folds(context.experiment, wanted, missing)
+    done = {}
+    for stage, model, fold in wanted:
+        if fold not in folds:
+            continue
+        works = context.upstream(stage, model, fold).works
+        done[model, fold] = context.open_work(stage, works["predictions" if test else "oof"])[1]
+        # Weights are of one split: what they say of a fold counts only where that very fold was held out.
+        origin = done[model, fold] if test else context.open_work(stage, works["weights"])[1]
+        refuse_other_dataset((stage, model, fold), origin.inputs["dataset"], dataset)
+    return Members(folds, tuple(missing), done)
+
+
+def choose_folds(experiment: Experiment, wanted: Sequence[Place], missing: Sequence[Place]) -> tuple[int, ...]:
+    """The folds to put together, given the tasks that are not done.
 
     Raises:
         BadInput: a fold is missing and ``ensemble.min_folds`` does not allow it; says what to run.
@@ -66,45 +90,20 @@ def choose_folds(experiment: Experiment, missing: list[Place]) -> tuple[int, ...
     )
     allowed = "" if enough is None else f" (ensemble.min_folds asks for {enough}, every model has {len(kept)})"
     raise BadInput(
-        f"{len(missing)} of {len(places(experiment))} trained folds are missing{allowed}. Resume the run, or run"
-        f"{commands}\n"
+        f"{len(missing)} of {len(wanted)} folds are missing{allowed}. Resume the run, or run{commands}\n"
         "With ensemble.min_folds the ensemble goes on without lost folds, and says so beside the score."
     )
 
 
-def gather(context: Context, dataset: str) -> Members:
-    """The run's out-of-fold predictions.
-
-    Args:
-        context: the ensemble's context.
-        dataset: the hash of the dataset they must be of.
-
-    Raises:
-        BadInput: folds are missing, or were made from another dataset.
-    """
-    wanted = places(context.experiment)
-    missing = [place for place in wanted if context.store.size(layout.reference(context.run, *place)) is None]
-    folds = choose_folds(context.experiment, missing)
-    done: dict[Place, Done] = {}
-    for place in wanted:
-        stage, model, fold = place
-        if fold in folds:
-            digest = context.upstream(stage, model, fold).works["oof"]
-            done[place] = context.open_work(stage, digest)[1]
-    refuse_other_datasets({place: one.inputs["dataset"] for place, one in done.items()}, dataset)
-    return Members(folds, tuple(missing), done)
-
-
-def refuse_other_datasets(made_from: Mapping[Place, str], dataset: str) -> None:
+def refuse_other_dataset(place: Place, made_from: str, dataset: str) -> None:
     """Predictions of different splits must not meet in one score.
 
     Raises:
-        BadInput: some were made from another dataset.
+        BadInput: these were made from another dataset.
     """
-    for (stage, model, fold), other in made_from.items():
-        if other != dataset:
-            raise BadInput(
-                f"{stage} {model} fold {fold} was made from dataset {other[:12]}, this run's is {dataset[:12]}: films "
-                "or split have changed since. Resume the run to train it again: "
-                f"python -m jobs {stage} --model {model} --fold {fold}."
-            )
+    stage, model, fold = place
+    if made_from != dataset:
+        raise BadInput(
+            f"{stage} {model} fold {fold} was made from dataset {made_from[:12]}, this run's is {dataset[:12]}: films "
+            f"or split have changed since. Resume the run, or run python -m jobs {stage} --model {model} --fold {fold}."
+        )

@@ -33,8 +33,9 @@ class Task:
 
     @property
     def seconds(self) -> float:
-        """What its works took together."""
-        return sum(done.cost.seconds for done in self.works.values())
+        """What it took. A work's clock starts with its attempt, a training's epochs count over all attempts."""
+        epochs = sum(float(epoch.get("seconds", 0.0)) for epoch in self.epochs)
+        return max([epochs, *(done.cost.seconds for done in self.works.values())])
 
     @property
     def peak_memory(self) -> int:

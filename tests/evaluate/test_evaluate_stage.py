@@ -1,0 +1,84 @@
+"""The stage on a store in which the ensemble is done: what is published, and what it says."""
+
+import json
+import re
+
+import pytest
+
+from jobs import ensemble, evaluate
+from jobs.contract.exits import BadInput
+from jobs.contract.names import ALL_CLASSES, Stage
+from tests.ensemble.world import experiment, index
+
+
+def evaluated(world, of):
+    """Ensemble and evaluate: the scores, metrics.json and report.html."""
+    ensemble.run(world.context(Stage.ENSEMBLE, of))
+    scores = evaluate.run(world.context(Stage.EVALUATE, of))
+    return scores, json.loads(world.result("metrics.json")), world.result("report.html").decode()
+
+
+def test_publishes_every_figure_with_where_it_comes_from(trained):
+    scores, metrics, page = evaluated(trained.another_run(), experiment(title="Made <up>"))
+    assert list(scores) == ["map6", "map4", "opacity"]
+    assert metrics["headline"] == {"figure": "map6", "score": scores["map6"]}
+    assert set(metrics["classes"]) == set(ALL_CLASSES)
+    assert all(one["score"] > one["untrained"] for one in metrics["classes"].values())
+    assert metrics["figures"]["study_log"] == pytest.approx(scores["map4"] * 4 / 6)
+    assert [fold["fold"] for fold in metrics["per_fold"]] == [0, 1]
+    assert metrics["data"]["films"] == len(index())
+    assert not metrics["degraded"]
+    assert metrics["engine"].startswith("cxrfold: PASCAL VOC 2010")
+    assert metrics["provenance"]["versions"]["numpy"]
+    assert len(metrics["tasks"]) == 6
+    classifier = next(task for task in metrics["tasks"] if task["stage"] == "train-classifier")
+    assert classifier["best"]["epoch"] == classifier["last"]["epoch"] == 3
+    assert classifier["seconds"] == 4, "four epochs of a second outweigh the last attempt's clock"
+    assert f"{scores['map6']:.3f}" in page
+    assert "Made &lt;up&gt;" in page
+
+
+def test_the_page_needs_nothing_but_itself(trained):
+    _, _, page = evaluated(trained.another_run(), experiment())
+    assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,)[^"]*"', page) == []
+    assert re.findall(r"url\(|@import|<script|https?://", page) == []
+    assert page.count("data:image/jpeg") == 9, "three films a group"
+    assert len(page) < 3e6
+
+
+def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
+    world = trained.another_run(without=[(Stage.TRAIN_CLASSIFIER, "b3", 1)])
+    _, metrics, page = evaluated(world, experiment(ensemble={"min_folds": 1}))
+    assert metrics["degraded"]
+    assert metrics["missing_folds"] == [1]
+    assert "<b>Degraded.</b> Fold 1 left out" in page
+
+
+def test_a_detector_alone_is_scored_by_its_boxes(trained):
+    scores, metrics, page = evaluated(trained.another_run(), experiment(classifiers={}))
+    assert list(scores) == ["opacity"]
+    assert list(metrics["classes"]) == ["opacity"]
+    assert metrics["confusion"] is None
+    assert "Which class is taken for which" not in page
+
+
+def test_a_classifier_alone_is_scored_by_its_classes(trained):
+    scores, metrics, _ = evaluated(trained.another_run(), experiment(detectors={}))
+    assert list(scores) == ["map4"]
+    assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == index()["study"].nunique()
+
+
+def test_without_resamples_there_is_no_interval_and_still_a_page(trained):
+    _, metrics, page = evaluated(trained.another_run(), experiment(evaluation={"bootstrap": 0, "gallery": 0}))
+    assert metrics["classes"]["none"]["interval"] is None
+    assert "data:image" not in page
+
+
+def test_done_again_it_publishes_the_same_page_and_another_dataset_is_refused(trained):
+    world = trained.another_run()
+    _, _, page = evaluated(world, experiment())
+    evaluate.run(world.context(Stage.EVALUATE, experiment()))
+    assert world.result("report.html").decode() == page
+    world.prepare(index(patients=20))
+    with pytest.raises(BadInput, match="prepare has since made"):
+        evaluate.run(world.context(Stage.EVALUATE, experiment()))
