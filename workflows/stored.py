@@ -1,7 +1,7 @@
 """What the store knows of runs: the references, heartbeats and logs that tasks leave there. Right without pods."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -157,10 +157,3 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
         headline = store.get_json(key)["headline"]
     changed = max(entry.modified for entry in entries.values())
     return StoredRun(name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), changed)
-
-
-def recent_lines(records: list[dict[str, str]]) -> Iterator[str]:
-    """Log records as people read them: time of day, the level where it is above info, the text."""
-    for record in records:
-        level = "" if record["level"] == "info" else f"{record['level']}: "
-        yield f"{record['at'][11:19]}  {level}{record['text']}"
