@@ -46,10 +46,20 @@ format: $(VENV)/dev.stamp ## format the code
 bench: $(VENV)/dev.stamp ## speed of each hot path beside a peer, as ratios
 	@for bench in tests/benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit; done
 
+recipes: $(VENV)/dev.stamp ## run every recipe whole, small, on one fold
+	$(BIN)/python -m pytest tests/recipes -m 'recipes or not recipes'
+
+images: ## build the images (IMAGES="--registry HOST --push" for a cluster)
+	$(PYTHON) images/build.py $(IMAGES)
+
+cluster-test: $(VENV)/dev.stamp ## the same on the Kubernetes with Argo that KUBECONFIG names
+	$(BIN)/python -m pytest tests/cluster -m cluster
+
 lock: | $(UV) ## write the requirement files anew from pyproject.toml
 	$(LOCK) --all-extras -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt --extra jobs --extra detector --extra local -o requirements/run.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
+	UV=$(UV) images/lock
 
 clean: ## remove the environment, caches and local results
 	rm -rf $(VENV) runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,50 @@
+"""Recipes run whole, small: with the smoke overlay, one fold, on films and a store that they share.
+
+`make recipes` runs all of them; the plain tests run one of each kind.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workflows.files import load_experiment
+from workflows.recipes import names
+from workflows.s3_server import Server
+
+ROOT = Path(__file__).parents[2]
+# A classifier of studies, a joint head with its loss on films alone, a model of films, a detector with mixup.
+EACH_KIND = ("study-06", "study-11", "study-2class", "yolo-08")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder where all recipes of this session run, so that films are prepared once."""
+    return tmp_path_factory.mktemp("recipes")
+
+
+def last_fold(name: str) -> int:
+    return load_experiment(name).folds.selected[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in EACH_KIND else pytest.mark.recipes) for name in names()],
+)
+def test_a_recipe_runs_from_films_to_score(name: str, home: Path, s3_server: Server):
+    environment = {**os.environ, **s3_server.environment(), "XDG_CACHE_HOME": str(home / "cache")}
+    fold = str(last_fold(name))
+    command = [sys.executable, str(ROOT / "workflows" / "cv.py"), "run", "-e", name, "--smoke", "--folds", fold]
+    command += ["--run", name]
+    ended = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    metrics = json.loads((home / "runs" / name / "metrics.json").read_text())
+    assert metrics["experiment"] == name
+    assert metrics["folds"] == [int(fold)]
+    assert 0 <= metrics["headline"]["score"] <= 1
+    assert (home / "runs" / name / "report.html").stat().st_size > 10_000
