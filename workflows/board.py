@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REDRAW_SECONDS = 0.25
 LINE_SECONDS = 30.0  # so often a running task says in plain lines how far it is
+FINISHING = "finishing"  # the stage is done, its process not yet
 # How each state looks: sign and style.
 LOOKS = {
     "waiting": ("·", "dim"),
@@ -84,11 +85,11 @@ def table(rows: Sequence[Row], height: int | None = None) -> "Table":
 
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     drawn.add_column("")
-    drawn.add_column("task", overflow="fold", ratio=None)
+    drawn.add_column("task", no_wrap=True, min_width=max((len(row.task) for row in rows), default=0))
     drawn.add_column("phase", no_wrap=True)
     for name in ("try", "epoch", "best", "time", "left"):
         drawn.add_column(name, justify="right", no_wrap=True)
-    drawn.add_column("", overflow="ellipsis", no_wrap=True)
+    drawn.add_column("", overflow="fold")
     shown, left_out = _that_fit(rows, height)
     for row in shown:
         sign, style = LOOKS[row.state]
@@ -123,8 +124,12 @@ def changes(before: dict[str, Row], rows: Sequence[Row]) -> Iterator[str]:
         old = before.get(row.task)
         if old is None and row.state == "waiting":
             continue
-        if old is None or (old.state, old.phase, old.attempt) != (row.state, row.phase, row.attempt):
+        if row.phase != FINISHING and (old is None or _stage(old) != _stage(row)):
             yield line(row)
+
+
+def _stage(row: Row) -> tuple[str, str, int]:
+    return row.state, row.phase, row.attempt
 
 
 def line(row: Row) -> str:
@@ -146,7 +151,7 @@ class Board:
         self._name, self._console = name, console
         self._began = self._drawn = time.monotonic()
         self._before: dict[str, Row] = {}
-        self._said: dict[str, float] = {}
+        self._said: dict[str, tuple[float, str]] = {}  # task → when something was last said of it, and how far it was
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -186,13 +191,14 @@ class Board:
         return Group(Text(title(self._name, rows, time.monotonic() - self._began), "bold"), table(rows, height))
 
     def _overdue(self, rows: Sequence[Row]) -> Iterator[str]:
-        """Running tasks that have said nothing for a while, although they got on."""
+        """Running tasks of which nothing was said for a while, although they got on."""
         for row in rows:
             old = self._before.get(row.task)
-            if old is None or (old.state, old.phase, old.attempt) != (row.state, row.phase, row.attempt):
-                self._said[row.task] = self._drawn
-            elif row.state == "running" and self._drawn - self._said.get(row.task, 0.0) > LINE_SECONDS:
-                self._said[row.task] = self._drawn
+            at, far = self._said.get(row.task, (0.0, ""))
+            if old is None or _stage(old) != _stage(row):
+                self._said[row.task] = (self._drawn, how_far(row))
+            elif row.state == "running" and how_far(row) != far and self._drawn - at > LINE_SECONDS:
+                self._said[row.task] = (self._drawn, how_far(row))
                 yield line(row)
 
     def _say(self, text: str) -> None:

@@ -11,8 +11,8 @@ from jobs.contract.exits import BadInput
 
 # As jobs.runtime.logs writes for people.
 _PEOPLE: Final = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z (\w+)\s+.*? \| (.*)$")
-# Argo's executor ends every container's log with a line of its own.
-_ARGO: Final = re.compile(r"\bargo=true\b")
+# Argo's executor ends every container's log with lines of its own.
+_ARGO: Final = re.compile(r"\bargo=true\b|^Error: exit status \d+$")
 
 
 @dataclass(frozen=True)

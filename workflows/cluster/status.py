@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from jobs.contract.exits import Exit
 from workflows.board import Row
 from workflows.cluster.workflow import SUCCEEDED, TaskNodes, seconds
 from workflows.plan import PlannedTask
@@ -40,6 +41,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
     row = _with_progress(row, stored, seconds(attempt.started, attempt.finished, now))
     message = tidy(attempt.message or nodes.task.message)
     if not nodes.task.live:
+        if attempt.exit_code == str(Exit.CHECKPOINTED.value):
+            return replace(row, state="stopped", phase="stopped", eta=None, note="wrote a checkpoint")
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
         end = "stopped" if stopped else "failed"
         return replace(row, state=end, phase=end, eta=None, note=message)

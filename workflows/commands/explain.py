@@ -98,7 +98,7 @@ def _events(run: Run, node: Node) -> tuple[str, ...]:
     if not run.cluster or not run.cluster.kubernetes or not node.pod:
         return ()
     events = run.cluster.kubernetes.events(run.cluster.namespace, node.pod)
-    return tuple(_event(event) for event in events if event.get("type") != "Normal")
+    return tuple(dict.fromkeys(_event(event) for event in events if event.get("type") != "Normal"))
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from jobs.contract.exits import Exit
-from workflows.board import Board, quiet_terminal, table, title
+from workflows.board import Board, line, quiet_terminal, table, title
 from workflows.cluster import workflow as wf
 from workflows.cluster.run import Run
 
@@ -15,10 +15,14 @@ EVERY: Final = 3.0  # seconds between two looks
 
 
 def show(run: Run, console: "Console") -> None:
-    """Print the board once."""
+    """Print the board once; for other programs a line a task."""
     rows = run.status()
     console.print(title(_name(run), rows, run.seconds), highlight=False, markup=False)
-    console.print(table(rows))
+    if console.is_terminal:
+        console.print(table(rows))
+    else:
+        for row in rows:
+            console.print(line(row), highlight=False, markup=False, soft_wrap=True)
     if run.note:
         console.print(run.note, style="yellow", highlight=False, markup=False)
 
