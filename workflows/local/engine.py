@@ -49,6 +49,7 @@ class Result:
 
     runs: tuple[TaskRun, ...]
     exit: Exit
+    seconds: float
     message: str = ""
 
 
@@ -102,7 +103,7 @@ class Engine:
                     assert run.attempt is not None
                     run.attempt.kill()
             self._watcher(list(self._runs.values()))
-        return self._result()
+        return self._result(time.monotonic() - began)
 
     def _step(self, watch: Reaper, began: float) -> None:
         if self._plan.deadline is not None and time.monotonic() - began > self._plan.deadline and not self._stopping:
@@ -239,13 +240,13 @@ class Engine:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _result(self) -> Result:
+    def _result(self, seconds: float) -> Result:
         runs = tuple(self._runs.values())
         states = {name: run.state for name, run in self._runs.items()}
         if self._stopping:
-            return Result(runs, Exit.CHECKPOINTED, self._stopping)
+            return Result(runs, Exit.CHECKPOINTED, seconds, self._stopping)
         if not graph.failed(self._targets, self._above, states):
-            return Result(runs, Exit.DONE)
+            return Result(runs, Exit.DONE, seconds)
         codes = [int(run.end.exit_code) for run in runs if run.state is State.FAILED and run.end]
         known = [Exit(code) for code in codes if code in list(Exit)]
-        return Result(runs, known[0] if known else Exit.BUG)
+        return Result(runs, known[0] if known else Exit.BUG, seconds)

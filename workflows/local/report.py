@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.contract.exits import TABLE, Exit
-from workflows.board import Row
+from workflows.board import FINISHING, Row, clock
 from workflows.local.engine import Result, TaskRun
 from workflows.local.graph import State
 from workflows.local.machine import Machine
@@ -28,9 +29,13 @@ def row_of(run: TaskRun) -> Row:
     if run.end and run.end.exit_code != "0" and not running:
         note = f"exit {run.end.exit_code}" + (", tried again shortly" if run.again_at else "")
     seconds = time.monotonic() - attempt.started if running else run.seconds
-    row = Row(run.task.name, str(run.state), attempt=attempt.number, seconds=seconds, note=note)
+    phase = "starting" if running else ""
+    row = Row(run.task.name, str(run.state), phase, attempt.number, seconds=seconds, note=note)
     beat = attempt.heartbeat()
-    return row.with_heartbeat(beat) if beat else row
+    if beat is None:
+        return row
+    row = row.with_heartbeat(beat)
+    return replace(row, phase=FINISHING, note="", eta=None) if running and beat.exit_code is not None else row
 
 
 def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) -> None:
@@ -45,7 +50,7 @@ def say_end(console: "Console", folder: Path, result: Result, results: Sequence[
     for failed in [run for run in result.runs if run.state is State.FAILED]:
         _say_failure(console, failed, embedded=embedded)
     if result.exit is Exit.DONE:
-        _say_results(console, results)
+        _say_results(console, results, result.seconds)
     elif result.message:
         _say(console, f"\n{folder.name}: {result.message}.", "yellow")
     else:
@@ -66,7 +71,7 @@ def _say_failure(console: "Console", run: TaskRun, *, embedded: bool) -> None:
     _say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
 
 
-def _say_results(console: "Console", results: Sequence[Path]) -> None:
+def _say_results(console: "Console", results: Sequence[Path], seconds: float) -> None:
     files = {file.name: file for file in results}
     _say(console, "")
     if "metrics.json" in files:
@@ -76,6 +81,12 @@ def _say_results(console: "Console", results: Sequence[Path]) -> None:
     for name in ("report.html", "metrics.json", "submission.csv"):
         if name in files:
             _say(console, f"{name.partition('.')[0]:<12}{_near(files[name])}")
+    _say(console, f"{'took':<12}{clock(seconds)}")
+    _say(
+        console,
+        f"{'next':<12}python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own",
+        "dim",
+    )
 
 
 def _near(path: Path) -> Path:

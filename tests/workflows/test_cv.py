@@ -1,0 +1,83 @@
+"""The command line, from the outside."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from jobs.contract.exits import BadInput, Exit
+from workflows.cv import app
+
+CV = Path(__file__).parents[2] / "workflows" / "cv.py"
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    heavy = ("pydantic", "rich", "hera", "boto3", "yaml", "torch")
+    code = f"import sys, workflows.cv; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_it_runs_as_a_script_from_anywhere_and_its_neighbours_shadow_nothing(tmp_path):
+    done = subprocess.run([sys.executable, CV, "recipes"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "demo\tThe whole pipeline" in done.stdout
+
+
+def test_recipes_are_lines_for_programs_and_json_on_demand():
+    names = [one["name"] for one in json.loads(call("recipes", "--json").stdout)]
+    assert names == sorted(names)
+    assert {"demo", "final", "study-01", "study-17"} <= set(names)
+    assert len(call("recipes").stdout.splitlines()) == len(names)
+
+
+def test_render_shows_experiment_and_manifest_with_what_was_set():
+    shown = call("render", "-e", "demo", "--folds", "0,2", "--set", "classifiers.*.batch=4", "--run", "mine")
+    experiment, manifest = yaml.safe_load_all(shown.stdout)
+    assert experiment["folds"]["run"] == [0, 2]
+    assert experiment["classifiers"]["tiny"]["batch"] == 4
+    assert manifest["kind"] == "Workflow"
+    assert manifest["metadata"]["labels"]["cxrfold/run"] == "mine"
+    assert yaml.safe_load(call("render", "--only", "manifest").stdout)["kind"] == "Workflow"
+
+
+def test_lint_finds_nothing_in_the_demo_and_says_so():
+    assert call("lint").exit_code == 0
+
+
+def test_lint_of_a_mistake_exits_with_bad_input():
+    found = call("lint", "--set", "classifiers.tiny.batch=1", "--json")
+    assert found.exit_code == Exit.BAD_INPUT
+    assert [one["code"] for one in json.loads(found.stdout)] == ["CXR101"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "-e", "demmo"], "there is no experiment named demmo; did you mean demo"),
+        (["run", "--data", "no/such/folder"], "--data no/such/folder: there is no such folder"),
+        (["run", "--folds", "a"], "--folds a: write the folds' numbers"),
+        (["run", "--predict", "phantom:patients=3,seed=1"], "--predict SOURCE and --from RUN belong together"),
+        (["render", "--only", "nothing"], "--only nothing: say experiment or manifest"),
+        (["render", "--set", "clasifiers.tiny.batch=2"], "classifiers"),
+    ],
+)
+def test_bad_input_is_a_sentence_that_names_the_remedy(arguments, said):
+    result = call(*arguments)
+    assert isinstance(result.exception, BadInput)
+    assert said in str(result.exception)
+
+
+def test_bad_input_ends_with_its_exit_code_and_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, CV, "run", "--data", "nowhere"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == Exit.BAD_INPUT
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
