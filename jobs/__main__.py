@@ -47,6 +47,17 @@ def score(
 
 
 @app.command()
+def compare(
+    runs: Annotated[str, typer.Option(help="two runs of the store, FIRST,SECOND")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say whether the second run scores otherwise than the first by more than noise, patient by patient."""
+    from jobs.scoring.compare import compare_runs
+
+    compare_runs(runs, as_json=as_json)
+
+
+@app.command()
 def audit(
     labels: Annotated[Path, typer.Option(help="folder with the label files and a table of patients")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
