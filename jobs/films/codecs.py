@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 import imagecodecs
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.uid import (
     HTJ2K,
@@ -26,6 +25,8 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
+
+from jobs.films.header import Header, Unreadable
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Decoder = Callable[[bytes], Any]
@@ -48,11 +49,12 @@ ITEM: Final = (0xFFFE, 0xE000)
 SEQUENCE_END: Final = (0xFFFE, 0xE0DD)
 
 
-class Unreadable(Exception):
-    """What is wrong with a film's pixel data: a phrase that goes after the file's name."""
+def knows(syntax: str) -> bool:
+    """Whether ``decode`` reads a transfer syntax."""
+    return syntax in DECODERS or syntax in UNCOMPRESSED or syntax == RLELossless
 
 
-def decode(buffer: memoryview, start: int, header: pydicom.Dataset, syntax: str) -> Pixels:
+def decode(buffer: memoryview, start: int, header: Header) -> Pixels:
     """The stored bit patterns (rows, columns) of a film of one sample a pixel.
 
     Bits beyond BitsStored are as they are in the file, and signed values are not yet told from unsigned ones.
@@ -60,13 +62,13 @@ def decode(buffer: memoryview, start: int, header: pydicom.Dataset, syntax: str)
     Args:
         buffer: the whole file.
         start: where the element PixelData begins.
-        header: the file's elements before PixelData.
-        syntax: the file's transfer syntax, one of ``UNCOMPRESSED``, ``DECODERS`` or RLE lossless.
+        header: of a transfer syntax that this module ``knows``.
 
     Raises:
         Unreadable: the pixel data is cut off, damaged, or of another size than the header says.
     """
-    rows, columns, dtype = header.Rows, header.Columns, np.dtype(f"<u{header.BitsAllocated // 8}")
+    rows, columns, syntax = header.rows, header.columns, header.syntax
+    dtype = np.dtype(f"<u{header.bits_allocated // 8}")
     if syntax in UNCOMPRESSED:
         data = _uncompressed(buffer, start, implicit=syntax == ImplicitVRLittleEndian)
         if len(data) < rows * columns * dtype.itemsize:

@@ -16,23 +16,15 @@ import cv2
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID
 
 from jobs.contract.exits import BadInput
 from jobs.films import codecs
-from jobs.films.codecs import Pixels, Unreadable
+from jobs.films.codecs import Pixels
+from jobs.films.header import Header, Unreadable, read_header
 from jobs.films.letterbox import Letterbox
 
-NEEDED: Final = (
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "PhotometricInterpretation",
-)
 TOP: Final = 65535
 
 
@@ -83,16 +75,16 @@ def read_film(path: Path, name: str | None = None) -> Film:
         raise BadInput(f"{name or path} {error}") from error
     grey: Any = cv2.LUT(pixels, table)
     facts = Facts(
-        width=int(header.Columns),
-        height=int(header.Rows),
-        patient=str(header.get("PatientID") or "").strip() or None,
-        transfer_syntax=UID(header.file_meta.TransferSyntaxUID).name,
-        photometric=header.PhotometricInterpretation,
-        bits_stored=int(header.BitsStored),
-        windowed="WindowWidth" in header or "VOILUTSequence" in header,
+        width=header.columns,
+        height=header.rows,
+        patient=header.patient,
+        transfer_syntax=UID(header.syntax).name,
+        photometric=header.photometric,
+        bits_stored=header.bits_stored,
+        windowed=header.windowed,
         padded=padded,
         burnt=burnt,
-        pixels_sha256=hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+        pixels_sha256=_hash(pixels),
     )
     return Film(facts, grey)
 
@@ -110,36 +102,26 @@ def stored_values(path: Path) -> NDArray[np.int32]:
     return _stored_values(pixels, header)[pixels]
 
 
-def _read(path: Path) -> tuple[Any, Pixels]:
+def _read(path: Path) -> tuple[Header, Pixels]:
     """The header and the stored bit patterns."""
     try:
         with path.open("rb") as file:
-            content: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise Unreadable(f"cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise Unreadable("is empty") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the competition's ids are no valid UIDs
-        try:
-            header: Any = pydicom.dcmread(content, stop_before_pixels=True)
-        except InvalidDicomError as error:
-            raise Unreadable("is no DICOM file") from error
-        except Exception as error:  # whatever damaged bytes lead a parser to
-            raise Unreadable(f"has a damaged header: {error}") from error
-        start = content.tell()
-        _check(header)
-        syntax = str(header.file_meta.TransferSyntaxUID)
-        direct = syntax in codecs.DECODERS or syntax in codecs.UNCOMPRESSED or syntax == RLELossless
-        if direct and start >= len(content):
+    header = read_header(content)
+    try:
+        if not codecs.knows(header.syntax):
+            return header, _by_pydicom(path)
+        if content.tell() >= len(content):
             raise Unreadable("is cut off: it has no pixel data")
-        try:
-            pixels = codecs.decode(memoryview(content), start, header, syntax) if direct else _by_pydicom(path)
-        except Unreadable:
-            raise
-        except Exception as error:  # whatever damaged bytes lead a decoder to
-            raise Unreadable(f"has pixel data that cannot be decoded: {error}") from error
-    return header, pixels
+        return header, codecs.decode(memoryview(content), content.tell(), header)
+    except Unreadable:
+        raise
+    except Exception as error:  # whatever damaged bytes lead a decoder to
+        raise Unreadable(f"has pixel data that cannot be decoded: {error}") from error
 
 
 def _by_pydicom(path: Path) -> Pixels:
@@ -149,41 +131,28 @@ def _by_pydicom(path: Path) -> Pixels:
     return cast(Pixels, native.view(f"u{native.itemsize}"))
 
 
-def _check(header: Any) -> None:
-    """Refuse what is no single grey film."""
-    missing = [name for name in NEEDED if header.get(name) is None]
-    if "TransferSyntaxUID" not in header.file_meta:
-        missing.append("TransferSyntaxUID")
-    if missing:
-        raise Unreadable(f"lacks the DICOM elements {', '.join(missing)}")
-    photometric, samples = header.PhotometricInterpretation, header.get("SamplesPerPixel", 1)
-    if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
-        raise Unreadable(f"is a colour image ({photometric}, {samples} samples a pixel), not a grey film")
-    if int(header.get("NumberOfFrames") or 1) != 1:
-        raise Unreadable(f"has {header.NumberOfFrames} frames, not one film")
-    if header.BitsAllocated not in (8, 16) or not 1 <= header.BitsStored <= header.BitsAllocated:
-        raise Unreadable(
-            f"stores {header.BitsStored} bits in {header.BitsAllocated}; films of up to 16 bits in 8 or 16 can be read"
-        )
+def _hash(pixels: Pixels) -> str:
+    """SHA-256 of the shape and the stored bit patterns: the same for every lossless syntax."""
+    content = hashlib.sha256(str(pixels.shape).encode())
+    contiguous: Any = np.ascontiguousarray(pixels)
+    content.update(contiguous)
+    return content.hexdigest()
 
 
-def _stored_values(pixels: Pixels, header: Any) -> NDArray[np.int32]:
+def _stored_values(pixels: Pixels, header: Header) -> NDArray[np.int32]:
     """The stored value of each bit pattern that a pixel can have (256 or 65536)."""
-    bits = int(header.BitsStored)
+    bits = header.bits_stored
     values = np.arange(2 ** (8 * pixels.itemsize), dtype=np.int32) & (2**bits - 1)
-    signed = header.PixelRepresentation and values >= 2 ** (bits - 1)
+    signed = header.signed and values >= 2 ** (bits - 1)
     return np.asarray(np.where(signed, values - 2**bits, values))
 
 
-def _grey_table(pixels: Pixels, stored: NDArray[np.int32], header: Any) -> tuple[NDArray[np.uint16], float, float]:
+def _grey_table(pixels: Pixels, stored: NDArray[np.int32], header: Header) -> tuple[NDArray[np.uint16], float, float]:
     """The grey (0 to 65535) of each bit pattern; the share of pixels that are padding, and that of burnt-out ones."""
     counts = cv2.calcHist([pixels], [0], None, [len(stored)], [0, len(stored)]).ravel()
     padding = np.zeros(len(stored), bool)
-    if header.get("PixelPaddingValue") is not None:
-        ends = sorted(
-            (int(header.PixelPaddingValue), int(header.get("PixelPaddingRangeLimit", header.PixelPaddingValue)))
-        )
-        padding = (stored >= ends[0]) & (stored <= ends[1])
+    if header.padding:
+        padding = (stored >= header.padding[0]) & (stored <= header.padding[1])
     valid = np.flatnonzero((counts > 0) & ~padding)
     table = np.zeros(len(stored), np.uint16)
     if len(valid):
@@ -194,12 +163,12 @@ def _grey_table(pixels: Pixels, stored: NDArray[np.int32], header: Any) -> tuple
     return table, float(counts[padding].sum() / counts.sum()), float(burnt / counts.sum())
 
 
-def _shown(values: NDArray[np.int32], header: Any) -> NDArray[np.float64]:
+def _shown(values: NDArray[np.int32], header: Header) -> NDArray[np.float64]:
     """What stored values look like: modality LUT, then VOI LUT or window, then MONOCHROME1 turned round."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            shown = np.asarray(apply_voi_lut(apply_modality_lut(values, header), header), np.float64)
+            shown = np.asarray(apply_voi_lut(apply_modality_lut(values, header.elements), header.elements), np.float64)
         except Exception as error:  # whatever wrong tables and windows lead to
             raise Unreadable(f"has a grey scale that cannot be applied: {error}") from error
-    return -shown if header.PhotometricInterpretation == "MONOCHROME1" else shown
+    return -shown if header.photometric == "MONOCHROME1" else shown

@@ -1,6 +1,7 @@
 """The competition's two label files: a class a study, boxes a film."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,11 +39,6 @@ class Joined:
 
     rows: pd.DataFrame  # the films' rows with study_class and boxes
     clipped: int  # boxes that reached beyond their film and were cut
-
-
-def has_labels(folder: Path) -> bool:
-    """Whether a folder has label files; a test set has none."""
-    return (folder / STUDY_FILE).exists() or (folder / IMAGE_FILE).exists()
 
 
 def read_labels(folder: Path) -> Labels:
@@ -83,40 +79,54 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
+def check_ids(films: Mapping[str, str], labels: Labels) -> None:
+    """Make sure that films and labels are of each other, which needs no pixels.
+
+    Args:
+        films: image → study.
+        labels: the label files.
+
+    Raises:
+        BadInput: a film without label, a label without film, a film of another study than its label says, a study
+            without film. All are listed.
+    """
+    problems = [f"{IMAGE_FILE}: film {image} is not there" for image in sorted(set(labels.films) - set(films))]
+    missing = sorted(set(labels.classes) - {label.study for label in labels.films.values()})
+    problems += [f"{STUDY_FILE}: study {study} has no film" for study in missing]
+    for image, study in films.items():
+        label = labels.films.get(image)
+        if label is None:
+            problems.append(f"film {image} has no row in {IMAGE_FILE}")
+        elif label.study != study:
+            problems.append(f"film {image} lies in study {study}, its label says {label.study}")
+    remedy = "Add what is missing, or take the stray rows or films out."
+    refuse("Films and labels do not fit together", problems, remedy)
+
+
 def join_labels(films: pd.DataFrame, labels: Labels) -> Joined:
     """Give every film its label, with boxes cut to the film.
 
     Args:
-        films: at least the columns image, study, width, height.
+        films: at least the columns image, study, width, height; all with a label (``check_ids``).
         labels: the label files.
 
     Raises:
-        BadInput: a film without label, a label without film, a film of another study than its label says, a box wholly
-            outside its film. All are listed.
+        BadInput: boxes wholly outside their film. All are listed.
     """
-    problems = [f"{IMAGE_FILE}: film {image} is not there" for image in sorted(set(labels.films) - set(films["image"]))]
-    missing = sorted(set(labels.classes) - {label.study for label in labels.films.values()})
-    problems += [f"{STUDY_FILE}: study {study} has no film" for study in missing]
+    problems: list[str] = []
     boxes: list[list[Box]] = []
     clipped = 0
-    for film in films[["image", "study", "width", "height"]].to_dict("records"):
-        label = labels.films.get(film["image"])
-        if label is None:
-            problems.append(f"film {film['image']} has no row in {IMAGE_FILE}")
-            continue
-        if label.study != film["study"]:
-            problems.append(f"film {film['image']} lies in study {film['study']}, its label says {label.study}")
-        cut = [clip(box, film["width"], film["height"]) for box in label.boxes]
+    for film in films[["image", "width", "height"]].to_dict("records"):
+        written = labels.films[film["image"]].boxes
+        cut = [clip(box, film["width"], film["height"]) for box in written]
         problems += [
-            f"{IMAGE_FILE}: film {film['image']} of {film['width']} x {film['height']} pixels: "
-            f"box {_text(box)} lies outside"
-            for box, inside in zip(label.boxes, cut, strict=True)
+            f"film {film['image']} of {film['width']} x {film['height']} pixels: box {_text(box)}"
+            for box, inside in zip(written, cut, strict=True)
             if inside is None
         ]
         boxes.append([inside for inside in cut if inside is not None])
-        clipped += sum(inside != box for box, inside in zip(label.boxes, cut, strict=True))
-    remedy = "Add what is missing, or take the stray rows or films out."
-    refuse("Films and labels do not fit together", problems, remedy)
+        clipped += sum(inside != box for box, inside in zip(written, cut, strict=True))
+    refuse(f"{IMAGE_FILE}: boxes lie outside their film", problems, "Correct the boxes, or take them out.")
     study_class = films["study"].map(labels.classes)
     return Joined(films.assign(study_class=study_class, boxes=pd.Series(boxes, films.index, dtype=object)), clipped)
 

@@ -18,7 +18,7 @@ from jobs.contract.done import Done
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data
 from jobs.films.dataset import SHARD, index_bytes, shard_name
-from jobs.films.labels import IMAGE_FILE, STUDY_FILE, read_labels
+from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
 from jobs.films.quality import quality_sheet, sample
 from jobs.prepare.indexing import Tables, make_index
 from jobs.prepare.shards import PIXELS, Shard, make_shards, read_facts
@@ -42,9 +42,12 @@ def run(context: Context) -> dict[str, float]:
     test = bool(os.environ.get(environment.FROM_RUN))
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
+    tables = _tables(source, context.experiment.data, test)
     films = source.films(test)
+    if tables.labels:
+        check_ids({film.image: film.study for film in films}, tables.labels)
     shards = make_shards(context, source, films)
-    index = _index(context, source, films, shards, test)
+    index = _index(context, source, films, shards, tables)
     dataset = index.outputs[INDEX].sha256
     works = {"index": index.digest}
     for size in context.experiment.sizes:
@@ -61,16 +64,13 @@ def run(context: Context) -> dict[str, float]:
     return index.scores
 
 
-def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], test: bool) -> Done:
+def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables) -> Done:
     """The index, named by the films, the tables' content and the settings that shape it."""
     experiment = context.experiment
-    tables = _tables(source, experiment.data, test)
-    paths = (STUDY_FILE, IMAGE_FILE, experiment.data.patients, experiment.data.split)
     inputs = {
         "version": VERSION,
         "films": [shard.facts.digest for shard in shards],
-        "tables": {name: sha256_of(path) for name in paths if name and (path := source.table(name))},
-        "test": test,
+        "tables": {path.name: sha256_of(path) for path in tables.files},
         "folds": experiment.folds.count,
         "seed": experiment.seed,
         "duplicates": experiment.data.duplicates,
@@ -99,15 +99,22 @@ def _tables(source: Source, data: Data, test: bool) -> Tables:
     Raises:
         BadInput: one that was asked for, or that training needs, is not there.
     """
-    found: dict[str, Path | None] = {}
-    for key, name in (("patients", data.patients), ("split", None if test else data.split)):
-        found[key] = source.table(name) if name else None
-        if name and not found[key]:
+
+    def find(key: str, name: str | None) -> Path | None:
+        path = source.table(name) if name else None
+        if name and not path:
             raise BadInput(f"data.{key}: {source.name} has no file {name}.")
-    labels = None if test else source.labels()
-    if labels is None and not test:
+        return path
+
+    patients = find("patients", data.patients)
+    if test:
+        return Tables(None, patients, None, [path for path in (patients,) if path])
+    split = find("split", data.split)
+    labels = [path for path in map(source.table, (STUDY_FILE, IMAGE_FILE)) if path]
+    if not labels:
         raise BadInput(f"{source.name} has no {STUDY_FILE} and {IMAGE_FILE}; training needs both of them in its root.")
-    return Tables(read_labels(labels) if labels else None, found["patients"], found["split"])
+    files = [path for path in (*labels, patients, split) if path]
+    return Tables(read_labels(labels[0].parent), patients, split, files)
 
 
 def _squares(context: Context, shards: list[Shard], rows: list[int]) -> dict[int, NDArray[np.uint8]]:

@@ -26,6 +26,7 @@ class Tables:
     labels: Labels | None  # None in a test set
     patients: Path | None
     split: Path | None
+    files: list[Path]  # all that there are
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ def make_index(
         films: sorted by image.
         facts: what their files say.
         thumbnails: (N, 64, 64).
-        tables: labels, patients and split.
+        tables: labels, checked against the films by ``check_ids``, patients and split.
         experiment: its data, folds and seed.
 
     Raises:
-        BadInput: labels and films do not fit together, a patient is unknown, the split leaks, or there are too few
-            patients for the folds.
+        BadInput: a box lies outside its film, a patient is unknown, the split leaks, or there are too few patients for
+            the folds.
     """
     rows = pd.DataFrame([{"image": f.image, "study": f.study, "series": f.series} for f in films])
     rows = rows.join(pd.DataFrame([asdict(fact) for fact in facts]))

@@ -10,7 +10,6 @@ from typing import Final
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import digest
-from jobs.films.labels import IMAGE_FILE, STUDY_FILE
 from jobs.films.phantom import PREFIX, VERSION, Phantom, write_phantom
 from jobs.films.problems import refuse
 from jobs.runtime.store import Missing, Store
@@ -51,11 +50,6 @@ class Source(ABC):
     @abstractmethod
     def release(self, path: Path) -> None:
         """A fetched film is not needed any more."""
-
-    def labels(self) -> Path | None:
-        """A local folder with the label files, None where the source has none."""
-        found = [path for path in map(self.table, (STUDY_FILE, IMAGE_FILE)) if path]
-        return found[0].parent if found else None
 
     def films(self, test: bool) -> list[FilmFile]:
         """The films of the training or the test set, sorted by image.
