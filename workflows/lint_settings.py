@@ -44,7 +44,7 @@ def check_profile(profile: Profile) -> Iterator[Found]:
             yield "CXR203", where, "a hostPath volume is refused where a namespace enforces the restricted standard"
     yield from _check_kubernetes_words(profile)
     for name in profile.env:
-        if name in vars(environment).values():
+        if name in vars(environment).values() and name != environment.CHECKPOINT_SECONDS:
             yield "CXR206", f"env.{name}", f"{name} is set by the pipeline"
     if profile.images.detector in (profile.images.base, profile.images.small):
         yield "CXR207", "images.detector", "the detector's image is the same as another stage's"

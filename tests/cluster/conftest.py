@@ -1,0 +1,108 @@
+"""A namespace that enforces the restricted standard, images, bucket and chart: set up once, as the README says."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs.runtime.store import Store
+from tests.cluster.kit import ROOT, Place, call, kubectl
+
+NEEDED = ("KUBECONFIG", "CLUSTER_REGISTRY", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+CODE = ("jobs", "images")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster() -> None:
+    """Skip what cannot run here, and say why."""
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        pytest.skip(f"no cluster: {', '.join(missing)} not set; see tests/cluster/README.md")
+    for tool in ("kubectl", "helm"):
+        if not shutil.which(tool):
+            pytest.skip(f"no {tool} in PATH")
+
+
+@pytest.fixture(scope="session")
+def revision() -> str:
+    """The images under test, built from this checkout and pushed; their tag says what is in them."""
+    files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file())
+    content = hashlib.sha256()
+    for path in files:
+        if path.suffix != ".pyc":
+            content.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    tag = f"test-{content.hexdigest()[:12]}"
+    build = ["--registry", os.environ["CLUSTER_REGISTRY"], "--tag", tag]
+    build += ["--with", with_command] if (with_command := os.environ.get("CXRFOLD_BUILD")) else ["--push"]
+    done = subprocess.run(["python3", "images/build.py", *build], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return tag
+
+
+@pytest.fixture(scope="session")
+def namespace() -> Iterator[str]:
+    """A namespace of this session's own."""
+    name = f"cxrfold-test-{secrets.token_hex(3)}"
+    kubectl("create", "namespace", name)
+    kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    if not os.environ.get("CXRFOLD_KEEP"):
+        kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def bucket(namespace: str) -> Iterator[Store]:
+    """A bucket of this session's own."""
+    store = Store.open(f"s3://{namespace}", endpoint=os.environ["AWS_ENDPOINT_URL_S3"], addressing="path")
+    store.create_bucket()
+    yield store
+    if not os.environ.get("CXRFOLD_KEEP"):
+        store.delete_prefix("")
+        store.client.delete_bucket(Bucket=store.bucket)
+
+
+@pytest.fixture(scope="session")
+def place(namespace: str, bucket: Store, revision: str, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The chart installed, and the profile that it wrote."""
+    folder = tmp_path_factory.mktemp("cluster")
+    values = folder / "values.yaml"
+    values.write_text(yaml.safe_dump(_values(bucket)))
+    values.chmod(0o600)
+    call("helm", "install", "cxrfold", str(ROOT / "charts" / "cxrfold"), "-n", namespace, "-f", str(values), "--wait")
+    profile = folder / "profile.yaml"
+    written = ("get", "configmap", "cxrfold-profile", "-n", namespace, "-o", "jsonpath={.data.profile\\.yaml}")
+    profile.write_text(kubectl(*written))
+    return Place(profile, namespace, bucket, revision, {"CXRFOLD_STORE": bucket.url})
+
+
+def _values(bucket: Store) -> dict[str, object]:
+    small = {"cpu": "100m", "memory": "2Gi", "shm": "64Mi", "scratch": "4Gi"}
+    stages = ("prepare", "train-classifier", "train-detector", "predict", "ensemble", "evaluate")
+    return {
+        "store": {
+            "url": bucket.url, "endpoint": os.environ["AWS_ENDPOINT_URL_S3"], "addressing": "path",
+            "accessKeyId": os.environ["AWS_ACCESS_KEY_ID"], "secretAccessKey": os.environ["AWS_SECRET_ACCESS_KEY"],
+        },
+        "images": {"registry": os.environ["CLUSTER_REGISTRY"]},
+        "pushgateway": os.environ.get("CLUSTER_PUSHGATEWAY", ""),
+        "profile": {
+            "gpu": {"count": 0, "allow_cpu": True},
+            "grace": 60,
+            "memory_cap": "4Gi",
+            "retry": {"limit": 8, "backoff": 2, "cap": 10},
+            "env": {"CXRFOLD_CHECKPOINT_SECONDS": "2"},
+            "resources": dict.fromkeys(stages, small),
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For profiles."""
+    return tmp_path_factory.mktemp("profiles")

@@ -1,0 +1,116 @@
+"""Argo's server and Kubernetes' custom objects, as far as the client uses them: in memory, moody at will."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+Json = dict[str, Any]
+
+_WORKFLOWS = re.compile(
+    r"(?:/api/v1/workflows|/apis/argoproj.io/v1alpha1/namespaces)/([^/]+)(?:/workflows)?(?:/([^/]+))?(?:/(\w+))?$"
+)
+
+
+class FakeCluster:
+    """What the server knows, and how it behaves."""
+
+    def __init__(self) -> None:
+        self.workflows: dict[str, Json] = {}
+        self.logs: dict[str, list[str]] = {}  # pod → lines
+        self.objects: dict[str, Json] = {}  # path → object or listing
+        self.answers: list[int] = []  # status codes to answer with first, 0: break the connection
+        self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
+        self.address = ""
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        """Status and body."""
+        if path in self.objects:
+            return 200, self.objects[path]
+        if path == "/api/v1/version":
+            return 200, {"version": "v3.7.0", "a field of a newer version": {}}
+        if path.endswith("accessreviews"):
+            return 201, {"status": {"allowed": True}}
+        match = _WORKFLOWS.match(path)
+        if not match:
+            return 404, {"message": f"{path} not found"}
+        return self._workflow(method, match, query, body)
+
+    def _workflow(self, method: str, match: "re.Match[str]", query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        name, verb = match.group(2), match.group(3)
+        if method == "POST":
+            manifest = body.get("workflow", body)
+            name = manifest["metadata"]["name"]
+            if name in self.workflows:
+                return 409, {"message": f'workflows.argoproj.io "{name}" already exists'}
+            self.workflows[name] = manifest | {"status": {"phase": "Running", "nodes": {}}}
+            return 200, manifest
+        if name is None:
+            wanted = (query.get("listOptions.labelSelector") or query.get("labelSelector") or [""])[0]
+            return 200, {"items": [one for one in self.workflows.values() if _matches(one, wanted)] or None}
+        if name not in self.workflows:
+            return 404, {"message": f'workflows.argoproj.io "{name}" not found'}
+        if verb == "log":
+            pod = query["podName"][0]
+            return 200, [{"result": {"content": line, "podName": pod}} for line in self.logs.get(pod, [])]
+        if method == "DELETE":
+            return 200, self.workflows.pop(name)
+        if verb == "stop" or method == "PATCH":
+            self.workflows[name]["spec"]["shutdown"] = "Stop"
+            self.workflows[name]["status"]["phase"] = "Failed"
+        return 200, self.workflows[name]
+
+
+def _matches(workflow: Json, selector: str) -> bool:
+    labels = workflow["metadata"].get("labels") or {}
+    for part in filter(None, selector.split(",")):
+        key, equals, value = part.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return True
+
+
+@contextmanager
+def fake_cluster() -> Iterator[FakeCluster]:
+    """A server while the context lasts."""
+    fake = FakeCluster()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _do(self) -> None:
+            parts = urlsplit(self.path)
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            fake.requests.append((self.command, self.path, dict(self.headers)))
+            mood = fake.answers.pop(0) if fake.answers else None
+            if mood == 0:
+                self.connection.close()
+                return
+            status, answer = (mood, {"message": "moody"}) if mood else fake.answer(
+                self.command, parts.path, parse_qs(parts.query), body
+            )  # fmt: skip
+            lines = answer if isinstance(answer, list) else [answer]
+            data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _do
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    fake.address = f"127.0.0.1:{server.server_port}"
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
