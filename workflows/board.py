@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Self
 from jobs.contract.done import Heartbeat
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, JustifyMethod, RenderableType
     from rich.live import Live
     from rich.table import Table
 
 REDRAW_SECONDS = 0.25
 LINE_SECONDS = 30.0  # so often a running task says in plain lines how far it is
+GAP = 2  # characters between two columns
+NOTE_WIDTH = 12  # a narrower note says nothing
+LESS_TELLING = ("try", "best", "left", "time")  # the columns that go first where a line is short
 FINISHING = "finishing"  # the stage is done, its process not yet
 # How each state looks: sign and style.
 LOOKS = {
@@ -74,30 +77,46 @@ def how_far(row: Row) -> str:
     return f"{row.epoch:.1f}/{row.epochs}" if row.epoch < row.epochs else f"{row.epochs}/{row.epochs}"
 
 
-def table(rows: Sequence[Row], height: int | None = None) -> "Table":
-    """The board.
+def table(rows: Sequence[Row], width: int = 120, height: int | None = None, fold: bool = True) -> "Table":
+    """The board. Columns that say nothing, or have no room, are left out.
 
     Args:
         rows: the tasks.
+        width: characters a line.
         height: lines there are. Where they are too few, what waits and what is done is summed up.
+        fold: long notes go on below; they are cut where not.
     """
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    drawn.add_column("")
-    drawn.add_column("task", no_wrap=True, min_width=max((len(row.task) for row in rows), default=0))
-    drawn.add_column("phase", no_wrap=True)
-    for name in ("try", "epoch", "best", "time", "left"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    drawn.add_column("", overflow="fold")
     shown, left_out = _that_fit(rows, height)
-    for row in shown:
+    cells = {
+        "task": [row.task for row in shown],
+        "phase": [row.phase or row.state for row in shown],
+        "try": [str(row.attempt + 1) if row.attempt else "" for row in shown],
+        "epoch": [how_far(row) for row in shown],
+        "best": ["" if row.best is None else f"{row.best:.4f}" for row in shown],
+        "time": [clock(row.seconds) for row in shown],
+        "left": [clock(row.eta) if row.state == "running" else "" for row in shown],
+    }
+    widths = {name: max(map(len, (name, *texts))) + GAP for name, texts in cells.items() if any(texts)}
+    for name in LESS_TELLING:
+        if sum(widths.values()) + 1 + GAP > width:
+            widths.pop(name, None)
+    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    drawn.add_column("", no_wrap=True, width=1)
+    for name in widths:
+        justify: JustifyMethod = "left" if name in ("task", "phase") else "right"
+        drawn.add_column(name, justify=justify, no_wrap=True)
+    room = width - sum(widths.values()) - 1 - GAP
+    if room >= NOTE_WIDTH and any(row.note for row in shown):
+        drawn.add_column("", overflow="fold" if fold else "ellipsis", no_wrap=not fold, max_width=room)
+    for index, row in enumerate(shown):
         sign, style = LOOKS[row.state]
-        drawn.add_row(
-            sign, row.task, row.phase or row.state, str(row.attempt + 1) if row.attempt else "", how_far(row),
-            "" if row.best is None else f"{row.best:.4f}", clock(row.seconds),
-            clock(row.eta) if row.state == "running" else "", row.note, style=style,
-        )  # fmt: skip
+        texts = [Text(cells[name][index], style if name == "phase" else "") for name in widths]
+        quiet = "dim" if row.state in ("waiting", "omitted") else ""
+        note = [Text(row.note)] if len(drawn.columns) > len(widths) + 1 else []
+        drawn.add_row(Text(sign, style), *texts, *note, style=quiet)
     if left_out:
         drawn.add_row("", f"and {left_out}", style="dim")
     return drawn
@@ -188,7 +207,8 @@ class Board:
         from rich.text import Text
 
         height = max(3, self._console.height - 4) if cut else None
-        return Group(Text(title(self._name, rows, time.monotonic() - self._began), "bold"), table(rows, height))
+        above = Text(title(self._name, rows, time.monotonic() - self._began), "bold")
+        return Group(above, table(rows, self._console.width, height, fold=not cut))
 
     def _overdue(self, rows: Sequence[Row]) -> Iterator[str]:
         """Running tasks of which nothing was said for a while, although they got on."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from jobs.contract import layout
-from jobs.contract.done import Heartbeat, Reference
+from jobs.contract.done import Heartbeat, Reference, score_text
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
@@ -126,8 +126,8 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
     if beat is not None:
         row = _row_of_beat(row, beat)
     if reference is not None and (row.state != "running" or beat is None or beat.at < reference.created):
-        scores = " ".join(f"{name} {score:.4f}" for name, score in reference.scores.items())
-        return replace(row, state="succeeded", phase="done", attempt=reference.attempt, note=scores)
+        note = score_text(reference.scores)
+        return replace(row, state="succeeded", phase="done", attempt=reference.attempt, note=note)
     return row
 
 

@@ -1,5 +1,6 @@
 """DONE.json: what went into a piece of work and what came out. Written last, so its presence means finished."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,14 @@ class Output(Record):
     key: str
     sha256: str
     size: int
+
+
+def score_text(scores: Mapping[str, float]) -> str:
+    """Scores as people read them: ``map4 0.6123``, and counts without decimals."""
+    return " ".join(
+        f"{name} {score:.0f}" if score > 1 and score == int(score) else f"{name} {score:.4f}"
+        for name, score in scores.items()
+    )
 
 
 class Cost(Record):

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.contract import environment, layout
+from jobs.contract.done import score_text
 from jobs.contract.exits import BadInput, Exit, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
@@ -60,7 +61,7 @@ def _run(context: Context) -> Exit:
         log.exception("A bug in %s: please report it with this log.", context.stage)
         context.progress.end("failed", Exit.BUG, f"{type(error).__name__}: {error}")
         return Exit.BUG
-    text = " ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    text = score_text(scores)
     log.info("done: %s", text or "no score")
     if outputs := os.environ.get(environment.OUTPUTS):
         (Path(outputs) / "score").write_text(text)

@@ -43,7 +43,7 @@ def test_a_row_a_task_whatever_is_known_of_it(s3_store, run):
     assert list(rows) == [
         "prepare", "train-classifier-b-fold-0", "train-classifier-b-fold-1", "ensemble", "evaluate",
     ]  # fmt: skip
-    assert (rows["prepare"].state, rows["prepare"].note) == ("succeeded", "films 4.0000")
+    assert (rows["prepare"].state, rows["prepare"].note) == ("succeeded", "films 4")
     busy = rows["train-classifier-b-fold-0"]
     assert (busy.state, busy.phase, busy.epoch, busy.best, busy.node) == ("running", "training", 2.0, 0.5, "here")
     assert "no sign of life for 10:0" in rows["train-classifier-b-fold-1"].note

@@ -19,7 +19,7 @@ def show(run: Run, console: "Console") -> None:
     rows = run.status()
     console.print(title(_name(run), rows, run.seconds), highlight=False, markup=False)
     if console.is_terminal:
-        console.print(table(rows))
+        console.print(table(rows, console.width))
     else:
         for row in rows:
             console.print(line(row), highlight=False, markup=False, soft_wrap=True)
