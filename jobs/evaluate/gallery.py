@@ -21,6 +21,8 @@ SIDE: Final = 320
 QUALITY: Final = 78
 # Predicted boxes drawn beyond the number of true ones.
 EXTRA_BOXES: Final = 2
+# The ensemble writes a row's boxes by falling confidence; what comes later and is wrong is never drawn.
+STRONGEST: Final = 16
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,10 @@ def films_of(index: pd.DataFrame, submission: Submission, results: Results) -> l
     """Every film of ``index`` with what was said of it, in the order of the index."""
     said: dict[str, list[tuple[str, Drawn]]] = {one: [] for one in submission.ids}
     found = submission.detections
-    for unit, label, confidence, box, right in zip(
-        found.unit.tolist(),
-        found.label.tolist(),
-        found.confidence.tolist(),
-        found.box.tolist(),
-        results.right.tolist(),
-        strict=True,
-    ):
+    place = np.arange(len(found.unit)) - np.searchsorted(found.unit, found.unit)
+    kept = np.flatnonzero(results.right | (place < STRONGEST))
+    columns = (found.unit, found.label, found.confidence, found.box, results.right)
+    for unit, label, confidence, box, right in zip(*(one[kept].tolist() for one in columns), strict=True):
         said[submission.ids[unit]].append((ALL_CLASSES[label], Drawn(tuple(box), confidence, right)))
     studied = results.confusion is not None
     return [

@@ -9,14 +9,15 @@ import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate import metrics
-from jobs.evaluate.charts import Axis, Line, chart, envelope, thinned, ticks
+from jobs.evaluate.charts import Axis, Line, chart, envelope
 from jobs.evaluate.gallery import Film
 from jobs.evaluate.history import TRAINING, Task
+from jobs.evaluate.learning import learning
 from jobs.evaluate.metrics import Origin
 from jobs.evaluate.results import FoldResult, Results, Stated
+from jobs.evaluate.words import DASH, duration, memory, number
 from jobs.runtime import provenance
 
 WHAT: Final = {
@@ -25,8 +26,6 @@ WHAT: Final = {
     "film2": "Mean average precision of none and opacity as a film's two classes.",
     "opacity": "Average precision of opacity boxes.",
 }
-DASH: Final = "–"
-
 _JINJA = Environment(
     loader=PackageLoader("jobs.evaluate", ""),
     autoescape=True,
@@ -72,7 +71,7 @@ def render(
         curves=[_curve(name, results) for name in results.curves],
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
-        learning=_learning(trained, origin.experiment),
+        learning=learning(trained, origin.experiment),
         costs=_costs(tasks),
         gallery={name: [_film(*one) for one in films] for name, films in gallery.items() if films},
         command=_command(origin),
@@ -94,26 +93,6 @@ def render(
             for kind, done in task.works.items()
         ],
     )
-
-
-def number(value: float) -> str:
-    """A score as it is shown: three decimals, a dash where there is none."""
-    return f"{value:.3f}" if math.isfinite(value) else DASH
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 41 s, 12 min, 3 h 05 min."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def memory(size: int) -> str:
-    """Bytes as a person says them; a dash for none."""
-    if not size:
-        return DASH
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
 def _row(name: str, one: Stated) -> dict[str, Any]:
@@ -230,79 +209,6 @@ def _confusion(results: Results) -> dict[str, Any] | None:
         for true, counts in enumerate(results.confusion)
     ]
     return {"classes": STUDY_CLASSES, "rows": rows}
-
-
-def _learning(trained: Sequence[Task], experiment: Experiment) -> list[dict[str, Any]]:
-    """A chart a model: its folds' scores by epoch, thin, and their mean, thick."""
-    models: dict[str, list[Task]] = {}
-    for task in trained:
-        if task.model and task.best:
-            models.setdefault(task.model, []).append(task)
-    return [
-        {**_learning_of(folds), "model": name, "measure": _measure(experiment, name)} for name, folds in models.items()
-    ]
-
-
-def _measure(experiment: Experiment, model: str) -> str:
-    """What a model's epochs are scored by."""
-    if model in experiment.detectors:
-        return "opacity AP of the fold"
-    one = experiment.classifiers[model]
-    return "film2 of the fold" if one.head == "film2" or one.loss_on == "film" else "map4 of the fold"
-
-
-def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
-    lines: list[Line] = []
-    for key, style in (("train_score", "training"), ("val_score", "validation")):
-        runs = [_scores(task, key) for task in folds]
-        lines += [Line(thinned(points), f"fold {style}") for points in runs]
-        lines.append(Line(thinned(_mean_line(runs)), f"mean {style}"))
-    best = [(float(task.best["epoch"]) + 1, float(task.best["val_score"])) for task in folds if task.best]
-    lines += [Line([point], "fold", dots=[3]) for point in best]
-    last = max(2, *(len(task.epochs) for task in folds))
-    rows = [_learnt(task) for task in folds]
-    gaps = [row["gap"] for row in rows if row["gap"] is not None]
-    across = Axis("epoch", 1, last, ticks(1, last))
-    return {
-        "chart": chart(lines, across, Axis("score"), "score by epoch", width=400, height=230),
-        "best": number(_mean([row["best_score"] for row in rows])),
-        "last": number(_mean([row["last_score"] for row in rows])),
-        "gap": f"{_mean(gaps):+.3f}" if gaps else "",
-        "folds": rows,
-    }
-
-
-def _learnt(task: Task) -> dict[str, Any]:
-    assert task.best is not None
-    assert task.last is not None
-    best, train, last = float(task.best["val_score"]), task.best.get("train_score"), task.last.get("val_score")
-    return {
-        "fold": task.fold,
-        "best": number(best),
-        "epoch": int(task.best["epoch"]) + 1,
-        "train": number(float(train)) if train is not None else DASH,
-        "last": number(float(last)) if last is not None else DASH,
-        "best_score": best,
-        "last_score": float(last) if last is not None else math.nan,
-        "gap": float(train) - best if train is not None else None,
-    }
-
-
-def _scores(task: Task, key: str) -> list[tuple[float, float]]:
-    return [(float(epoch["epoch"]) + 1, float(epoch[key])) for epoch in task.epochs if epoch.get(key) is not None]
-
-
-def _mean_line(runs: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """The mean of lines, as far as all of them go."""
-    of_epoch: dict[float, list[float]] = {}
-    for points in runs:
-        for epoch, score in points:
-            of_epoch.setdefault(epoch, []).append(score)
-    return [(epoch, _mean(scores)) for epoch, scores in sorted(of_epoch.items()) if len(scores) == len(runs)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
 
 
 def _costs(tasks: Sequence[Task]) -> list[dict[str, Any]]:
