@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from jobs.contract.done import Done
+from jobs.contract.done import Done, Output
+from jobs.contract.experiment import DetectorInference
 from jobs.nets.yolo.model import trained
 from jobs.nets.yolo.predict import opacity_ap, predict
 from jobs.runtime.work import Work, fetch
@@ -26,8 +27,8 @@ def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
         BadInput: the net ignores TTA, or the GPU's memory does not suffice.
     """
     context, settings = task.context, task.detector.inference
-    path = fetch(context.store, weights.outputs[f"{settings.select}.safetensors"], context.cache)
-    net = trained(task.detector, load_file(path))
+    chosen = selected(settings, weights.outputs)
+    net = trained(task.detector, load_file(fetch(context.store, chosen, context.cache)))
     size = task.detector.inference_size
     boxes, opacity = _predict(task, net, size, settings.tta)
     unlearned, floor = _predict(task, task.untrained(), size, settings.tta)
@@ -42,6 +43,11 @@ def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
         "untrained-boxes.parquet": _write(unlearned, task.fold, context.scratch / "untrained-boxes.parquet"),
     }
     return work.finish(outputs, scores, context.cost())
+
+
+def selected(settings: DetectorInference, outputs: dict[str, Output]) -> Output:
+    """The weights that count, of those a training left."""
+    return outputs[f"{settings.select}.safetensors"]
 
 
 def _predict(task: Task, net: torch.nn.Module, size: int, tta: bool) -> tuple[pd.DataFrame, float]:

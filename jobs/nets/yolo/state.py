@@ -42,7 +42,8 @@ def restore(trainer: Any, tensors: Tensors, state: State) -> None:
     trainer.ema.ema.load_state_dict(under("ema/", tensors))
     trainer.ema.updates = state["updates"]
     _restore_optimizer(trainer.optimizer, tensors, state["optimizer"])
-    trainer.scaler.load_state_dict(state["scaler"])
+    if state["scaler"]:  # empty where the checkpoint comes from a machine without a GPU
+        trainer.scaler.load_state_dict(state["scaler"])
     trainer.best_fitness = state["best_fitness"]
     stopper = trainer.stopper
     stopper.best_fitness, stopper.best_epoch, stopper.possible_stop = state["stopper"]
