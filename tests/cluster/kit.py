@@ -97,8 +97,22 @@ class Place:
         nodes = (self.workflow(workflow).get("status") or {}).get("nodes") or {}
         return [node for node in nodes.values() if node["displayName"].startswith(f"{task}(")]
 
-    def pod_in_training(self, run: str, fold: int = 0, *, seconds: float = 300) -> str:
-        """The pod of a fold, once it has an epoch and a checkpoint behind it and more before it."""
+    def last_workflow(self, run: str) -> str:
+        """The newest workflow of a run."""
+        listing = ("get", "workflows", "-n", self.namespace, "-l", f"cxrfold/run={run}", "-o", "json")
+        found = [item["metadata"]["name"] for item in json.loads(kubectl(*listing))["items"]]
+        name: str = max(found, key=lambda one: int(one.rsplit("-", 1)[-1]))
+        return name
+
+    def pod_in_training(self, run: str, fold: int = 0, *, but: str = "", seconds: float = 600) -> str:
+        """The pod of a fold, once it has an epoch and a checkpoint behind it and more before it.
+
+        Args:
+            run: the run.
+            fold: the fold.
+            but: a pod of an earlier attempt, which is not meant.
+            seconds: to wait for it.
+        """
         selector = f"cxrfold/run={run},cxrfold/fold={fold}"
 
         def training() -> str | None:
@@ -106,7 +120,7 @@ class Place:
             pods = json.loads(kubectl(*listing, "-o", "json"))["items"]
             for pod in pods:
                 name: str = pod["metadata"]["name"]
-                if "epoch 2/" in kubectl("logs", "-n", self.namespace, name, "-c", "main", check=False):
+                if name != but and "epoch 2/" in kubectl("logs", "-n", self.namespace, name, "-c", "main", check=False):
                     return name
             return None
 

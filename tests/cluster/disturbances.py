@@ -1,0 +1,179 @@
+"""What clusters do to pods. Each submits a run of its own, disturbs it in the middle, and gives what came of it."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.cluster.kit import TINY, Place, kubectl
+
+FOLD = "train-classifier-tiny-fold-0"
+
+# Kills the stage's process, and nothing of Argo's: Argo's executor stays to tell how it ended.
+KILL = """
+import os
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if open(f"/proc/{pid}/cmdline", "rb").read().startswith(b"python\\0-m\\0jobs"):
+        os.kill(int(pid), 9)
+"""
+HOG = "hoard = []\nwhile True: hoard.append(b'x' * (1 << 24))"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a disturbed run."""
+
+    phase: str
+    attempts: list[dict[str, Any]]  # at the disturbed task
+    outputs: dict[str, str]
+    said: str = ""
+
+    @property
+    def ends(self) -> list[tuple[str, str]]:
+        """How each attempt ended: phase and exit code."""
+        return [(node["phase"], (node.get("outputs") or {}).get("exitCode", "")) for node in self.attempts]
+
+
+Disturbance = Callable[[Place, str, str], str]
+
+
+def pod_deleted(place: Place, run: str, workflow: str) -> str:
+    """As a drained node, a preempting queue, or a person does."""
+    return kubectl("delete", "pod", place.pod_in_training(run), "-n", place.namespace, "--wait=false")
+
+
+def process_killed(place: Place, run: str, workflow: str) -> str:
+    """SIGKILL: no time to write anything."""
+    return _inside(place, place.pod_in_training(run), KILL)
+
+
+def controller_restarted(place: Place, run: str, workflow: str) -> str:
+    """Argo's controller forgets nothing that it did not write down."""
+    place.pod_in_training(run)
+    return kubectl("delete", "pod", "-n", "argo", "-l", "app=workflow-controller")
+
+
+def stopped_and_resumed(place: Place, run: str, workflow: str) -> str:
+    """``cv.py stop`` in the middle, ``cv.py resume`` afterwards."""
+    place.pod_in_training(run)
+    said = place.cv("stop", run).stdout
+    assert place.status(run)["tasks"][FOLD]["note"] == "wrote a checkpoint"
+    return said + place.cv("resume", run, "--revision", place.revision).stdout
+
+
+def out_of_memory_twice(place: Place, run: str, workflow: str) -> str:
+    """The kernel's OOM killer comes twice, which fails the task; ``cv.py resume`` then gives it more memory."""
+    first = place.pod_in_training(run)
+    _inside(place, first, HOG)
+    second = place.pod_in_training(run, but=first)
+    _inside(place, second, HOG)
+    assert place.wait(workflow) == "Failed"
+    explained = place.cv("explain", run).stdout
+    resumed = place.cv("resume", run, "--revision", place.revision)
+    return explained + resumed.stderr + resumed.stdout
+
+
+def disturbed(place: Place, disturbance: Disturbance) -> Outcome:
+    """Submit, disturb, wait for the end of the run's last workflow."""
+    run = disturbance.__name__.replace("_", "-")
+    workflow = place.submit(run, *TINY)["workflow"]
+    said = disturbance(place, run, workflow)
+    last = place.last_workflow(run)
+    phase = place.wait(last)
+    attempts = place.attempts(workflow, FOLD) + (place.attempts(last, FOLD) if last != workflow else [])
+    return Outcome(phase, attempts, place.outputs(run), said)
+
+
+def _inside(place: Place, pod: str, script: str) -> str:
+    return kubectl("exec", "-n", place.namespace, pod, "-c", "main", "--", "python", "-c", script, check=False)
+
+
+class Forwarder:
+    """A way to the S3 server that can be closed, while the server goes on for everybody else."""
+
+    def __init__(self, host: str, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 80)
+        self._host = host
+        self._listener = self._listen(0)
+        self._port: int = self._listener.getsockname()[1]
+        self._links: set[socket.socket] = set()
+        self._ended = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """As pods reach it."""
+        return f"http://{self._host}:{self._port}"
+
+    def away(self, seconds: float) -> None:
+        """Break every connection and refuse new ones for a while."""
+        self._listener.close()
+        for link in list(self._links):
+            link.close()
+        time.sleep(seconds)
+        self._listener = self._listen(self._port)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """For good."""
+        self._listener.close()
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self._host, port))
+        listener.listen(64)
+        return listener
+
+    def _accept(self) -> None:
+        listener = self._listener
+        while True:
+            try:
+                inside, _ = listener.accept()
+                outside = socket.create_connection(self._target)
+            except OSError:
+                return
+            self._links |= {inside, outside}
+            for source, sink in ((inside, outside), (outside, inside)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for link in (source, sink):
+                self._links.discard(link)
+                try:
+                    link.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                link.close()
+
+
+@contextmanager
+def forwarder() -> Iterator[Forwarder]:
+    """A closable way to the S3 server that the environment names."""
+    way = Forwarder(os.environ["CLUSTER_NODE_IP"], os.environ["AWS_ENDPOINT_URL_S3"])
+    try:
+        yield way
+    finally:
+        way.close()
+
+
+def config_map(place: Place, name: str, files: dict[str, str], folder: Path) -> None:
+    """Files for pods to mount."""
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(manifest))
+    kubectl("apply", "-n", place.namespace, "-f", str(path))

@@ -1,0 +1,203 @@
+"""Whatever a cluster does to a fold, its weights and predictions are those of one left alone, bit for bit."""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jobs.contract import layout
+from jobs.contract.names import Stage
+from tests.cluster.disturbances import (
+    FOLD,
+    Disturbance,
+    Outcome,
+    config_map,
+    controller_restarted,
+    disturbed,
+    forwarder,
+    out_of_memory_twice,
+    pod_deleted,
+    process_killed,
+    stopped_and_resumed,
+)  # fmt: skip
+from tests.cluster.kit import TINY, Place, derived, kubectl, until
+
+pytestmark = pytest.mark.cluster
+
+AT_ONCE = 3  # runs that two cores bear beside each other
+SECONDS_AWAY = 60.0
+Outcomes = dict[str, Future[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def calm(place: Place, folder: Path) -> Iterator[dict[str, str]]:
+    """What a run left alone comes to. Submitted twice at the same time, which must make no difference."""
+    own = derived(place, "calm", folder)
+    with ThreadPoolExecutor(2) as pool:
+        results = [future.result() for future in [pool.submit(own.submit, "calm", *TINY) for _ in range(2)]]
+    assert sorted(result["created"] for result in results) == [False, True]
+    assert {result["workflow"] for result in results} == {"calm-1"}
+    assert own.wait("calm-1") == "Succeeded", own.cv("explain", "calm").stdout
+    yield own.outputs("calm")
+
+
+def seeded(place: Place, name: str, folder: Path, **changes: object) -> Place:
+    """A place of its own where the films are prepared already."""
+    own = derived(place, name, folder, **changes)
+    source = derived(place, "calm", folder).store
+    for entry in source.list(f"{layout.WORK}{Stage.PREPARE}/"):
+        copied = {"Bucket": source.bucket, "Key": source.prefix + entry.key}
+        own.store.client.copy_object(Bucket=own.store.bucket, Key=own.store.prefix + entry.key, CopySource=copied)
+    return own
+
+
+@pytest.fixture(scope="module")
+def outcomes(place: Place, calm: dict[str, str], folder: Path) -> Iterator[Outcomes]:
+    """All disturbed runs, a few at once; a test looks at one."""
+    disturbances: list[Disturbance] = [
+        out_of_memory_twice, stopped_and_resumed, pod_deleted, process_killed, controller_restarted,
+    ]  # fmt: skip
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = {}
+        for one in disturbances:
+            own = seeded(place, one.__name__.replace("_", "-"), folder)
+            futures[one.__name__] = pool.submit(disturbed, own, one)
+        futures["s3_away"] = pool.submit(_s3_away, place, folder)
+        futures["bug"] = pool.submit(_bug, place, folder)
+        futures["bad_input"] = pool.submit(_bad_input, place, folder)
+        yield futures
+
+
+def _s3_away(place: Place, folder: Path) -> Outcome:
+    with forwarder() as way:
+        own = seeded(place, "s3-away", folder, store={"endpoint": way.address})
+
+        def s3_away(own: Place, run: str, workflow: str) -> str:
+            own.pod_in_training(run)
+            way.away(SECONDS_AWAY)
+            return ""
+
+        return disturbed(own, s3_away)
+
+
+def _bug(place: Place, folder: Path) -> Outcome:
+    """A module of the ensemble's name that has a bug, mounted over the real one."""
+    config_map(place, "buggy", {"__init__.py": "def run(context):\n    return {}['a bug']\n"}, folder)
+    volume = {"name": "buggy", "mount_path": "/app/jobs/ensemble", "source": {"configMap": {"name": "buggy"}}}
+    own = seeded(place, "bug", folder, volumes=[volume])
+    workflow = own.submit("bug", *TINY)["workflow"]
+    return Outcome(own.wait(workflow), own.attempts(workflow, "ensemble"), {}, own.cv("explain", "bug").stdout)
+
+
+def _bad_input(place: Place, folder: Path) -> Outcome:
+    own = seeded(place, "bad-input", folder)
+    workflow = own.submit("bad-input", *TINY, "--set", "classifiers.tiny.weights=no-such-weights")["workflow"]
+    return Outcome(own.wait(workflow), own.attempts(workflow, FOLD), {}, own.cv("explain", "bad-input").stdout)
+
+
+def same(outcome: Outcome, calm: dict[str, str]) -> None:
+    assert outcome.phase == "Succeeded", outcome
+    assert outcome.outputs == calm
+    assert len(calm) >= 3, "weights and predictions were compared"
+
+
+def test_a_deleted_pod(outcomes: Outcomes, calm: dict[str, str]) -> None:
+    outcome = outcomes["pod_deleted"].result()
+    assert len(outcome.attempts) == 2
+    assert outcome.attempts[0]["message"] == "pod deleted"
+    same(outcome, calm)
+
+
+def test_a_process_killed_by_sigkill(outcomes: Outcomes, calm: dict[str, str]) -> None:
+    outcome = outcomes["process_killed"].result()
+    assert outcome.ends == [("Failed", "137"), ("Succeeded", "0")]
+    same(outcome, calm)
+
+
+def test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory(
+    outcomes: Outcomes, calm: dict[str, str]
+) -> None:
+    outcome = outcomes["out_of_memory_twice"].result()
+    assert outcome.ends == [("Failed", "137"), ("Failed", "137"), ("Succeeded", "0")]
+    assert "OOM killer ended it: 2Gi were not enough" in outcome.said
+    assert f"{FOLD} ran out of memory at 2Gi: it gets 4Gi." in outcome.said
+    same(outcome, calm)
+
+
+def test_a_run_stopped_and_resumed(outcomes: Outcomes, calm: dict[str, str]) -> None:
+    outcome = outcomes["stopped_and_resumed"].result()
+    assert outcome.ends == [("Failed", "75"), ("Succeeded", "0")]
+    same(outcome, calm)
+
+
+def test_a_controller_that_restarts(outcomes: Outcomes, calm: dict[str, str]) -> None:
+    outcome = outcomes["controller_restarted"].result()
+    assert outcome.ends == [("Succeeded", "0")]
+    same(outcome, calm)
+
+
+@pytest.mark.skipif("CLUSTER_NODE_IP" not in os.environ, reason="no address under which pods reach this machine")
+def test_an_s3_server_that_is_away_for_a_minute(outcomes: Outcomes, calm: dict[str, str]) -> None:
+    same(outcomes["s3_away"].result(), calm)
+
+
+def test_a_bug_is_never_retried(outcomes: Outcomes) -> None:
+    outcome = outcomes["bug"].result()
+    assert (outcome.phase, outcome.ends) == ("Failed", [("Failed", "70")])
+    assert "Exit code 70 means: a bug" in outcome.said
+    assert "KeyError: 'a bug'" in outcome.said
+
+
+def test_bad_input_is_never_retried_and_says_what_to_change(outcomes: Outcomes) -> None:
+    outcome = outcomes["bad_input"].result()
+    assert (outcome.phase, outcome.ends) == ("Failed", [("Failed", "78")])
+    assert "Exit code 78 means: bad input" in outcome.said
+    assert "no-such-weights" in outcome.said
+
+
+def test_gpus_for_two_of_five_folds(place: Place, calm: dict[str, str], folder: Path) -> None:
+    """Four GPUs and two a pod: three folds wait, the board says why, and all are trained in the end."""
+    own = seeded(place, "gpus", folder, gpu={"count": 2, "allow_cpu": True})
+    options = ("--set", "folds.run=[0,1,2,3,4]", "--set", "classifiers.tiny.stages=[{lr: 1e-3, epochs: 1}]")
+    workflow = own.submit("gpus", *TINY, *options)["workflow"]
+
+    def waiting() -> str:
+        notes = [task["note"] for task in own.status("gpus")["tasks"].values() if task["phase"] == "queued"]
+        return next((note for note in notes if "taken by run gpus" in note), "")
+
+    note = until(waiting, seconds=300, about="a fold that waits for a GPU")
+    assert note == "1 Insufficient nvidia.com/gpu; 4 GPUs, 4 taken by run gpus"
+    assert own.wait(workflow) == "Succeeded"
+    tasks = own.status("gpus")["tasks"]
+    assert [tasks[f"train-classifier-tiny-fold-{fold}"]["state"] for fold in range(5)] == ["succeeded"] * 5
+
+
+def test_a_finished_run_submitted_again_does_nothing_anew(place: Place, calm: dict[str, str], folder: Path) -> None:
+    own = derived(place, "calm", folder)
+    before = {entry.key: entry.etag for entry in own.store.list(layout.WORK)}
+    again = own.submit("calm", *TINY)
+    assert (again["created"], again["workflow"]) == (True, "calm-2")
+    assert own.wait("calm-2") == "Succeeded"
+    assert {entry.key: entry.etag for entry in own.store.list(layout.WORK)} == before
+    assert json.loads(own.cv("runs", "--json").stdout)[0]["run"] == "calm"
+
+
+def test_without_its_workflow_a_run_is_told_and_resumed_from_the_store(
+    place: Place, calm: dict[str, str], folder: Path
+) -> None:
+    own = derived(place, "calm", folder)
+    epochs = ("logs", "calm", "-s", "train-classifier", "--grep", r"epoch \d+/6", "--json")
+    from_pods, told = own.cv(*epochs).stdout, own.status("calm")
+    kubectl("delete", "workflow", "-n", own.namespace, "-l", "cxrfold/run=calm", "--wait")
+    stored = own.status("calm")
+    assert stored["phase"] is None
+    states = {name: task["state"] for name, task in told["tasks"].items()}
+    assert {name: task["state"] for name, task in stored["tasks"].items()} == states
+    texts = [json.loads(line)["text"] for line in own.cv(*epochs).stdout.splitlines()]
+    assert len(texts) == 6
+    assert set(texts) >= {json.loads(line)["text"] for line in from_pods.splitlines()}
+    assert own.cv("resume", "calm").stdout.startswith("Run calm is submitted: workflow calm-1.")
+    assert own.wait("calm-1") == "Succeeded"
