@@ -3,7 +3,6 @@
 import json
 import os
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,12 @@ FOLDS = ("--folds", "0,1")
 
 
 @pytest.fixture(scope="module")
-def demo(place: Place, folder: Path) -> Iterator[Place]:
+def demo(place: Place, folder: Path) -> Place:
     """The demo, submitted and watched to its end."""
     own = derived(place, RUN, folder, gpu={"count": 1, "allow_cpu": True})
     watched = own.cv("submit", "-e", "demo", *FOLDS, "--run", RUN, "--revision", own.revision, "--watch")
     assert "workflow demo-1." in watched.stdout
-    yield own
+    return own
 
 
 def test_it_comes_to_one_number(demo: Place) -> None:

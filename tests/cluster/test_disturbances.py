@@ -33,7 +33,7 @@ Outcomes = dict[str, Future[Outcome]]
 
 
 @pytest.fixture(scope="module")
-def calm(place: Place, folder: Path) -> Iterator[dict[str, str]]:
+def calm(place: Place, folder: Path) -> dict[str, str]:
     """What a run left alone comes to. Submitted twice at the same time, which must make no difference."""
     own = derived(place, "calm", folder)
     with ThreadPoolExecutor(2) as pool:
@@ -41,7 +41,7 @@ def calm(place: Place, folder: Path) -> Iterator[dict[str, str]]:
     assert sorted(result["created"] for result in results) == [False, True]
     assert {result["workflow"] for result in results} == {"calm-1"}
     assert own.wait("calm-1") == "Succeeded", own.cv("explain", "calm").stdout
-    yield own.outputs("calm")
+    return own.outputs("calm")
 
 
 def seeded(place: Place, name: str, folder: Path, **changes: object) -> Place:
