@@ -198,11 +198,11 @@ def doctor(profile: ClusterProfile = None, revision: Revision = None, as_json: A
 
     from jobs.runtime.provenance import revision as this_revision
     from workflows.cluster.client import Cluster
-    from workflows.commands.doctor import examine
+    from workflows.commands.doctor import examine, images_of
     from workflows.files import load_profile
 
     chosen = load_profile(profile)
-    points = examine(Cluster.connect(chosen), chosen, revision or this_revision())
+    points = examine(Cluster.connect(chosen), chosen, images_of(chosen, revision or this_revision()))
     if as_json:
         print_json([asdict(point) for point in points])
     else:

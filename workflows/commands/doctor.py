@@ -1,11 +1,13 @@
 """A cluster, checked point by point with the eyes of the pipeline; each point with its remedy."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 from jobs.contract.exits import ServiceAway, StageError
+from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.profile import GPU_STAGES, Profile
 from workflows.cluster.client import Cluster
@@ -33,42 +35,49 @@ class Point:
         return f"{sign} {self.name}: {self.says}" + (f"\n    {self.remedy}" if self.remedy else "")
 
 
-Check = Callable[[Cluster, Profile, str], Iterator[Point]]
+Check = Callable[[Cluster, Profile], Iterator[Point]]
 
 
-def examine(cluster: Cluster, profile: Profile, revision: str, *, store: bool = True) -> list[Point]:
+def images_of(profile: Profile, revision: str, experiment: Experiment | None = None) -> list[str]:
+    """The images that pods are started from: an experiment's, else all."""
+    images = profile.images
+    named = [images.small]
+    named += [images.base] if experiment is None or experiment.classifiers else []
+    named += [images.detector] if experiment is None or experiment.detectors else []
+    return list(dict.fromkeys(image.replace("{revision}", revision) for image in named))
+
+
+def examine(cluster: Cluster, profile: Profile, images: Sequence[str], *, store: bool = True) -> list[Point]:
     """Every check, at once; what breaks off a check is a point of its own.
 
     Args:
         cluster: the cluster.
         profile: what will be asked of it.
-        revision: of the code, for the images' tags.
+        images: that pods will be started from.
         store: whether to try the store from here, too; submit needs no way to it.
     """
-    checks: list[Check] = [_argo, _rights, _service_account, _images]
+    checks: list[Check] = [_argo, _rights, _service_account, partial(_images, images)]
     if cluster.kubernetes:
         checks += [_namespace, _secrets, _gpus, _room, _queue]
     if store:
         checks += [_store, _pushgateway]
     with ThreadPoolExecutor(len(checks)) as pool:
         return [
-            point
-            for points in pool.map(lambda check: _careful(check, cluster, profile, revision), checks)
-            for point in points
+            point for points in pool.map(lambda check: _careful(check, cluster, profile), checks) for point in points
         ]
 
 
-def _careful(check: Check, cluster: Cluster, profile: Profile, revision: str) -> list[Point]:
-    name = check.__name__.strip("_").replace("_", " ")
+def _careful(check: Check, cluster: Cluster, profile: Profile) -> list[Point]:
+    name = getattr(check, "func", check).__name__.strip("_").replace("_", " ")
     try:
-        return list(check(cluster, profile, revision))
+        return list(check(cluster, profile))
     except Forbidden as error:
         return [Point(name, "unsure", f"may not be looked at: {error}")]
     except StageError as error:
         return [Point(name, "bad", str(error))]
 
 
-def _argo(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _argo(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     version = cluster.workflows.version()
     if version is None:
         yield Point("argo", "good", "its custom objects are there; the version is known to Argo's server alone")
@@ -80,7 +89,7 @@ def _argo(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
         yield Point("argo", "good", f"version {version}")
 
 
-def _rights(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _rights(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     if not cluster.kubernetes:
         cluster.workflows.list(cluster.namespace)
         yield Point("rights", "good", f"workflows of {cluster.namespace} may be listed")
@@ -100,7 +109,7 @@ def _rights(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point
         yield Point("rights", "good", "you may create, see and stop workflows, and read pods, logs and events")
 
 
-def _service_account(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _service_account(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     account = profile.service_account
     if not cluster.kubernetes:
         return
@@ -123,12 +132,9 @@ def _service_account(cluster: Cluster, profile: Profile, revision: str) -> Itera
         yield Point("service account", "good", f"{account} may write its tasks' results")
 
 
-def _images(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _images(images: Sequence[str], cluster: Cluster, profile: Profile) -> Iterator[Point]:
     """Asks the registries from here: one that wants a login, or that only nodes reach, leaves the point open."""
-    images = profile.images
-    for image in dict.fromkeys(
-        one.replace("{revision}", revision) for one in (images.small, images.base, images.detector)
-    ):
+    for image in images:
         name, _, tag = image.rpartition(":")
         registry, _, path = name.partition("/")
         if not path or not ("." in registry or ":" in registry):
@@ -151,7 +157,7 @@ def _images(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point
             yield Point("image", "unsure", f"{image}: {error}")
 
 
-def _namespace(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _namespace(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     found = _kubernetes(cluster).object(f"/api/v1/namespaces/{cluster.namespace}")
     if found is None:
         remedy = f"helm install cxrfold charts/cxrfold --namespace {cluster.namespace} --create-namespace"
@@ -168,7 +174,7 @@ def _namespace(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Po
         yield Point("namespace", "good", f"{cluster.namespace}, pod security enforced: {standard}")
 
 
-def _secrets(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _secrets(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     wanted: dict[str, tuple[str, ...]]
     wanted = {profile.store.secret: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")} if profile.store.secret else {}
     wanted |= {value.name: (value.key,) for value in profile.env.values() if not isinstance(value, str)}
@@ -185,7 +191,7 @@ def _secrets(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Poin
             yield Point("secret", "good", name)
 
 
-def _gpus(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     if not profile.gpu.count:
         return
     resource, count = profile.gpu.resource, profile.gpu.count
@@ -204,7 +210,7 @@ def _gpus(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
     yield Point("gpus", "good", f"{sum(number for _, number in fitting)} {resource} on {len(fitting)} nodes")
 
 
-def _room(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _room(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     """Whether each stage's pod fits on some node that were empty."""
     nodes = _kubernetes(cluster).nodes()
     for stage in Stage:
@@ -225,7 +231,7 @@ def _room(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
     yield Point("room", "good", "a pod of every stage fits on some node")
 
 
-def _queue(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _queue(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     wanted = []
     if profile.queue:
         path = f"/apis/kueue.x-k8s.io/v1beta1/namespaces/{cluster.namespace}/localqueues/{profile.queue}"
@@ -238,7 +244,7 @@ def _queue(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]
         yield Point(what, "good", name) if there else Point(what, "bad", f"{name} is not there", remedy)
 
 
-def _store(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _store(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     from jobs.runtime.store_check import check
 
     store = open_store(profile.store)
@@ -251,7 +257,7 @@ def _store(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]
         )
 
 
-def _pushgateway(cluster: Cluster, profile: Profile, revision: str) -> Iterator[Point]:
+def _pushgateway(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     if not profile.pushgateway:
         return
     address = profile.pushgateway if "://" in profile.pushgateway else f"http://{profile.pushgateway}"

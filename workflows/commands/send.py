@@ -15,7 +15,7 @@ from workflows.cluster.run import found_run
 from workflows.cluster.store import open_store
 from workflows.cluster.submission import Submission
 from workflows.commands import status
-from workflows.commands.doctor import Point, examine
+from workflows.commands.doctor import Point, examine, images_of
 from workflows.commands.submit import submit
 from workflows.commands.upload import upload
 from workflows.plan import Predict
@@ -34,7 +34,8 @@ def send(submission: Submission, console: "Console", *, watch: bool, as_json: bo
     cluster = Cluster.connect(submission.profile)
     submission = _uploaded(submission)
     with ThreadPoolExecutor(1) as pool:  # the cluster is looked at while hera is imported
-        looking = pool.submit(examine, cluster, submission.profile, submission.revision, store=False)
+        images = images_of(submission.profile, submission.revision, submission.experiment)
+        looking = pool.submit(examine, cluster, submission.profile, images, store=False)
         manifest = submission.manifest()
         _lint(submission, manifest)
         _report(looking.result())
