@@ -52,6 +52,8 @@ class Progress:
         self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
         outputs = os.environ.get(environment.OUTPUTS)
         self._local = Path(outputs) / "heartbeat.json" if outputs else None
+        if self._local:
+            self._local.parent.mkdir(parents=True, exist_ok=True)  # a pod's /tmp is empty
         argo = os.environ.get(environment.PROGRESS_FILE)
         self._argo = Path(argo) if argo else None
 

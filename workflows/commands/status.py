@@ -45,7 +45,7 @@ def watch(run: Run, console: "Console") -> Exit:
         except KeyboardInterrupt:
             console.print(
                 f"Detached; the run goes on. cv.py status {run.name} -w looks again, cv.py stop {run.name} stops it.",
-                highlight=False, markup=False,
+                highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
             return Exit.DONE
     return ended(run, console)
@@ -59,7 +59,7 @@ def ended(run: Run, console: "Console") -> Exit:
     console.print(
         f"Workflow {wf.name(run.workflow)} ended: {wf.phase(run.workflow)}{f' ({message})' if message else ''}. "
         f"cv.py explain {run.name} says why, cv.py resume {run.name} does what is missing.",
-        style="red", highlight=False, markup=False,
+        style="red", highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     if (run.workflow.get("spec") or {}).get("shutdown"):
         return Exit.CHECKPOINTED
