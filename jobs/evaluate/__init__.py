@@ -2,20 +2,20 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
 from jobs.contract import environment, layout
-from jobs.contract.done import Done
+from jobs.contract.done import Done, Heartbeat
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.evaluate import gallery, metrics, report
 from jobs.evaluate.history import Task, tasks
 from jobs.evaluate.results import Predictions, Results, judge
 from jobs.films.prepared import fetch_dataset
-from jobs.runtime import provenance
 from jobs.runtime.context import Context
 from jobs.runtime.metrics import push_outcome
 from jobs.runtime.work import fetch
@@ -56,7 +56,18 @@ def run(context: Context) -> dict[str, float]:
     for name, output in done.outputs.items():
         context.store.put(layout.report(context.run, name), fetch(context.store, output, context.cache).read_bytes())
     context.refer({"report": work.digest}, done.scores)
+    if gateway := os.environ.get(environment.PUSHGATEWAY):
+        _push(context, gateway, dataset.hash, json.loads(context.store.get(layout.report(context.run, METRICS))))
     return done.scores
+
+
+def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) -> None:
+    """Tell Prometheus; every time, so that a run that failed and was resumed does not stay failed."""
+    first = Heartbeat.model_validate(context.store.get_json(layout.heartbeat(context.run, Stage.PREPARE)))
+    push_outcome(
+        gateway, context.experiment.name, dataset[:12], context.run, stored["provenance"]["revision"], failed=False,
+        seconds=(datetime.now(UTC) - first.started).total_seconds(), gauges=metrics.gauges(stored),
+    )  # fmt: skip
 
 
 def _evaluate(context: Context, fused: Done, before: list[Task]) -> tuple[dict[str, Path], dict[str, float]]:
@@ -75,11 +86,6 @@ def _evaluate(context: Context, fused: Done, before: list[Task]) -> tuple[dict[s
     paths = {name: context.scratch / name for name in (METRICS, REPORT)}
     paths[METRICS].write_text(json.dumps(metrics.metrics(results, before, origin), indent=1, allow_nan=False))
     paths[REPORT].write_text(report.render(results, before, origin, pictures))
-    if gateway := os.environ.get(environment.PUSHGATEWAY):
-        push_outcome(
-            gateway, experiment.name, dataset.hash[:12], context.run, provenance.revision(), failed=False,
-            seconds=sum(task.seconds for task in before), gauges=metrics.gauges(results),
-        )  # fmt: skip
     return paths, metrics.scores(results)
 
 

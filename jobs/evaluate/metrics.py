@@ -1,7 +1,7 @@
 """metrics.json: every figure of a run with what it was made from, for programs; and what Prometheus keeps of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,8 +41,8 @@ def metrics(results: Results, tasks: Sequence[Task], origin: Origin) -> dict[str
         "folds": list(origin.folds),
         "missing_folds": sorted(set(origin.experiment.folds.selected) - set(origin.folds)),
         "headline": {"figure": results.headline, "score": _number(results.figures[results.headline].score)},
-        "figures": {name: _stated(one) for name, one in results.figures.items()}
-        | ({"study_log": _number(results.figures["map4"].score * LOG_UNIT)} if "map4" in results.figures else {}),
+        "figures": {name: _stated(one) for name, one in results.figures.items()},
+        "study_log_unit": _number(results.figures["map4"].score * LOG_UNIT) if "map4" in results.figures else None,
         "classes": {name: _stated(one) for name, one in results.classes.items()},
         "left_out": results.left_out,
         "interval": {"over": "patients", "level": LEVEL, "resamples": origin.experiment.evaluation.bootstrap},
@@ -76,15 +76,15 @@ def scores(results: Results) -> dict[str, float]:
     return {name: one.score for name, one in results.figures.items() if not math.isnan(one.score)}
 
 
-def gauges(results: Results) -> dict[tuple[str, str, str], float]:
-    """What Prometheus keeps: (metric, label, value) → number; only numbers that exist."""
-    numbers = {("cxrfold_class_ap", "class", name): one.score for name, one in results.classes.items()}
-    for name, one in results.figures.items():
-        numbers["cxrfold_score", "metric", name] = one.score
-        if one.interval:
-            numbers["cxrfold_score_low", "metric", name] = one.interval.low
-            numbers["cxrfold_score_high", "metric", name] = one.interval.high
-    return {key: value for key, value in numbers.items() if not math.isnan(value)}
+def gauges(stored: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
+    """What Prometheus keeps of metrics.json: (metric, label, value) → number; only numbers that exist."""
+    numbers = {("cxrfold_class_ap", "class", name): one["score"] for name, one in stored["classes"].items()}
+    for name, one in stored["figures"].items():
+        bounds = one["interval"] or {"low": None, "high": None}
+        numbers["cxrfold_score", "metric", name] = one["score"]
+        numbers["cxrfold_score_low", "metric", name] = bounds["low"]
+        numbers["cxrfold_score_high", "metric", name] = bounds["high"]
+    return {key: value for key, value in numbers.items() if value is not None}
 
 
 def fold_mean(folds: Sequence[FoldResult]) -> float:

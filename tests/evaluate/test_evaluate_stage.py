@@ -2,10 +2,13 @@
 
 import json
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from jobs import ensemble, evaluate
+from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, Stage
 from tests.ensemble.world import experiment, index
@@ -24,7 +27,7 @@ def test_publishes_every_figure_with_where_it_comes_from(trained):
     assert metrics["headline"] == {"figure": "map6", "score": scores["map6"]}
     assert set(metrics["classes"]) == set(ALL_CLASSES)
     assert all(one["score"] > one["untrained"] for one in metrics["classes"].values())
-    assert metrics["figures"]["study_log"] == pytest.approx(scores["map4"] * 4 / 6)
+    assert metrics["study_log_unit"] == pytest.approx(scores["map4"] * 4 / 6)
     assert [fold["fold"] for fold in metrics["per_fold"]] == [0, 1]
     assert metrics["data"]["films"] == len(index())
     assert not metrics["degraded"]
@@ -82,3 +85,30 @@ def test_done_again_it_publishes_the_same_page_and_another_dataset_is_refused(tr
     world.prepare(index(patients=20))
     with pytest.raises(BadInput, match="prepare has since made"):
         evaluate.run(world.context(Stage.EVALUATE, experiment()))
+
+
+def test_the_outcome_is_pushed_where_a_gateway_is_named(trained, monkeypatch):
+    received = {}
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received[self.path] = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    world = trained.another_run()
+    prepare = world.context(Stage.PREPARE, experiment())
+    world.store.put_json(layout.heartbeat(world.run, Stage.PREPARE), prepare.progress.beat.model_dump(mode="json"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(environment.PUSHGATEWAY, f"http://127.0.0.1:{server.server_port}")
+        scores, _, _ = evaluated(world, experiment())
+        server.shutdown()
+    ((path, text),) = received.items()
+    assert "experiment/made-up" in path
+    assert f'cxrfold_score{{metric="map6"}} {scores["map6"]}' in text
+    assert 'cxrfold_score_low{metric="map4"}' in text
+    assert "cxrfold_run_failed 0.0" in text
