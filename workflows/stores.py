@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.contract import environment
@@ -12,25 +13,34 @@ if TYPE_CHECKING:
     from jobs.runtime.store import Store
 
 
+# All that says where the store is. Keys are inherited like any other variable.
+NAMED_BY = (environment.STORE, environment.ENDPOINT, environment.ADDRESSING, "AWS_REGION")
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """The store of the commands on this machine."""
+
+    environment: Mapping[str, str | None]  # for processes; None: a variable that must not be there
+    embedded: bool
+
+
 @contextmanager
-def local_store() -> Iterator[Mapping[str, str]]:
-    """The environment of a store: empty where one is configured, else of the embedded server while the context lasts.
+def local_store() -> Iterator[LocalStore]:
+    """The configured store, else the embedded server's while the context lasts.
 
     This process' own environment is set accordingly, so that ``Store.from_environment`` opens it.
     """
-    if os.environ.get(environment.STORE):
-        yield {}
-        return
-    if os.environ.get(environment.ENDPOINT):
-        os.environ[environment.STORE] = f"s3://{BUCKET}"
-        yield {}
+    if os.environ.get(environment.STORE) or os.environ.get(environment.ENDPOINT):
+        os.environ.setdefault(environment.STORE, f"s3://{BUCKET}")
+        yield LocalStore({name: os.environ.get(name) for name in NAMED_BY}, embedded=False)
         return
     with embedded_s3(default_folder()) as server:
         told = server.environment()
         before = dict(os.environ)
         os.environ.update(told)
         try:
-            yield told
+            yield LocalStore(told, embedded=True)
         finally:
             for variable in told:
                 os.environ.pop(variable)

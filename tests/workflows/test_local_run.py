@@ -15,7 +15,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
 from workflows.local import run as local
 from workflows.local.machine import Machine, this_machine
-from workflows.local.plan import Plan, Task, Template
+from workflows.local.plan import Plan, Task, Template, Variable
 from workflows.stores import local_store
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "classifiers": {"b": {}}})
@@ -93,17 +93,24 @@ def test_without_a_configured_store_the_embedded_one_serves_and_leaves_no_trace(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for name in (environment.STORE, environment.ENDPOINT, "AWS_ACCESS_KEY_ID"):
         monkeypatch.delenv(name, raising=False)
-    with local_store() as told:
-        assert told[environment.ENDPOINT].startswith("http://127.0.0.1:")
+    with local_store() as store:
+        assert store.embedded
+        assert store.environment[environment.ENDPOINT].startswith("http://127.0.0.1:")
         assert os.environ[environment.STORE] == "s3://cxrfold"
     assert environment.STORE not in os.environ
     assert "AWS_ACCESS_KEY_ID" not in os.environ
 
 
-def test_a_configured_store_is_used_as_it_is(monkeypatch):
-    monkeypatch.setenv(environment.STORE, "s3://mine")
-    with local_store() as told:
-        assert told == {}
+def test_a_configured_store_wins_over_the_profiles(tmp_path, monkeypatch, s3_environment):
+    code = "import os; print(*(os.environ.get(n) for n in ('CXRFOLD_STORE', 'AWS_ENDPOINT_URL_S3', 'AWS_REGION')))"
+    profiles = {"CXRFOLD_STORE": "s3://cluster", "AWS_ENDPOINT_URL_S3": "http://cluster", "AWS_REGION": "moon"}
+    variables = tuple(Variable(name, value) for name, value in profiles.items())
+    task = Task("a", Template("a", ("python", "-c", code), variables), "", {})
+    made = Plan("w", {}, {}, {}, (task,), (), False, None, None)
+    monkeypatch.delenv("AWS_REGION")
+    execute(monkeypatch, tmp_path, made)
+    store, endpoint = s3_environment[environment.STORE], s3_environment[environment.ENDPOINT]
+    assert (tmp_path / "runs/r/tasks/a/attempt-0.log").read_text() == f"{store} {endpoint} None\n"
 
 
 def test_an_endpoint_without_a_bucket_means_the_default_bucket(monkeypatch):

@@ -115,7 +115,7 @@ class Attempt:
 
 
 def start(
-    task: Task, number: int, folder: Path, share: Share, values: Mapping[str, str], local: Mapping[str, str]
+    task: Task, number: int, folder: Path, share: Share, values: Mapping[str, str], local: Mapping[str, str | None]
 ) -> Attempt:
     """Start a process for a task.
 
@@ -125,7 +125,7 @@ def start(
         folder: the task's own.
         share: what of the machine it gets.
         values: of the workflow's ``{{…}}``.
-        local: environment variables that stand for the cluster's: store and keys, cache.
+        local: environment variables that stand for the cluster's: store and keys, cache; None takes one away.
     """
     template = task.template
     folders = _fresh_folders(template, folder)
@@ -135,8 +135,10 @@ def start(
         if value is not None and variable.name not in NOT_HERE:
             variables[variable.name] = _moved(value, folders)
     variables.setdefault(environment.OUTPUTS, str(folder / "outputs"))
+    for name, told in local.items():
+        variables.pop(name, None)
+        variables |= {} if told is None else {name: told}
     variables |= {
-        **local,
         environment.ATTEMPT: str(number),
         environment.NODE: socket.gethostname(),
         environment.THREADS: str(share.threads),

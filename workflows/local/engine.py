@@ -63,12 +63,17 @@ class Engine:
         plan: what to do.
         folder: where each task gets a folder of its own.
         machine: what there is to deal out.
-        local: environment variables that stand for the cluster's: store, keys, cache.
+        local: environment variables that stand for the cluster's: store, keys, cache; None takes one away.
         watcher: is shown all tasks at every tick.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, machine: Machine, local: Mapping[str, str], watcher: Watcher = lambda _: None
+        self,
+        plan: Plan,
+        folder: Path,
+        machine: Machine,
+        local: Mapping[str, str | None],
+        watcher: Watcher = lambda _: None,
     ) -> None:
         self._plan, self._folder, self._machine, self._local, self._watcher = plan, folder, machine, local, watcher
         self._above = graph.upstream(plan)

@@ -61,10 +61,10 @@ def run(
                 if board.due or all(run.state.ended for run in runs):
                     board.show([row_of(one) for one in runs])
 
-            local = {**store, **_local_environment()}
+            local = {**store.environment, **_local_environment()}
             result = Engine(plan, (folder / "tasks").absolute(), machine, local, watch).run()
         fetched = _fetch_results(name, folder) if result.exit is Exit.DONE else []
-    say_end(console, folder, result, fetched, embedded=bool(store))
+    say_end(console, folder, result, fetched, embedded=store.embedded)
     return result.exit
 
 
