@@ -33,6 +33,7 @@ from workflows.arguments import (
     test_set,
 )  # fmt: skip
 from workflows.commands.cli import commands as cluster_commands
+from workflows.commands.study import study
 
 app = typer.Typer(
     name="cv", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -138,6 +139,7 @@ def run(
 
 
 app.add_typer(cluster_commands)
+app.command()(study)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def test_every_row_of_the_log_has_a_recipe_and_no_recipe_is_without_reason():
 @pytest.mark.parametrize("row", LOG, ids=described)
 def test_a_row_has_a_number_and_its_unit(row):
     assert bool(row["score"]) == bool(row["unit"])
-    assert row["unit"] in ("", "map4*40/6", "map4*4/6", "film2", "opacity")
+    assert row["unit"] in ("", "map4*40/6", "map4*4/6", "film2*2/3", "opacity")
 
 
 @pytest.mark.parametrize("row", rows("study"), ids=described)

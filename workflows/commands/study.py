@@ -1,0 +1,70 @@
+"""The command ``study``: its options, and in which order things are done."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.contract.exits import BadInput, Exit
+from workflows.arguments import (
+    AsJson,
+    ClusterProfile,
+    DataSource,
+    FoldList,
+    Settings,
+    Smoke,
+    console,
+    fold_numbers,
+    print_json,
+    source_of,
+)  # fmt: skip
+
+Named = Annotated[
+    str, typer.Option("--experiment", "-e", help="experiments, with commas between; * stands for any text: 'yolo-*'")
+]
+
+
+def study(
+    experiments: Named,
+    data: DataSource = None,
+    folds: FoldList = None,
+    settings: Settings = None,
+    smoke: Smoke = False,
+    against: Annotated[
+        str | None, typer.Option(help="compare with this one; with the nearest it extends where not given")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="the folder of the log")] = Path("runs/study"),
+    collect_only: Annotated[bool, typer.Option("--collect-only", help="run nothing, write down what there is")] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="send them to a cluster; collect them later")] = False,
+    profile: ClusterProfile = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes at once; one a GPU, else one a core")] = None,
+    gpus: Annotated[str | None, typer.Option(help="0,1 for these, none for none; all where not given")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run or collect several experiments and write the study log: Markdown, CSV and a page.
+
+    What several experiments share is trained once. The same command goes on where it was stopped.
+    """
+    from workflows.files import load_profile
+    from workflows.local.machine import this_machine
+    from workflows.study.selection import Asked, select
+    from workflows.study.study import run_all, study_store, submit_all, write_log
+    from workflows.study.table import records
+
+    if submit and collect_only:
+        raise BadInput("--submit and --collect-only: first send the experiments, later collect them")
+    studied = select(experiments, Asked(source_of(data), fold_numbers(folds), settings or (), smoke), against)
+    if submit:
+        from jobs.runtime.provenance import revision
+
+        submit_all(studied, load_profile(profile), revision(), console())
+        typer.echo("When they are done, the same command with --collect-only in place of --submit writes the log.")
+        return
+    ended: dict[str, Exit] = {}
+    with study_store(load_profile(profile) if collect_only and profile else None) as store:
+        if not collect_only:
+            ended = run_all(studied, load_profile("local"), this_machine(jobs, gpus), console())
+        entries, apart = write_log(studied, store, ended, out, lambda text: typer.echo(text, err=as_json))
+    if as_json:
+        print_json(records(entries, apart))
+    raise typer.Exit(next((code for code in ended.values() if code is not Exit.DONE), Exit.DONE))

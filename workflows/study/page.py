@@ -1,0 +1,186 @@
+"""The study as one page that needs nothing but itself: scores and differences drawn, the log as a table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import Final
+
+import jinja2
+from markupsafe import Markup
+
+from workflows.study import table, wording
+from workflows.study.collect import Entry
+from workflows.study.compare import Difference
+
+MIDDLE: Final = 12  # of a strip, in pixels from above
+DIAMOND: Final = '<path d="M0-6L6 0L0 6L-6 0Z"/>'
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the width of a strip stands for."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Per cent from the left; what lies beyond is drawn at the edge."""
+        return round(min(max((value - self.low) / (self.high - self.low), 0.0), 1.0) * 100, 2)
+
+    @property
+    def marks(self) -> list[float]:
+        """Some five round values, ends included where they are round."""
+        step = nice_step(self.high - self.low)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(number * step, 6) for number in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """An experiment in a drawing: its strip between what it is and what it came to."""
+
+    name: str
+    title: str
+    strip: Markup
+    value: str
+    aside: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Lines over one axis."""
+
+    figure: str
+    lines: list[Line]
+    axis: Markup
+
+
+def page(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> str:
+    """The page's HTML.
+
+    Args:
+        entries: the study's experiments in order.
+        apart: run → its difference from its parent.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("workflows.study", "."), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    figures = list(dict.fromkeys(entry.figure for entry in entries if entry.score is not None))
+    return environment.get_template("page.html.j2").render(
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        entries=entries,
+        scored=sum(entry.score is not None for entry in entries),
+        datasets=sorted({entry.dataset[:12] for entry in entries if entry.dataset}),
+        sources=sorted({entry.studied.experiment.data.source for entry in entries}),
+        drawings=[_scores(figure, [entry for entry in entries if entry.figure == figure]) for figure in figures],
+        differences=_differences(entries, apart),
+        log_head=table.LOG_HEAD,
+        log=[(fold, row) for entry in entries for fold, row in zip(entry.folds, table.log_rows(entry), strict=True)],
+        pooled_head=table.POOLED_HEAD,
+        pooled=[table.pooled_row(entry, entries, apart.get(entry.run)) for entry in entries],
+        notes=table.notes(entries),
+    )
+
+
+def nice_step(span: float, about: int = 5) -> float:
+    """A round step that cuts a span into about so many parts."""
+    magnitude = 10.0 ** math.floor(math.log10(span / about))
+    return min((part * magnitude for part in (1, 2, 5, 10)), key=lambda step: abs(step - span / about))
+
+
+def _scores(figure: str, entries: Sequence[Entry]) -> Drawing:
+    known = [value for entry in entries for value in _values(entry)]
+    scale = Scale(max(0.0, math.floor(min(known) * 10) / 10), min(1.0, math.floor(max(known) * 10) / 10 + 0.1))
+    lines = []
+    for entry in entries:
+        interval = "" if entry.low is None else f"{entry.low:.3f} – {entry.high:.3f}"
+        lines.append(
+            Line(entry.name, _title(entry), _score_strip(entry, scale), wording.score(entry.score)[:5], interval)
+        )
+    return Drawing(figure, lines, _axis(scale, "{:g}"))
+
+
+def _values(entry: Entry) -> list[float]:
+    numbers = [entry.score, entry.low, entry.high]
+    numbers += [value for fold in entry.folds for value in (fold.score, fold.author)]
+    return [value for value in numbers if value is not None]
+
+
+def _score_strip(entry: Entry, scale: Scale) -> Markup:
+    """The interval, a tick a fold, a diamond for each of the author's, the pooled score on top."""
+    parts = _whisker(scale, entry.low, entry.high)
+    for fold in entry.folds:
+        if fold.score is not None:
+            at, style = scale.at(fold.score), " odd" if fold.outlying else ""
+            parts.append(f'<line x1="{at}%" x2="{at}%" y1="5" y2="19" class="fold{style}"/>')
+        if fold.author is not None:
+            parts.append(f'<svg x="{scale.at(fold.author)}%" y="{MIDDLE}" class="author">{DIAMOND}</svg>')
+    if entry.score is not None:
+        parts.append(f'<circle cx="{scale.at(entry.score)}%" cy="{MIDDLE}" r="6" class="dot"/>')
+    return _strip(f"{entry.name} {wording.score(entry.score)}", parts)
+
+
+def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> Drawing | None:
+    known = {run: one for run, one in apart.items() if one.value is not None}
+    if not known:
+        return None
+    names = {entry.run: entry.name for entry in entries}
+    reach = max(abs(end) for one in known.values() for end in (one.low, one.high, one.value, 0.01) if end is not None)
+    scale = Scale(-reach * 1.05, reach * 1.05)
+    lines = []
+    for entry in entries:
+        if (one := known.get(entry.run)) is None or one.value is None:
+            continue
+        verdict = "more than noise" if one.beyond_noise else "within noise"
+        lines.append(
+            Line(
+                entry.name,
+                f"against {names[one.parent]} · {one.figure}",
+                _difference_strip(entry.name, one, scale),
+                f"{one.value:+.3f}",
+                f"{verdict}, p {one.p:.3f}",
+                marked=bool(one.beyond_noise),
+            )
+        )
+    return Drawing("difference", lines, _axis(scale, "{:+g}"))
+
+
+def _difference_strip(name: str, one: Difference, scale: Scale) -> Markup:
+    assert one.value is not None
+    zero, style = scale.at(0), "beyond" if one.beyond_noise else "within"
+    parts = [f'<line x1="{zero}%" x2="{zero}%" y1="0" y2="24" class="zero"/>']
+    parts += _whisker(scale, one.low, one.high, style)
+    parts.append(f'<circle cx="{scale.at(one.value)}%" cy="{MIDDLE}" r="6" class="dot {style}"/>')
+    return _strip(f"{name} {one.value:+.4f}, 95 % {one.low:+.3f} to {one.high:+.3f}", parts)
+
+
+def _whisker(scale: Scale, low: float | None, high: float | None, style: str = "") -> list[str]:
+    if low is None or high is None:
+        return []
+    return [f'<line x1="{scale.at(low)}%" x2="{scale.at(high)}%" y1="{MIDDLE}" y2="{MIDDLE}" class="whisker {style}"/>']
+
+
+def _axis(scale: Scale, say: str) -> Markup:
+    marks = [
+        f'<text x="{scale.at(mark)}%" y="12" class="{_anchor(scale.at(mark))}">{say.format(mark)}</text>'
+        for mark in scale.marks
+    ]
+    return Markup(f'<svg class="axis" aria-hidden="true">{"".join(marks)}</svg>')  # noqa: S704 numbers only
+
+
+def _anchor(at: float) -> str:
+    return "start" if at < 5 else "end" if at > 95 else "middle"
+
+
+def _strip(label: str, parts: Sequence[str]) -> Markup:
+    drawn = f'<svg class="strip" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    return Markup(drawn)  # noqa: S704 numbers and escaped text only
+
+
+def _title(entry: Entry) -> str:
+    experiment = entry.studied.experiment
+    return experiment.title or wording.of_models(experiment, wording.net)

@@ -1,0 +1,97 @@
+"""Which experiments a study holds, and which of them each is compared with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Experiment
+from workflows.files import EXPERIMENTS, find, load_experiment
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line changes of every experiment of a study."""
+
+    data: str | None = None
+    folds: Sequence[int] | None = None
+    settings: Sequence[str] = ()
+    smoke: bool = False
+
+
+@dataclass(frozen=True)
+class Studied:
+    """An experiment of the study.
+
+    Attributes:
+        experiment: resolved.
+        parent: the run it is compared with, None for one that stands alone.
+    """
+
+    experiment: Experiment
+    parent: str | None
+
+    @property
+    def run(self) -> str:
+        """Its run: the one that ``cv.py run`` or ``submit`` with the same options makes."""
+        return self.experiment.default_run
+
+
+def select(named: str, asked: Asked, against: str | None = None) -> list[Studied]:
+    """The experiments of a study.
+
+    Args:
+        named: names or files, with commas between; a name may hold ``*``.
+        asked: what is changed of each.
+        against: the experiment that all others are compared with, in place of the nearest they extend.
+
+    Raises:
+        BadInput: naming what cannot be found or is no experiment.
+    """
+    wanted = [against] if against else []
+    wanted += [name for part in named.split(",") if part.strip() for name in _names(part.strip())]
+    files = list(dict.fromkeys(find(name, EXPERIMENTS, "experiment").resolve() for name in wanted))
+    if not files:
+        raise BadInput(f"-e {named}: name the experiments of the study, with commas between.")
+    experiments = {file: _load(file, asked) for file in files}
+    studied = []
+    for file, experiment in experiments.items():
+        above = files[:1] if against else ancestors(file)
+        parent = next((one for one in above if one in experiments and one != file), None)
+        studied.append(Studied(experiment, experiments[parent].default_run if parent else None))
+    return studied
+
+
+def ancestors(file: Path) -> Iterator[Path]:
+    """The files that an experiment's file extends, the nearest first."""
+    waiting, seen = [file], {file}
+    while waiting:
+        child = waiting.pop(0)
+        named = yaml.safe_load(child.read_bytes()).get("extends") or []
+        for name in [named] if isinstance(named, str) else named:
+            beside = child.parent / f"{name}.yaml"
+            above = (beside if beside.is_file() else find(name, EXPERIMENTS, "file")).resolve()
+            if above not in seen:
+                seen.add(above)
+                waiting.append(above)
+                yield above
+
+
+def _names(part: str) -> list[str]:
+    if "*" not in part:
+        return [part]
+    found = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in EXPERIMENTS.glob(f"{part}.yaml"))
+    if not found:
+        raise BadInput(f"-e {part}: no experiment's name is like that; cv.py recipes lists them.")
+    return found
+
+
+def _load(file: Path, asked: Asked) -> Experiment:
+    overlay = "smoke" if asked.smoke else None
+    plain = load_experiment(file)
+    # A study may mix classifiers and detectors: what is set of the one kind leaves an experiment of the other alone.
+    lacks = [kind for kind in ("classifiers", "detectors") if not getattr(plain, kind)]
+    settings = [text for text in asked.settings if text.partition(".")[0] not in lacks]
+    return load_experiment(file, settings, asked.data, asked.folds, overlay)

@@ -1,0 +1,83 @@
+"""Experiments and figures in the words of the author's log."""
+
+from collections.abc import Callable, Sequence
+
+from jobs.contract.experiment import Classifier, Detector, Experiment
+
+BETWEEN_MODELS = " / "
+Model = Classifier | Detector
+
+
+def models(experiment: Experiment) -> list[Model]:
+    """All models, classifiers first."""
+    return [*experiment.classifiers.values(), *experiment.detectors.values()]
+
+
+def of_models(experiment: Experiment, say: Callable[[Model], str]) -> str:
+    """One saying for all models where they agree, else one each."""
+    said = [say(model) for model in models(experiment)]
+    return said[0] if len(set(said)) == 1 else BETWEEN_MODELS.join(said)
+
+
+def net(model: Model) -> str:
+    """The net, as the log's column says it: ``tf_efficientnet_b3 + aux loss + 0.5 dropout``."""
+    if isinstance(model, Detector):
+        return model.model + (f" × {model.width:g}" if model.width else "")
+    parts = [model.backbone]
+    parts += ["aux loss"] if model.aux else []
+    parts += [f"{model.dropout:g} dropout"] if model.dropout else []
+    parts += [f"{model.drop_path:g} path dropout"] if model.drop_path else []
+    parts += ["hard augment"] if model.augment == "hard" else []
+    return " + ".join(parts)
+
+
+def learning_rate(model: Model) -> str:
+    """``1e-3 + 1e-4``: a rate a stage."""
+    rates = [model.lr] if isinstance(model, Detector) else [stage.lr for stage in model.stages]
+    return " + ".join(map(rate, rates))
+
+
+def epochs(model: Model) -> str:
+    """Of all stages, one number where they are alike."""
+    counts = [model.epochs] if isinstance(model, Detector) else [stage.epochs for stage in model.stages]
+    return " + ".join(map(str, counts if len(set(counts)) > 1 else counts[:1]))
+
+
+def batch(model: Model) -> str:
+    """``8``, or ``2 × 4`` where gradients of several batches are put together."""
+    return f"{model.batch} × {model.accumulate}" if model.accumulate > 1 else str(model.batch)
+
+
+def size(model: Model) -> str:
+    """``512``, or ``512 → 640`` where inference has a size of its own."""
+    return str(model.size) + (f" → {model.inference_size}" if model.inference_size != model.size else "")
+
+
+def rate(value: float) -> str:
+    """``1e-3`` for 0.001."""
+    mantissa, exponent = f"{value:.6e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def duration(seconds: float | None) -> str:
+    """``45s``, ``18m``, ``1.5h``."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f}s"
+    return f"{seconds / 60:.0f}m" if seconds < 5400 else f"{seconds / 3600:.1f}h".replace(".0h", "h")
+
+
+def megabytes(count: int | None) -> str:
+    """``980 MB``; nothing for none."""
+    return f"{count / 1e6:,.0f} MB" if count else ""
+
+
+def score(value: float | None) -> str:
+    """Four digits, as scores are compared."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def signed(values: Sequence[float]) -> str:
+    """Differences, with their signs."""
+    return BETWEEN_MODELS.join(f"{value:+.3f}" for value in values)
