@@ -90,6 +90,7 @@ class Progress:
         log.info(
             "%s%s", name, f", {start} of {steps} steps done before" if start else f", {steps} steps" if steps else ""
         )
+        self._write_local()
         if sys.stdout.isatty() and steps:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Bar(*columns, transient=True)
