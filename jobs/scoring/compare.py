@@ -184,5 +184,6 @@ def _sentence(result: dict[str, Any]) -> str:
     around, verdict = result["interval"], "more than noise" if result["beyond_noise"] else "within noise"
     return (
         f"{second} against {first}: {result['figure']} {before:.4f} to {after:.4f}, {result['difference']:+.4f} (95 % "
-        f"{around['low']:+.4f} to {around['high']:+.4f} over {result['patients']} patients, p {result['p']:.3f}): {verdict}"
+        f"{around['low']:+.4f} to {around['high']:+.4f} over {result['patients']} patients, p {result['p']:.3f}): "
+        f"{verdict}"
     )
