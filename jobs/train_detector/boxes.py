@@ -2,8 +2,11 @@
 """The second work of the stage: boxes on the fold's films, which the weights have not seen."""
 
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 
@@ -14,11 +17,16 @@ from jobs.nets.yolo.predict import opacity_ap, predict
 from jobs.runtime.work import Work, fetch
 from jobs.train_detector.task import Task
 
+SCHEMA: Final = pa.schema(
+    [("image", pa.string()), ("fold", pa.int32())]
+    + [(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax", "confidence")]
+)
+
 
 def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
     """Predict the fold's films with the selected weights, and with the net as it was before training.
 
-    The work holds ``boxes.parquet`` and ``untrained-boxes.parquet``: image, box in original pixels, confidence, fold;
+    The work holds ``boxes.parquet`` and ``untrained-boxes.parquet``: image, fold, box in original pixels, confidence;
     by image, then falling confidence. Its scores are ``opacity`` and ``untrained``, and what the inference's choices
     are worth: ``opacity_at_training_size`` where it has a size of its own, ``opacity_without_tta`` where it has TTA.
 
@@ -27,6 +35,7 @@ def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
         BadInput: the net ignores TTA, or the GPU's memory does not suffice.
     """
     context, settings = task.context, task.detector.inference
+    torch.set_num_threads(context.threads)  # as in training: the boxes must not depend on whether it ran just before
     chosen = selected(settings, weights.outputs)
     net = trained(task.detector, load_file(fetch(context.store, chosen, context.cache)))
     size = task.detector.inference_size
@@ -64,5 +73,6 @@ def _predict(task: Task, net: torch.nn.Module, size: int, tta: bool) -> tuple[pd
 
 
 def _write(boxes: pd.DataFrame, fold: int, path: Path) -> Path:
-    boxes.assign(fold=fold).to_parquet(path, index=False, compression="zstd")
+    table = pa.Table.from_pandas(boxes.assign(fold=fold), schema=SCHEMA, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd")
     return path

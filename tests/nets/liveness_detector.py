@@ -83,13 +83,16 @@ def in_the_update(of: Detector = BASE, **changes: Any) -> Check:
 
 
 def in_the_rates(**changes: Any) -> Check:
-    """The learning rates of the epochs are others."""
+    """The epochs' learning rates are others."""
+
+    def rates(detector: Detector, folder: Path) -> list[float]:
+        job = training(films(), detector, folder)
+        job._setup_train()
+        return [job.lf(epoch) for epoch in range(job.epochs)]
 
     def check(folder: Path) -> None:
-        long = BASE.model_copy(update={"epochs": 3})
-        one, other = (weights_after(d, folder) for d in (long, long.model_copy(update=changes)))
-        rates = [[row["lr"] for row in memory.saved[-1][1]["curve"]] for memory in (one, other)]
-        assert not np.allclose(*rates)
+        long = BASE.model_copy(update={"epochs": 5})
+        assert rates(long, folder) != rates(long.model_copy(update=changes), folder)
 
     return check
 

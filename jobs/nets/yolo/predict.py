@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import torch
+import torchvision  # noqa: F401 - where it is imported, ultralytics suppresses with it, else with a slower copy
 from ultralytics.utils.nms import non_max_suppression
 
 from jobs.contract.exits import BadInput

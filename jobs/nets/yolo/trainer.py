@@ -28,8 +28,6 @@ from jobs.runtime.checkpoint import Checkpoints
 from jobs.runtime.progress import Progress
 from jobs.runtime.stopping import Stop
 
-# Scores while training follow fixed settings: those of the experiment's inference may change without training anew.
-SCORING: Final = DetectorInference()
 TRAIN_SAMPLE: Final = 256  # training films scored after each epoch, to be held against the validation score
 
 
@@ -68,6 +66,8 @@ class Training(DetectionTrainer):  # type: ignore[misc]
         self.checkpoints, self.progress, self.wish = checkpoints, progress, stop_wish
         self.sample = setup.train.sample(min(len(setup.valid), TRAIN_SAMPLE), setup.seed)
         self.curve: list[dict[str, float | int]] = []
+        # Scores while training follow fixed settings: the experiment's inference may change without training anew.
+        self.scoring = DetectorInference(batch=2 * detector.batch)
         self.batch_index, self.judged = 0, {"val_loss": float("nan"), "train_score": float("nan")}
         super().__init__(overrides=arguments(detector, setup))
         torch.set_num_threads(setup.threads)  # ultralytics has just set its own number; another gives other bits
@@ -163,7 +163,7 @@ class Training(DetectionTrainer):  # type: ignore[misc]
         """Nothing: it would read a file that is not there."""
 
     def _judge(self, films: Films) -> tuple[float, float]:
-        found = predict(self.ema.ema, films, SCORING, self.device.type, lambda _: self.wish.check(), loss=True)
+        found = predict(self.ema.ema, films, self.scoring, self.device.type, lambda _: self.wish.check(), loss=True)
         return found.loss, opacity_ap(found.boxes, films.index)
 
     def _training_starts(self) -> None:
