@@ -45,9 +45,7 @@ def build(
         A workflow for Argo 3.7 and 4: one task a stage, model and fold; it needs nothing but S3 between them.
     """
     if predict is not None:
-        experiment = experiment.model_copy(
-            update={"data": experiment.data.model_copy(update={"source": predict.source, "split": None})}
-        )
+        experiment = predict.instead(experiment)
     tasks = plan(experiment, predict is not None)
     with _workflow(experiment, profile, run, predict, revision) as workflow:
         templates: dict[Kind, Container] = {}

@@ -13,6 +13,11 @@ class Predict:
     source: str
     from_run: str
 
+    def instead(self, experiment: Experiment) -> Experiment:
+        """The experiment with this test set in place of its own films."""
+        data = experiment.data.model_copy(update={"source": self.source, "split": None})
+        return experiment.model_copy(update={"data": data})
+
 
 @dataclass(frozen=True)
 class PlannedTask:

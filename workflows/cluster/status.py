@@ -99,5 +99,5 @@ def _with_progress(row: Row, stored: Row | None, age: float | None) -> Row:
         return row
     return replace(
         row, phase=stored.phase, epoch=stored.epoch, epochs=stored.epochs, best=stored.best, eta=stored.eta,
-        node=row.node or stored.node, note=stored.note,
+        node=row.node or stored.node, note=" ".join(stored.note.split()),
     )  # fmt: skip

@@ -34,6 +34,11 @@ class Submission(Frozen):
     predict: Predict | None = None
     memory: dict[str, str] = Field(default_factory=dict, description="by task, raised after an OOM kill")
 
+    @property
+    def films(self) -> Experiment:
+        """The experiment on the films that it is run on: its own, or the test set."""
+        return self.predict.instead(self.experiment) if self.predict else self.experiment
+
     def manifest(self) -> Json:
         """The workflow, without a name yet. hera takes a second to import."""
         from workflows.dag import build

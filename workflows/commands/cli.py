@@ -66,7 +66,7 @@ def submit(
         run=run or default_run(resolved, test), experiment=resolved, profile=load_profile(profile),
         revision=revision or this_revision(), predict=test,
     )  # fmt: skip
-    send(submission, console(), watch=watch, as_json=as_json)
+    send(submission, watch=watch, as_json=as_json)
 
 
 @commands.command()
@@ -82,7 +82,7 @@ def resume(
         submission, said = resubmission(found, revision)
     for line in said:
         typer.echo(line, err=True)
-    send(submission, console(), watch=watch, as_json=as_json)
+    send(submission, watch=watch, as_json=as_json)
 
 
 @commands.command()

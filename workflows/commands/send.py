@@ -4,42 +4,33 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from jobs.contract.exits import BadInput
-from workflows.arguments import print_json
+from workflows.arguments import console, print_json
 from workflows.cluster.client import Cluster
 from workflows.cluster.run import found_run
 from workflows.cluster.store import open_store
-from workflows.cluster.submission import Submission
+from workflows.cluster.submission import Submission, check_run_name
 from workflows.commands import status
 from workflows.commands.doctor import Point, examine, images_of
-from workflows.commands.submit import submit
+from workflows.commands.submit import Submitted, running, submit
 from workflows.commands.upload import upload
 from workflows.plan import Predict
 
-if TYPE_CHECKING:
-    from rich.console import Console
 
-
-def send(submission: Submission, console: "Console", *, watch: bool, as_json: bool) -> None:
-    """Check, submit, print, watch.
+def send(submission: Submission, *, watch: bool, as_json: bool) -> None:
+    """Check, submit, print, watch; what runs already is only printed and watched.
 
     Raises:
         BadInput: where the workflow or the cluster would not do.
         ServiceAway: where the cluster does not answer.
     """
+    check_run_name(submission.run)
     cluster = Cluster.connect(submission.profile)
     submission = _uploaded(submission)
-    with ThreadPoolExecutor(1) as pool:  # the cluster is looked at while hera is imported
-        images = images_of(submission.profile, submission.revision, submission.experiment)
-        looking = pool.submit(examine, cluster, submission.profile, images, store=False)
-        manifest = submission.manifest()
-        _lint(submission, manifest)
-        _report(looking.result())
-    submitted = submit(submission, cluster, manifest)
+    submitted = running(submission, cluster) or _checked_and_sent(submission, cluster)
     if as_json:
         print_json(asdict(submitted))
     else:
@@ -48,7 +39,17 @@ def send(submission: Submission, console: "Console", *, watch: bool, as_json: bo
     sys.stdout.flush()
     if watch:
         with found_run(submission.run, submission.profile) as run:
-            raise typer.Exit(status.watch(run, console))
+            raise typer.Exit(status.watch(run, console()))
+
+
+def _checked_and_sent(submission: Submission, cluster: Cluster) -> Submitted:
+    with ThreadPoolExecutor(1) as pool:  # the cluster is looked at while hera is imported
+        images = images_of(submission.profile, submission.revision, submission.experiment)
+        looking = pool.submit(examine, cluster, submission.profile, images, store=False)
+        manifest = submission.manifest()
+        _lint(submission, manifest)
+        _report(looking.result())
+    return submit(submission, cluster, manifest)
 
 
 def _uploaded(submission: Submission) -> Submission:

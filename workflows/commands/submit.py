@@ -7,7 +7,7 @@ from workflows.cluster import workflow as wf
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Exists, Json
 from workflows.cluster.run import workflows_of
-from workflows.cluster.submission import RUN_LABEL, Submission, check_run_name, named, workflow_name
+from workflows.cluster.submission import RUN_LABEL, Submission, named, workflow_name
 
 ATTEMPTS = 5  # at a free name, where others submit the same run at the same time
 
@@ -29,6 +29,15 @@ class Submitted:
         return [first, *([f"Argo  {self.page}"] if self.page else []), f"Logs  {self.logs}"]
 
 
+def running(submission: Submission, cluster: Cluster) -> Submitted | None:
+    """The run, where it is running already.
+
+    Raises:
+        BadInput: where what runs under its name is another experiment.
+    """
+    return _running(submission, cluster, workflows_of(cluster, submission.run))
+
+
 def submit(submission: Submission, cluster: Cluster, manifest: Json) -> Submitted:
     """Create the run's workflow unless one is running.
 
@@ -40,12 +49,10 @@ def submit(submission: Submission, cluster: Cluster, manifest: Json) -> Submitte
     Raises:
         BadInput: where the run is another experiment's, or the cluster refuses the workflow.
     """
-    check_run_name(submission.run)
     there = workflows_of(cluster, submission.run)
     for _ in range(ATTEMPTS):
-        _check_same_experiment(submission.run, manifest, there)
-        if running := next((workflow for workflow in there if wf.live(workflow)), None):
-            return _submitted(submission, cluster, wf.name(running), created=False)
+        if found := _running(submission, cluster, there):
+            return found
         name = workflow_name(submission.run, map(wf.name, there))
         try:
             cluster.workflows.create(cluster.namespace, named(manifest, name))
@@ -58,18 +65,22 @@ def submit(submission: Submission, cluster: Cluster, manifest: Json) -> Submitte
     )
 
 
+def _running(submission: Submission, cluster: Cluster, there: list[Json]) -> Submitted | None:
+    """A run is one experiment; a name given by hand must not join two while one of them runs."""
+    workflow = next((workflow for workflow in there if wf.live(workflow)), None)
+    if workflow is None:
+        return None
+    if Submission.of(workflow).films.hash != submission.films.hash:
+        raise BadInput(
+            f"Run {submission.run} is running with another experiment: stop it first (cv.py stop {submission.run}), "
+            "or choose another --run."
+        )
+    return _submitted(submission, cluster, wf.name(workflow), created=False)
+
+
 def _submitted(submission: Submission, cluster: Cluster, workflow: str, *, created: bool) -> Submitted:
     page = cluster.workflows.page(cluster.namespace, workflow)
     if submission.profile.argo_url:
         page = f"{submission.profile.argo_url.rstrip('/')}/workflows/{cluster.namespace}/{workflow}"
     logs = f"kubectl logs -n {cluster.namespace} -l {RUN_LABEL}={submission.run} -c main --prefix -f"
     return Submitted(submission.run, workflow, cluster.namespace, created, page, logs)
-
-
-def _check_same_experiment(run: str, manifest: Json, there: list[Json]) -> None:
-    """A run is one experiment; a name given by hand must not join two while one of them runs."""
-    running = next((workflow for workflow in there if wf.live(workflow)), None)
-    if running and Submission.of(running).experiment.hash != Submission.of(named(manifest, run)).experiment.hash:
-        raise BadInput(
-            f"Run {run} is running with another experiment: stop it first (cv.py stop {run}), or choose another --run."
-        )
