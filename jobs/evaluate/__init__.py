@@ -65,7 +65,8 @@ def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) 
     """Tell Prometheus; every time, so that a run that failed and was resumed does not stay failed."""
     first = Heartbeat.model_validate(context.store.get_json(layout.heartbeat(context.run, Stage.PREPARE)))
     push_outcome(
-        gateway, context.experiment.name, dataset[:12], context.run, stored["provenance"]["revision"], failed=False,
+        gateway, context.experiment.name, dataset[:12], context.run, stored["provenance"]["revision"],
+        failed=stored["degraded"],  # an ensemble without a lost fold has a number, and the run has failed all the same
         seconds=(datetime.now(UTC) - first.started).total_seconds(), gauges=metrics.gauges(stored),
     )  # fmt: skip
 

@@ -12,13 +12,15 @@ from pydantic import ValidationError
 
 from jobs.contract import environment, layout
 from jobs.contract.done import score_text
-from jobs.contract.exits import BadInput, Exit, StageError
+from jobs.contract.exits import TABLE, BadInput, Exit, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.runtime import logs
 from jobs.runtime.context import Context
 from jobs.runtime.machine import cpus
+from jobs.runtime.metrics import push_outcome
 from jobs.runtime.progress import Progress
+from jobs.runtime.provenance import revision
 from jobs.runtime.stopping import Stop
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.tracker import Wandb
@@ -54,19 +56,38 @@ def _run(context: Context) -> Exit:
         scores: dict[str, float] = module.run(context)
     except StageError as error:
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
-        phase = "stopped" if error.exit is Exit.CHECKPOINTED else "failed"
-        context.progress.end(phase, error.exit, str(error))
-        return error.exit
+        return _fail(context, error.exit, str(error))
     except Exception as error:
         log.exception("A bug in %s: please report it with this log.", context.stage)
-        context.progress.end("failed", Exit.BUG, f"{type(error).__name__}: {error}")
-        return Exit.BUG
+        return _fail(context, Exit.BUG, f"{type(error).__name__}: {error}")
     text = score_text(scores)
     log.info("done: %s", text or "no score")
     if outputs := os.environ.get(environment.OUTPUTS):
         (Path(outputs) / "score").write_text(text)
     context.progress.end("done", Exit.DONE, text)
     return Exit.DONE
+
+
+def _fail(context: Context, code: Exit, message: str) -> Exit:
+    """Say how the attempt ended; where no other follows, the run has failed, and Prometheus is told."""
+    context.progress.end("stopped" if code is Exit.CHECKPOINTED else "failed", code, message)
+    gateway = os.environ.get(environment.PUSHGATEWAY)
+    if gateway and not TABLE[code].retry:
+        push_outcome(
+            gateway, context.experiment.name, _dataset(context), context.run, revision(),
+            failed=True, seconds=context.cost().seconds,
+        )  # fmt: skip
+    return code
+
+
+def _dataset(context: Context) -> str:
+    """First characters of the dataset's hash, as far as prepare came."""
+    try:
+        reference = context.upstream(Stage.PREPARE)
+        _, done = context.open_work(Stage.PREPARE, reference.works["index"])
+    except StageError:
+        return "unknown"
+    return done.outputs["index.parquet"].sha256[:12]
 
 
 def _context(

@@ -4,10 +4,14 @@ import os
 import signal
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -108,6 +112,41 @@ def test_the_tracker_leaves_an_archive_and_sends_nothing(stage, s3_store: Store,
         records = [member for member in tar.getmembers() if member.name.endswith(".wandb")]
         assert b"val_loss" in tar.extractfile(records[0]).read()
     assert tracked.hash == EXPERIMENT.hash
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Takes what is pushed."""
+
+    pushed: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        self.pushed.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_failure_that_is_not_retried_is_pushed_and_one_that_is_is_not(stage, monkeypatch: pytest.MonkeyPatch):
+    def fail(error: Exception) -> Body:
+        def body(context: Context) -> dict[str, float]:
+            raise error
+
+        return body
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(environment.PUSHGATEWAY, f"127.0.0.1:{server.server_address[1]}")
+        assert stage(fail(Stopped("stored"))) is Exit.CHECKPOINTED
+        assert not Gateway.pushed
+        assert stage(fail(BadInput("no column id"))) is Exit.BAD_INPUT
+        server.shutdown()
+    path, text = Gateway.pushed.pop()
+    assert path.startswith("/metrics/job/cxrfold/")
+    assert {"experiment/tiny", "dataset/unknown"} <= {"/".join(pair) for pair in pairwise(path.split("/"))}
+    assert b"cxrfold_run_failed 1.0" in text
+    assert b"cxrfold_last_success" not in text
 
 
 def test_a_bug_leaves_its_traceback_in_the_log(stage, s3_store: Store):
