@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from workflows.plan import Predict
 
 
-def _recipe_names(incomplete: str) -> list[str]:
+def recipe_names(incomplete: str) -> list[str]:
+    """For the shell's completion."""
     from workflows.recipes import names
 
     return [name for name in names() if name.startswith(incomplete)]
 
 
 ExperimentName = Annotated[
-    str, typer.Option("--experiment", "-e", help="a recipe's name or a YAML file", autocompletion=_recipe_names)
+    str, typer.Option("--experiment", "-e", help="a recipe's name or a YAML file", autocompletion=recipe_names)
 ]
 DataSource = Annotated[
     str | None, typer.Option("--data", help="s3://bucket/prefix, a folder, or phantom:patients=N,seed=S")

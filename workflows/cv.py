@@ -5,7 +5,7 @@ Nothing heavy is imported here: help and shell completion must come at once, so 
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 if sys.path[0] == str(Path(__file__).parent):
     # Run as a script: what lies beside this file must not be taken for a library of the same name.
@@ -29,11 +29,25 @@ from workflows.arguments import (
     default_run,
     print_columns,
     print_json,
+    recipe_names,
     resolve,
     test_set,
 )  # fmt: skip
 from workflows.commands.cli import commands as cluster_commands
 from workflows.commands.study import study
+
+if TYPE_CHECKING:
+    from jobs.contract.experiment import Experiment
+
+GivenExperiment = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        "-e",
+        help="a recipe or a YAML file; demo, or with --from that run's, where not given",
+        autocompletion=recipe_names,
+    ),
+]
 
 app = typer.Typer(
     name="cv", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -110,7 +124,7 @@ def lint(
 
 @app.command()
 def run(
-    experiment: ExperimentName = "demo",
+    experiment: GivenExperiment = None,
     data: DataSource = None,
     folds: FoldList = None,
     settings: Settings = None,
@@ -131,8 +145,11 @@ def run(
     from workflows.local.machine import this_machine
     from workflows.local.run import run as run_here
 
-    resolved = resolve(experiment, data, folds, settings, smoke=smoke)
     test = test_set(predict, from_run)
+    if test is not None and experiment is None:
+        resolved = _experiment_of(test.from_run, folds, settings)
+    else:
+        resolved = resolve(experiment or "demo", data, folds, settings, smoke=smoke)
     name = run or default_run(resolved, test)
     code = run_here(resolved, load_profile(profile), name, this_machine(jobs, gpus), console(), test)
     raise typer.Exit(code)
@@ -140,6 +157,17 @@ def run(
 
 app.add_typer(cluster_commands)
 app.command()(study)
+
+
+def _experiment_of(run: str, folds: str | None, settings: list[str] | None) -> "Experiment":
+    """The experiment that a run was made with, with what was set laid over it."""
+    from tempfile import TemporaryDirectory
+
+    from workflows.stored import experiment_file
+    from workflows.stores import local_store, open_store
+
+    with local_store(), TemporaryDirectory() as folder:
+        return resolve(str(experiment_file(open_store(), run, Path(folder))), None, folds, settings, smoke=False)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -51,6 +52,18 @@ def list_runs(store: "Store") -> list[StoredRun]:
     with ThreadPoolExecutor(8) as pool:
         runs = [run for run in pool.map(lambda name: _stored_run(store, name), names) if run]
     return sorted(runs, key=lambda run: run.changed, reverse=True)
+
+
+def experiment_file(store: "Store", run: str, folder: Path) -> Path:
+    """A run's experiment as a file, to be read and changed like any other.
+
+    Raises:
+        BadInput: where there is no such run; names the nearest.
+    """
+    experiment, _ = _open(store, run)
+    file = folder / f"{run}.yaml"  # JSON is YAML
+    file.write_text(experiment.model_dump_json())
+    return file
 
 
 def status(store: "Store", run: str) -> list[Row]:
