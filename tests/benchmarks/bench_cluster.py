@@ -1,7 +1,7 @@
 """What a cluster adds to a run: a finished run submitted again, beside a workflow of the same shape with empty pods.
 
-Both do nothing but pass through Argo, level by level, so their ratio is what importing and looking up DONE costs. Needs a
-cluster, and CXRFOLD_PROFILE naming a profile whose images are there:
+Both do nothing but pass through Argo, level by level, so their ratio is what importing and looking up DONE costs. Needs
+a cluster, and CXRFOLD_PROFILE naming a profile whose images are there:
 
     CXRFOLD_PROFILE=profile.yaml python tests/benchmarks/bench_cluster.py [REVISION]
 """

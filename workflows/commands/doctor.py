@@ -205,7 +205,7 @@ def _gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     if not fitting:
         names = ", ".join(node["metadata"]["name"] for node, _ in having)
         says = f"{names} offer {resource}, but gpu_node_selector or a taint keeps the pods away"
-        yield Point("gpus", "bad", says, "correct gpu_node_selector and tolerations in the profile")
+        yield Point("gpus", "unsure", says, "correct gpu_node_selector and tolerations in the profile")
         return
     yield Point("gpus", "good", f"{sum(number for _, number in fitting)} {resource} on {len(fitting)} nodes")
 
