@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobs.contract.exits import TABLE, Exit
+from jobs.contract.exits import TABLE, Exit, StageError
 from workflows.board import Row
 from workflows.cluster import workflow as wf
 from workflows.cluster.logs import Wanted
@@ -64,9 +64,16 @@ def _explain(run: Run, task: PlannedTask, row: Row) -> Explanation:
         sentences += _end(last, task, run)
     elif row.note and row.state != "succeeded":
         sentences.append(f"It says: {row.note}.")
-    lines = tuple(f"{line.at[11:]} {line.text}".strip() for line in said(run, task, Wanted(), LAST_LINES))
+    lines = _last_lines(run, task)
     events = _events(run, last) if last and row.state != "succeeded" else ()
     return Explanation(task.name, row.state, " ".join(sentences), lines, events, _next(run, task, row, last))
+
+
+def _last_lines(run: Run, task: PlannedTask) -> tuple[str, ...]:
+    try:
+        return tuple(f"{line.at[11:]} {line.text}".strip() for line in said(run, task, Wanted(), LAST_LINES))
+    except StageError as error:  # what else is known is still worth telling
+        return (f"(no log: {error})",)
 
 
 def _first_sentence(task: PlannedTask, row: Row, attempts: int) -> str:
