@@ -11,21 +11,31 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from workflows.stored import find_logs, list_runs, read_log, status
 
-NOW = datetime.now(UTC)
 EXPERIMENT = Experiment.model_validate(
     {"name": "x", "title": "A title", "folds": {"count": 2}, "classifiers": {"b": {}}}
 )
 
 
-def beat(store, run, stage, model=None, fold=None, phase="training", at=NOW, **fields):
+def beat(store, run, stage, model=None, fold=None, phase="training", later=0, **fields):
+    """A heartbeat so many seconds from now."""
+    now = datetime.now(UTC)
     said = Heartbeat(
-        stage=stage, model=model, fold=fold, phase=phase, attempt=0, at=at, started=NOW - timedelta(60), **fields
+        stage=stage,
+        model=model,
+        fold=fold,
+        phase=phase,
+        attempt=0,
+        at=now + timedelta(seconds=later),
+        started=now - timedelta(hours=1),
+        **fields,
     )
     store.put(layout.heartbeat(run, stage, model, fold), said.model_dump_json().encode())
 
 
 def refer(store, run, stage, model=None, fold=None, **scores):
-    done = Reference(run=run, stage=stage, model=model, fold=fold, works={}, scores=scores, attempt=1, created=NOW)
+    done = Reference(
+        run=run, stage=stage, model=model, fold=fold, works={}, scores=scores, attempt=1, created=datetime.now(UTC)
+    )
     store.put(layout.reference(run, stage, model, fold), done.model_dump_json().encode())
 
 
@@ -38,7 +48,7 @@ def run(s3_store):
 def test_a_row_a_task_whatever_is_known_of_it(s3_store, run):
     refer(s3_store, run, Stage.PREPARE, films=4.0)
     beat(s3_store, run, Stage.TRAIN_CLASSIFIER, "b", 0, epoch=2.0, epochs=8, best=0.5, node="here")
-    beat(s3_store, run, Stage.TRAIN_CLASSIFIER, "b", 1, at=NOW - timedelta(minutes=10))
+    beat(s3_store, run, Stage.TRAIN_CLASSIFIER, "b", 1, later=-600)
     rows = {row.task: row for row in status(s3_store, run)}
     assert list(rows) == [
         "prepare", "train-classifier-b-fold-0", "train-classifier-b-fold-1", "ensemble", "evaluate",
@@ -59,7 +69,7 @@ def test_a_last_heartbeat_says_how_a_task_ended(s3_store, run, phase, state):
 
 def test_a_task_that_runs_again_is_not_shown_as_done(s3_store, run):
     refer(s3_store, run, Stage.PREPARE)
-    beat(s3_store, run, Stage.PREPARE, at=NOW + timedelta(seconds=1))
+    beat(s3_store, run, Stage.PREPARE, later=1)
     assert status(s3_store, run)[0].state == "running"
 
 
