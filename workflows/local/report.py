@@ -82,11 +82,9 @@ def _say_results(console: "Console", results: Sequence[Path], seconds: float) ->
         if name in files:
             _say(console, f"{name.partition('.')[0]:<12}{_near(files[name])}")
     _say(console, f"{'took':<12}{clock(seconds)}")
-    _say(
-        console,
-        f"{'next':<12}python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own",
-        "dim",
-    )
+    if "metrics.json" in files:
+        advice = "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"
+        _say(console, f"{'next':<12}{advice}", "dim")
 
 
 def _near(path: Path) -> Path:
