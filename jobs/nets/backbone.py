@@ -29,9 +29,22 @@ def create_backbone(name: str, drop_path: float, size: int) -> Any:
         if "drop_path_rate" not in str(error):
             raise
         raise BadInput(f"{name} has no residual paths to drop: set drop_path to 0.") from error
-    if drop_path and not any(getattr(part, "drop_prob", None) for part in backbone.modules()):
+    if drop_path and not _drops_paths(backbone, size if needs_its_size(name) else 64):
         raise BadInput(f"{name} ignores drop_path: set it to 0, or take a backbone with residual paths.")
     return backbone
+
+
+@torch.no_grad()
+def _drops_paths(backbone: Any, size: int) -> bool:
+    """Whether a film meets a part that drops paths; timm gives such a part to blocks that never use it, too."""
+    met: list[Any] = []
+    parts = [part for part in backbone.modules() if getattr(part, "drop_prob", None)]
+    hooks = [part.register_forward_hook(lambda part, given, found: met.append(part)) for part in parts]
+    backbone.eval().forward_features(torch.zeros(1, 3, size, size))
+    for hook in hooks:
+        hook.remove()
+    backbone.train()
+    return bool(met)
 
 
 def needs_its_size(name: str) -> bool:

@@ -31,7 +31,7 @@ def predict_fold(context: Context, trained: Done, work: Work) -> Done:
     """
     task = Task.of(context)
     model, figure = task.model, figure_of(task.model)
-    path = fetch(context.store, trained.outputs[f"{model.inference.select}.safetensors"], context.cache)
+    path = fetch(context.store, trained.outputs[selected_file(model)], context.cache)
     net = load_classifier(model, load_file(path)).to(context.device())
     found, scores = {}, {}
     found["films"], scores[figure] = _predict(task, net, model)
@@ -46,6 +46,11 @@ def predict_fold(context: Context, trained: Done, work: Work) -> Done:
         tables["studies"] = study_table(tables["films"])
     outputs = {f"{name}.parquet": _write(table, context.scratch, name) for name, table in tables.items()}
     return work.finish(outputs, scores, context.cost())
+
+
+def selected_file(model: Classifier) -> str:
+    """Which of the training's weights predict."""
+    return f"{model.inference.select}.safetensors"
 
 
 def _predict(task: Task, net: ClassifierNet, model: Classifier) -> tuple[Floats, float]:

@@ -21,12 +21,12 @@ SQUARES = {"typical": (15, 15), "indeterminate": (60, 15), "atypical": (15, 50)}
 
 
 def write_films(folder: Path, studies: int = 24, folds: int = 3, sizes: tuple[int, ...] = (64,)) -> Dataset:
-    """Write index and packs. Every sixth study has a second film without a box, whatever its class."""
+    """Write index and packs. Every fifth study has a second film without a box, whatever its class."""
     rng = np.random.default_rng(7)
     films, rows = [], []
     for number in range(studies):
         label = STUDY_CLASSES[(number + number // 4) % 4]
-        for sibling in range(2 if number % 6 == 1 else 1):
+        for sibling in range(2 if number % 5 == 1 else 1):
             film, boxes = rng.integers(20, 120, (90, 100)).astype(np.uint8), []
             if label in SQUARES and not sibling:
                 left, top = SQUARES[label]
@@ -36,8 +36,9 @@ def write_films(folder: Path, studies: int = 24, folds: int = 3, sizes: tuple[in
             study = f"{number:012x}"
             rows.append(
                 {
-                    "image": f"{number:011x}{sibling}", "study": study, "series": study, "patient": study, "boxes": boxes,
-                    "study_class": label, "width": 100, "height": 90, "group": number, "fold": number // 4 % folds,
+                    "image": f"{number:011x}{sibling}", "study": study, "series": study, "patient": study,
+                    "boxes": boxes, "study_class": label, "width": 100, "height": 90, "group": number,
+                    "fold": number // 4 % folds,
                 }
             )  # fmt: skip
     (folder / "index.parquet").write_bytes(index_bytes(pd.DataFrame(rows).reindex(columns=SCHEMA.names)))

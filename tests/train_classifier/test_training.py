@@ -1,5 +1,6 @@
 """A training in memory: it learns, goes on where it was, and does what its stages say."""
 
+import contextlib
 import random
 from typing import Any
 
@@ -27,10 +28,8 @@ def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, 
         if training.steps_done == until:
             raise Enough
 
-    try:
+    with contextlib.suppress(Enough):
         training.run(after_step, lambda figures: None)
-    except Enough:
-        pass
     return training
 
 
