@@ -13,9 +13,12 @@ from jobs.contract import environment
 from jobs.contract.exits import BadInput, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
+from workflows.dag import build
+from workflows.files import load_experiment, load_profile
 from workflows.local import run as local
 from workflows.local.machine import Machine, this_machine
-from workflows.local.plan import Plan, Task, Template, Variable
+from workflows.local.plan import Plan, Task, Template, Variable, read
+from workflows.plan import Predict
 from workflows.stores import local_store
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "classifiers": {"b": {}}})
@@ -136,3 +139,19 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(BadInput, match="--gpus 3: there is no GPU 3 here; visible: 0"):
         this_machine(gpus="3")
+
+
+@pytest.mark.parametrize("profile", [None, "local", "spot", "aws-irsa"])
+@pytest.mark.parametrize("predict", [None, Predict("phantom:patients=3,seed=1", "r")])
+def test_the_engine_understands_the_workflow_of_a_profile(profile, predict):
+    built = build(load_experiment("demo"), load_profile(profile), "r", predict=predict, revision="abc").to_dict()
+    tasks = read(built).tasks
+    assert tasks[0].name == "prepare"
+    assert tasks[1].template.command[:3] == ("python", "-m", "jobs")
+    assert tasks[-1].name == ("ensemble" if predict else "evaluate")
+
+
+def test_a_volume_that_only_a_cluster_has_is_refused_by_name():
+    built = build(load_experiment("demo"), load_profile("on-prem"), "r", revision="abc").to_dict()
+    with pytest.raises(BadInput, match=r"volumes\.films\.persistentVolumeClaim"):
+        read(built)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from workflows.local import fields
 
@@ -201,10 +202,14 @@ def _variable(item: Json, place: str) -> Variable:
 
 def _mounts(container: Json, volumes: list[Json], place: str) -> dict[str, str | None]:
     known = {volume["name"]: volume for volume in volumes}
+    # The cache that pods of a node share is a folder of this machine's, whatever volume it is in a cluster.
+    cache = next((item.get("value") for item in container.get("env") or () if item["name"] == environment.CACHE), None)
     mounts: dict[str, str | None] = {}
     for mount in container.get("volumeMounts") or ():
         where = f"{place}.volumeMounts.{mount['name']}"
         fields.MOUNT.check(mount, where)
+        if mount["mountPath"] == cache:
+            continue
         if mount["name"] not in known:
             raise BadInput(f"{where}: there is no volume of this name")
         volume = known[mount["name"]]
