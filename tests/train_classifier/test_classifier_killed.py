@@ -20,7 +20,7 @@ from tests.train_classifier.conftest import RUN, context_of, experiment, prepare
 
 LONG = TINY.model_copy(
     update={
-        "stages": (LearningStage(lr=1e-2, epochs=6), LearningStage(lr=1e-3, epochs=4)),
+        "stages": (LearningStage(lr=1e-2, epochs=3), LearningStage(lr=1e-3, epochs=2)),
         "optimizer": "madgrad", "augment": "hard", "dropout": 0.3, "ema": 0.9,
     }
 )  # fmt: skip
@@ -56,7 +56,7 @@ class Place:
         while self.checkpoint() == before:
             assert process.poll() is None, f"ended with {process.returncode} before it wrote a checkpoint"
             time.sleep(0.02)
-        time.sleep(moment.uniform(0, 0.5))
+        time.sleep(moment.uniform(0, 0.3))
         process.send_signal(how)
         return process.wait()
 
