@@ -146,7 +146,7 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(s3_store, entries,
     parser = Balanced()
     parser.feed(text)
     assert (parser.open, parser.wrong) == ([], [])
-    assert text.count('class="dot beyond"') == 1
+    assert text.count('class="dot better"') == 1
     assert text.count('class="author"') == 2
     assert text.count("fold odd") == 1
     assert "failed has no score:</b> train-classifier-b3-fold-1 failed: The loss became nan" in text

@@ -167,7 +167,7 @@ def _why(rows: list["Row"], fold: int, ended: str) -> str:
     of_run = [row for row in rows if "-fold-" not in row.task]
     for row in [*of_fold, *of_run, *rows]:
         if row.state in ("failed", "stopped"):
-            return f"{row.task} {row.state}" + (f": {row.note}" if row.note else "")
+            return f"{row.task} {row.state}" + (f": {row.note.rstrip('.')}" if row.note else "")
     if ended:
         return ended
     left = next((row for row in [*of_fold, *of_run] if row.state != "succeeded"), None)

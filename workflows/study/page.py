@@ -1,7 +1,7 @@
 """The study as one page that needs nothing but itself: scores and differences drawn, the log as a table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -46,7 +46,7 @@ class Line:
     strip: Markup
     value: str
     aside: str
-    marked: bool = False
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def page(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> str:
         sources=sorted({entry.studied.experiment.data.source for entry in entries}),
         drawings=[_scores(figure, [entry for entry in entries if entry.figure == figure]) for figure in figures],
         differences=_differences(entries, apart),
+        author=any(fold.author is not None for entry in entries for fold in entry.folds),
         log_head=table.LOG_HEAD,
         log=[(fold, row) for entry in entries for fold, row in zip(entry.folds, table.log_rows(entry), strict=True)],
         pooled_head=table.POOLED_HEAD,
@@ -101,7 +102,7 @@ def _scores(figure: str, entries: Sequence[Entry]) -> Drawing:
         lines.append(
             Line(entry.name, _title(entry), _score_strip(entry, scale), wording.score(entry.score)[:5], interval)
         )
-    return Drawing(figure, lines, _axis(scale, "{:g}"))
+    return Drawing(figure, lines, _axis(scale, "{:g}".format))
 
 
 def _values(entry: Entry) -> list[float]:
@@ -143,19 +144,26 @@ def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> D
                 _difference_strip(entry.name, one, scale),
                 f"{one.value:+.3f}",
                 f"{verdict}, p {one.p:.3f}",
-                marked=bool(one.beyond_noise),
+                _direction(one),
             )
         )
-    return Drawing("difference", lines, _axis(scale, "{:+g}"))
+    return Drawing("difference", lines, _axis(scale, "{:+g}".format))
 
 
 def _difference_strip(name: str, one: Difference, scale: Scale) -> Markup:
     assert one.value is not None
-    zero, style = scale.at(0), "beyond" if one.beyond_noise else "within"
+    zero, style = scale.at(0), _direction(one)
     parts = [f'<line x1="{zero}%" x2="{zero}%" y1="0" y2="24" class="zero"/>']
     parts += _whisker(scale, one.low, one.high, style)
     parts.append(f'<circle cx="{scale.at(one.value)}%" cy="{MIDDLE}" r="6" class="dot {style}"/>')
     return _strip(f"{name} {one.value:+.4f}, 95 % {one.low:+.3f} to {one.high:+.3f}", parts)
+
+
+def _direction(one: Difference) -> str:
+    """The style of a difference."""
+    if not one.beyond_noise or one.value is None:
+        return "within"
+    return "better" if one.value > 0 else "worse"
 
 
 def _whisker(scale: Scale, low: float | None, high: float | None, style: str = "") -> list[str]:
@@ -164,9 +172,9 @@ def _whisker(scale: Scale, low: float | None, high: float | None, style: str = "
     return [f'<line x1="{scale.at(low)}%" x2="{scale.at(high)}%" y1="{MIDDLE}" y2="{MIDDLE}" class="whisker {style}"/>']
 
 
-def _axis(scale: Scale, say: str) -> Markup:
+def _axis(scale: Scale, say: Callable[[float], str]) -> Markup:
     marks = [
-        f'<text x="{scale.at(mark)}%" y="12" class="{_anchor(scale.at(mark))}">{say.format(mark)}</text>'
+        f'<text x="{scale.at(mark)}%" y="12" class="{_anchor(scale.at(mark))}">{say(mark) if mark else 0}</text>'
         for mark in scale.marks
     ]
     return Markup(f'<svg class="axis" aria-hidden="true">{"".join(marks)}</svg>')  # noqa: S704 numbers only

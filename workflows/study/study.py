@@ -66,7 +66,7 @@ def submit_all(studied: Sequence[Studied], profile: Profile, revision: str, cons
         )
     for one in studied:
         submission = Submission(run=one.run, experiment=one.experiment, profile=profile, revision=revision)
-        send(submission, console, watch=False, as_json=False)
+        send(submission, watch=False, as_json=False)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def as_markdown(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> st
 
 
 LOG_HEAD = (
-    "number", "learning rate", "time", "score", "backbone", "epochs", "batch", "optimiser", "remark", "size", "fold",
+    "number", "fold", "learning rate", "time", "score", "backbone", "epochs", "batch", "optimiser", "remark", "size",
     "unit", "author's score", "train − val", "device", "peak memory", "GPU memory",
 )  # fmt: skip
 POOLED_HEAD = (
@@ -60,8 +60,8 @@ def log_rows(entry: Entry) -> list[tuple[str, ...]]:
     ]
     return [
         (
-            number, rates, wording.duration(fold.seconds), wording.score(fold.score), *settings,
-            remark(entry, fold), size, str(fold.fold), entry.figure, wording.score(fold.author),
+            number, str(fold.fold), rates, wording.duration(fold.seconds), wording.score(fold.score), *settings,
+            remark(entry, fold), size, entry.figure, wording.score(fold.author),
             wording.signed(fold.overfitting), fold.device, wording.megabytes(fold.memory),
             wording.megabytes(fold.gpu_memory),
         )
@@ -125,6 +125,7 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
     return {
         "experiment": entry.name,
         "version": version(entry.name),
+        "fold": fold.fold,
         "learning_rate": wording.of_models(experiment, wording.learning_rate),
         "time_s": _rounded(fold.seconds, 1),
         "score": fold.score,
@@ -134,7 +135,6 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
         "optimizer": wording.of_models(experiment, lambda model: model.optimizer),
         "remark": remark(entry, fold),
         "size": wording.of_models(experiment, wording.size),
-        "fold": fold.fold,
         "state": "failed" if fold.why else "scored",
         "unit": entry.figure,
         "engine": entry.engine,
