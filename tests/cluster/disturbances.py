@@ -16,14 +16,22 @@ from tests.cluster.kit import TINY, Place, kubectl
 
 FOLD = "train-classifier-tiny-fold-0"
 
-# Kills the stage's process, and nothing of Argo's: Argo's executor stays to tell how it ended.
-KILL = """
+# Finds the stage's process among Argo's own, which stay to tell how it ended.
+_STAGE = """
 import os
 for pid in filter(str.isdigit, os.listdir("/proc")):
     if open(f"/proc/{pid}/cmdline", "rb").read().startswith(b"python\\0-m\\0jobs"):
-        os.kill(int(pid), 9)
 """
-HOG = "hoard = []\nwhile True: hoard.append(b'x' * (1 << 24))"
+KILL = _STAGE + "        os.kill(int(pid), 9)"
+# Fills the pod's memory, having told the kernel whom to kill then.
+HOG = (
+    _STAGE
+    + """        open(f"/proc/{pid}/oom_score_adj", "w").write("1000")
+hoard = []
+while True:
+    hoard.append(b"x" * (1 << 24))
+"""
+)
 
 
 @dataclass(frozen=True)
