@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TypeVar
@@ -90,6 +91,14 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes forked from a clean one that has imported what they need: the stage itself has threads."""
     method = multiprocessing.get_context("forkserver")
     method.set_forkserver_preload(["jobs.films.decoding"])
+    # Stopping is up to the stage. What is blocked here stays blocked in the clean process and all that it forks; the
+    # resource tracker comes first because starting it unblocks both.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     pool = ProcessPoolExecutor(processes, mp_context=method, initializer=_begin)
     try:
         yield pool
@@ -98,9 +107,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin() -> None:
-    """A worker leaves stopping to the stage, uses one core, and does not outlive the stage however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """A worker uses one core, and does not outlive the stage however that ends."""
     cv2.setNumThreads(1)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
