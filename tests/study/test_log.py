@@ -117,7 +117,7 @@ def test_markdown_tables_are_well_formed(entries, apart):
     assert r"a \| b" in text
     assert "| study-05 (v12) |" in text
     assert "stands out from the other folds" in text
-    assert "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 – +0.180 | 0.012 | yes |" in text
+    assert "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 to +0.180 | 0.012 | yes |" in text
 
 
 class Balanced(HTMLParser):

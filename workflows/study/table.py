@@ -84,7 +84,7 @@ def pooled_row(entry: Entry, entries: Sequence[Entry], apart: Difference | None)
         return (*score, against, "", "", "", apart.why, *facts, *origin)
     figure = "" if apart.figure == entry.figure else f" ({apart.figure})"
     return (
-        *score, against, f"{apart.value:+.4f}{figure}", f"{apart.low:+.3f} – {apart.high:+.3f}", f"{apart.p:.3f}",
+        *score, against, f"{apart.value:+.4f}{figure}", f"{apart.low:+.3f} to {apart.high:+.3f}", f"{apart.p:.3f}",
         "yes" if apart.beyond_noise else "no", *facts, *origin,
     )  # fmt: skip
 
