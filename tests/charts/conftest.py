@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import helm_python
 import pytest
 import yaml
 
@@ -16,7 +17,6 @@ Render = Callable[[Values], list[dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def chart() -> Any:
-    helm_python = pytest.importorskip("helm_python")
     with helm_python.Chart.load(CHART) as chart:
         yield chart
 
