@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import STUDY_CLASSES
-from jobs.films.folds import assign_folds, read_split
+from jobs.films.folds import assign_folds, deal, read_split
 from jobs.films.patients import group, read_patients
 
 
@@ -33,6 +34,17 @@ def test_no_patient_is_in_two_folds_and_classes_are_even():
     assert set(rows["fold"]) == set(range(5))
     shares = pd.crosstab(rows["fold"], rows["study_class"], normalize="index")
     assert (shares.max() - shares.min()).max() < 0.15
+
+
+@pytest.mark.parametrize(("patients", "count"), [(12, 5), (60, 5), (200, 3)])
+def test_groups_are_dealt_out_as_scikit_learn_does(patients: int, count: int):
+    rows = cohort(patients)
+    strata, groups = rows["study_class"].to_numpy(), rows["group"].to_numpy()
+    peer = np.zeros(len(rows), int)
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=4)
+    for number, (_, held_out) in enumerate(splitter.split(strata, strata, groups)):
+        peer[held_out] = number
+    assert deal(strata, groups, count, seed=4) == list(peer)
 
 
 def test_near_duplicates_of_two_patients_share_a_fold():
