@@ -58,6 +58,13 @@ def shard_name(number: int) -> str:
     return f"shard-{number:03d}.npy"
 
 
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an ``.npy`` file. Unlike with ``numpy.save``, an error of the disk keeps its number, so it can be told."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(np.ascontiguousarray(array).data)
+
+
 class Pack:
     """All films at one size, in the order of the index: ``pack[i]`` is a read-only (size, size) uint8 view.
 

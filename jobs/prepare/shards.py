@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.contract.done import Done
-from jobs.films.dataset import SHARD
+from jobs.films.dataset import SHARD, save_array
 from jobs.films.decoding import Decoded, Task, decode_all, windowed
 from jobs.films.dicom import Facts
 from jobs.films.problems import refuse
@@ -123,9 +123,9 @@ def _finish(context: Context, shard: Shard, decoded: Iterator[Decoded]) -> list[
     with TemporaryDirectory(dir=context.scratch) as name:
         folder = Path(name)
         (folder / FACTS).write_text(json.dumps([astuple(film.facts) for film in films if film.facts]))
-        np.save(folder / THUMBNAILS, np.stack([film.thumbnail for film in films if film.thumbnail is not None]))
+        save_array(folder / THUMBNAILS, np.stack([film.thumbnail for film in films if film.thumbnail is not None]))
         for size, squares in pixels.items():
-            np.save(folder / f"{size}-{PIXELS}", squares)
+            save_array(folder / f"{size}-{PIXELS}", squares)
             _store(context, shard, shard.packs[size], {PIXELS: folder / f"{size}-{PIXELS}"})
         if shard.facts not in shard.done:
             _store(context, shard, shard.facts, {name: folder / name for name in (FACTS, THUMBNAILS)})

@@ -1,5 +1,6 @@
 """One attempt at one stage, from the environment to the exit code."""
 
+import errno
 import importlib
 import logging
 import os
@@ -58,6 +59,11 @@ def _run(context: Context) -> Exit:
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
         return _fail(context, error.exit, str(error))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            where = error.filename or context.scratch
+            message = f"The disk is full ({where}): give the stage more scratch space, or clear it."
+            log.error("%s", message)
+            return _fail(context, Exit.BAD_INPUT, message)
         log.exception("A bug in %s: please report it with this log.", context.stage)
         return _fail(context, Exit.BUG, f"{type(error).__name__}: {error}")
     text = score_text(scores)

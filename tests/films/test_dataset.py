@@ -1,3 +1,4 @@
+import errno
 import pickle
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jobs.contract.exits import BadInput
-from jobs.films.dataset import SCHEMA, Dataset, index_bytes, shard_name
+from jobs.films.dataset import SCHEMA, Dataset, index_bytes, save_array, shard_name
 
 
 def rows(count: int) -> pd.DataFrame:
@@ -40,8 +41,18 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "pack-32").mkdir()
     for number, films in enumerate(([0, 1, 2], [3, 4, 5], [6])):
         shard = np.stack([np.full((32, 32), film, np.uint8) for film in films])
-        np.save(tmp_path / "pack-32" / shard_name(number), shard)
+        save_array(tmp_path / "pack-32" / shard_name(number), shard)
     return tmp_path
+
+
+def test_an_array_is_saved_as_numpy_would_and_a_full_disk_is_told(tmp_path: Path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    save_array(tmp_path / "ours.npy", array[::-1])
+    np.save(tmp_path / "numpys.npy", np.ascontiguousarray(array[::-1]))
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+    with pytest.raises(OSError, match="No space left") as full:
+        save_array(Path("/dev/full"), np.zeros(100_000, np.uint8))
+    assert full.value.errno == errno.ENOSPC
 
 
 def test_the_index_comes_back_as_it_was_written(folder: Path):

@@ -208,3 +208,12 @@ def test_argo_reads_progress_from_its_file(stage, tmp_path: Path, monkeypatch: p
 
     assert stage(body) is Exit.DONE
     assert (tmp_path / "progress").read_text() == "2/3"
+
+
+def test_a_full_disk_is_no_bug_and_says_what_to_do(stage, s3_store: Store):
+    def body(context: Context) -> dict[str, float]:
+        Path("/dev/full").write_bytes(b"x")
+        return {}
+
+    assert stage(body) is Exit.BAD_INPUT
+    assert "The disk is full" in heartbeat(s3_store).message
