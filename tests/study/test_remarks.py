@@ -44,7 +44,7 @@ def test_an_experiment_differs_from_its_parent_in_what_the_remark_is_about(name)
 @pytest.mark.parametrize(
     "alike",
     [
-        ("w2-all", "w2-top", "n1-neither", "n3-eight", "r2-studies"),
+        ("w2-all", "w2-top", "n3-eight", "r2-studies"),
         ("w3-neither", "w4-once", "w4-thrice", "r3-augmented"),
     ],
 )

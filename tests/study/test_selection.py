@@ -32,6 +32,7 @@ def test_a_star_names_many_and_none_is_studied_twice():
     found = parents("yolo-0*,yolo-01")
     assert list(found) == [f"yolo-0{number}" for number in range(1, 10)]
     assert found["yolo-09"] == "yolo-08"
+    assert list(parents("yolo-09,demo,yolo-08")) == ["yolo-08", "yolo-09", "demo"], "a parent before its children"
     with pytest.raises(BadInput, match="no experiment's name is like that"):
         select("nothing-*", Asked())
     with pytest.raises(BadInput, match="name the experiments"):

@@ -1,6 +1,6 @@
 """Which experiments a study holds, and which of them each is compared with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Studied:
 
 
 def select(named: str, asked: Asked, against: str | None = None) -> list[Studied]:
-    """The experiments of a study.
+    """The experiments of a study, each after the one it is compared with.
 
     Args:
         named: names or files, with commas between; a name may hold ``*``.
@@ -55,13 +55,31 @@ def select(named: str, asked: Asked, against: str | None = None) -> list[Studied
     files = list(dict.fromkeys(find(name, EXPERIMENTS, "experiment").resolve() for name in wanted))
     if not files:
         raise BadInput(f"-e {named}: name the experiments of the study, with commas between.")
-    experiments = {file: _load(file, asked) for file in files}
-    studied = []
-    for file, experiment in experiments.items():
-        above = files[:1] if against else ancestors(file)
-        parent = next((one for one in above if one in experiments and one != file), None)
-        studied.append(Studied(experiment, experiments[parent].default_run if parent else None))
-    return studied
+    parents = {file: _parent(file, files, against is not None) for file in files}
+    experiments = {file: _load(file, asked) for file in _parents_first(parents)}
+    runs = {file: experiment.default_run for file, experiment in experiments.items()}
+    return [Studied(one, runs[above] if (above := parents[file]) else None) for file, one in experiments.items()]
+
+
+def _parent(file: Path, files: Sequence[Path], first_for_all: bool) -> Path | None:
+    """The file of the study that a file is compared with: the first, or the nearest of those it extends."""
+    above = files[:1] if first_for_all else ancestors(file)
+    return next((one for one in above if one in files and one != file), None)
+
+
+def _parents_first(parents: Mapping[Path, Path | None]) -> list[Path]:
+    """The files in their order, but each after its parent."""
+    ordered: list[Path] = []
+
+    def place(file: Path) -> None:
+        if (above := parents[file]) and above not in ordered:
+            place(above)
+        if file not in ordered:
+            ordered.append(file)
+
+    for file in parents:
+        place(file)
+    return ordered
 
 
 def ancestors(file: Path) -> Iterator[Path]:
