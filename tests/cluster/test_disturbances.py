@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.cluster
 AT_ONCE = 3  # runs that two cores bear beside each other
 SECONDS_AWAY = 60.0
 Outcomes = dict[str, Future[Outcome]]
+Scenario = Callable[[Place, Path], Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +56,24 @@ def seeded(place: Place, name: str, folder: Path, **changes: object) -> Place:
 
 
 @pytest.fixture(scope="module")
-def outcomes(place: Place, calm: dict[str, str], folder: Path) -> Iterator[Outcomes]:
-    """All disturbed runs, a few at once; a test looks at one."""
-    disturbances: list[Disturbance] = [
-        out_of_memory_twice, stopped_and_resumed, pod_deleted, process_killed, controller_restarted,
-    ]  # fmt: skip
+def outcomes(request: pytest.FixtureRequest, place: Place, calm: dict[str, str], folder: Path) -> Iterator[Outcomes]:
+    """The disturbed runs of the tests that were picked, a few at once; each test looks at its own."""
+    picked = [item.name for item in request.session.items if item.name in SCENARIOS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = {}
-        for one in disturbances:
-            own = seeded(place, one.__name__.replace("_", "-"), folder)
-            futures[one.__name__] = pool.submit(disturbed, own, one)
-        futures["s3_away"] = pool.submit(_s3_away, place, folder)
-        futures["bug"] = pool.submit(_bug, place, folder)
-        futures["bad_input"] = pool.submit(_bad_input, place, folder)
-        yield futures
+        yield {name: pool.submit(SCENARIOS[name], place, folder) for name in picked}
+
+
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest, outcomes: Outcomes) -> Outcome:
+    """What came of the test's run."""
+    return outcomes[request.node.name].result()
+
+
+def _disturbed(disturbance: Disturbance) -> Scenario:
+    def scenario(place: Place, folder: Path) -> Outcome:
+        return disturbed(seeded(place, disturbance.__name__.replace("_", "-"), folder), disturbance)
+
+    return scenario
 
 
 def _s3_away(place: Place, folder: Path) -> Outcome:
@@ -98,61 +103,66 @@ def _bad_input(place: Place, folder: Path) -> Outcome:
     return Outcome(own.wait(workflow), own.attempts(workflow, FOLD), {}, own.cv("explain", "bad-input").stdout)
 
 
+SCENARIOS: dict[str, Scenario] = {
+    "test_a_deleted_pod": _disturbed(pod_deleted),
+    "test_a_process_killed_by_sigkill": _disturbed(process_killed),
+    "test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory": _disturbed(out_of_memory_twice),
+    "test_a_run_stopped_and_resumed": _disturbed(stopped_and_resumed),
+    "test_a_controller_that_restarts": _disturbed(controller_restarted),
+    "test_an_s3_server_that_is_away_for_a_minute": _s3_away,
+    "test_a_bug_is_never_retried": _bug,
+    "test_bad_input_is_never_retried_and_says_what_to_change": _bad_input,
+}
+
+
 def same(outcome: Outcome, calm: dict[str, str]) -> None:
     assert outcome.phase == "Succeeded", outcome
     assert outcome.outputs == calm
     assert len(calm) >= 3, "weights and predictions were compared"
 
 
-def test_a_deleted_pod(outcomes: Outcomes, calm: dict[str, str]) -> None:
-    outcome = outcomes["pod_deleted"].result()
+def test_a_deleted_pod(outcome: Outcome, calm: dict[str, str]) -> None:
     assert len(outcome.attempts) == 2
     assert outcome.attempts[0]["message"] == "pod deleted"
     same(outcome, calm)
 
 
-def test_a_process_killed_by_sigkill(outcomes: Outcomes, calm: dict[str, str]) -> None:
-    outcome = outcomes["process_killed"].result()
+def test_a_process_killed_by_sigkill(outcome: Outcome, calm: dict[str, str]) -> None:
     assert outcome.ends == [("Failed", "137"), ("Succeeded", "0")]
     same(outcome, calm)
 
 
 def test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory(
-    outcomes: Outcomes, calm: dict[str, str]
+    outcome: Outcome, calm: dict[str, str]
 ) -> None:
-    outcome = outcomes["out_of_memory_twice"].result()
     assert outcome.ends == [("Failed", "137"), ("Failed", "137"), ("Succeeded", "0")]
     assert "OOM killer ended it: 2Gi were not enough" in outcome.said
     assert f"{FOLD} ran out of memory at 2Gi: it gets 4Gi." in outcome.said
     same(outcome, calm)
 
 
-def test_a_run_stopped_and_resumed(outcomes: Outcomes, calm: dict[str, str]) -> None:
-    outcome = outcomes["stopped_and_resumed"].result()
+def test_a_run_stopped_and_resumed(outcome: Outcome, calm: dict[str, str]) -> None:
     assert outcome.ends == [("Failed", "75"), ("Succeeded", "0")]
     same(outcome, calm)
 
 
-def test_a_controller_that_restarts(outcomes: Outcomes, calm: dict[str, str]) -> None:
-    outcome = outcomes["controller_restarted"].result()
+def test_a_controller_that_restarts(outcome: Outcome, calm: dict[str, str]) -> None:
     assert outcome.ends == [("Succeeded", "0")]
     same(outcome, calm)
 
 
 @pytest.mark.skipif("CLUSTER_NODE_IP" not in os.environ, reason="no address under which pods reach this machine")
-def test_an_s3_server_that_is_away_for_a_minute(outcomes: Outcomes, calm: dict[str, str]) -> None:
-    same(outcomes["s3_away"].result(), calm)
+def test_an_s3_server_that_is_away_for_a_minute(outcome: Outcome, calm: dict[str, str]) -> None:
+    same(outcome, calm)
 
 
-def test_a_bug_is_never_retried(outcomes: Outcomes) -> None:
-    outcome = outcomes["bug"].result()
+def test_a_bug_is_never_retried(outcome: Outcome) -> None:
     assert (outcome.phase, outcome.ends) == ("Failed", [("Failed", "70")])
     assert "Exit code 70 means: a bug" in outcome.said
     assert "KeyError: 'a bug'" in outcome.said
 
 
-def test_bad_input_is_never_retried_and_says_what_to_change(outcomes: Outcomes) -> None:
-    outcome = outcomes["bad_input"].result()
+def test_bad_input_is_never_retried_and_says_what_to_change(outcome: Outcome) -> None:
     assert (outcome.phase, outcome.ends) == ("Failed", [("Failed", "78")])
     assert "Exit code 78 means: bad input" in outcome.said
     assert "no-such-weights" in outcome.said
