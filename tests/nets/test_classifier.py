@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from jobs.contract.experiment import Aux, Classifier, ClassifierInference
 from jobs.films.dataset import Dataset
 from jobs.nets.backbone import own_normalisation
 from jobs.nets.classifier import class_probabilities, create_classifier, load_classifier
-from jobs.nets.inference import predict
+from jobs.nets.inference import explained_memory, predict
 from tests.nets.classifier_films import TINY, write_films
 
 
@@ -80,9 +82,7 @@ def test_drop_path_reaches_the_net_or_is_refused():
     net = create_classifier(changed(backbone="test_resnet", drop_path=0.9), 1, None)
     for part in net.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(
-                part.eval().weight
-            )  # residual branches begin at zero, where dropping them shows nothing
+            torch.nn.init.ones_(part.eval().weight)  # at zero, as they begin, branches can be dropped unseen
     assert not torch.equal(net(films()).logits, net(films()).logits)
     with pytest.raises(BadInput, match="test_efficientnet ignores drop_path"):
         create_classifier(changed(drop_path=0.4), 1, None)
@@ -123,6 +123,14 @@ def test_probabilities_add_up_within_each_question():
     torch.testing.assert_close(class_probabilities(logits[:, :4], changed().classes), logits[:, :4].softmax(1))
     film2 = class_probabilities(logits[:, :2], changed(head="film2").classes)
     torch.testing.assert_close(film2, logits[:, :2].softmax(1))
+
+
+def test_a_gpu_that_is_too_small_is_explained(monkeypatch: pytest.MonkeyPatch):
+    card = SimpleNamespace(total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    sentence = r"24 GiB do not hold a batch of 8 films at 512 px: lower batch and raise accumulate"
+    with pytest.raises(BadInput, match=sentence), explained_memory(8, 512, "batch"):
+        raise torch.cuda.OutOfMemoryError
 
 
 def test_the_mean_over_a_film_and_its_mirror_does_not_know_left_from_right(dataset: Dataset):
