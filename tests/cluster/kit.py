@@ -25,7 +25,9 @@ TINY = ("-e", str(Path(__file__).with_name("tiny.yaml")))
 
 def call(*command: str, check: bool = True, **options: Any) -> str:
     """What a command prints; where it fails, the test fails with all it said."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, **options)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=600, **options
+    )
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout
@@ -131,7 +133,7 @@ class Place:
 
     def outputs(self, run: str) -> dict[str, str]:
         """Everything a run's trainings came to: work and output → sha256."""
-        found = {}
+        found: dict[str, str] = {}
         for entry in self.store.list(f"{layout.run(run)}/"):
             if (
                 Stage.TRAIN_CLASSIFIER in entry.key
