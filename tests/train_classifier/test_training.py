@@ -49,7 +49,7 @@ def assert_same(one: Training, other: Training) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": "adam", "dropout": 0.5, "drop_path": 0.3},
+        {"backbone": "test_resnet", "optimizer": "adam", "dropout": 0.5, "drop_path": 0.3},
         {"optimizer": "madgrad", "ema": 0.9, "weight_decay": 1e-3, "augment": "hard", "accumulate": 2, "clip": 1.0},
     ],
     ids=["adam", "madgrad"],
