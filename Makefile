@@ -21,7 +21,7 @@ $(UV): requirements/uv.txt
 	@touch $@
 
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml | $(UV)
-	$(UV) pip install --python $(BIN)/python --require-hashes --no-deps -r requirements/$*.txt
+	$(UV) pip install --python $(BIN)/python --compile-bytecode --require-hashes --no-deps -r requirements/$*.txt
 	$(UV) pip install --python $(BIN)/python --quiet --no-deps --editable .
 	@touch $@
 
