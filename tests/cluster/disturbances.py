@@ -23,13 +23,15 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     if open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0")[1:3] == [b"-m", b"jobs"]:
 """
 KILL = _STAGE + "        os.kill(int(pid), 9)"
-# Fills the pod's memory, having told the kernel whom to kill then.
+# Fills the pod's memory from many processes, each smaller than the stage's, so that the kernel takes that one.
 HOG = (
     _STAGE
     + """        open(f"/proc/{pid}/oom_score_adj", "w").write("1000")
-hoard = []
-while True:
-    hoard.append(b"x" * (1 << 24))
+import time
+for _ in range(14):
+    if os.fork() == 0:
+        held = b"x" * (150 << 20)
+        time.sleep(60)
 """
 )
 

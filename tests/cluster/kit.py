@@ -96,9 +96,11 @@ class Place:
         return phase
 
     def attempts(self, workflow: str, task: str) -> list[dict[str, Any]]:
-        """The attempts at a task, as Argo has them."""
+        """The attempts at a task, as Argo has them, first to last."""
         nodes = (self.workflow(workflow).get("status") or {}).get("nodes") or {}
-        return [node for node in nodes.values() if node["displayName"].startswith(f"{task}(")]
+        numbered = {node["displayName"]: node for node in nodes.values() if node["type"] == "Pod"}
+        names = (f"{task}({number})" for number in range(len(numbered)))
+        return [numbered[name] for name in names if name in numbered]
 
     def last_workflow(self, run: str) -> str:
         """The newest workflow of a run."""
