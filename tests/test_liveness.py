@@ -137,8 +137,16 @@ def folds_run(folder: Path) -> None:
     assert len(every) == 13
 
 
-def seed(folder: Path) -> None:
+def folds_seed(folder: Path) -> None:
     assert assign_folds(FILMS, 5, 1) != assign_folds(FILMS, 5, 2)
+
+
+def seed(folder: Path) -> None:
+    """Of the resamples; that each training follows it is checked in tests/nets."""
+    said = Predictions(parse(render(combined(Ensemble()).submission), "it"), None)
+    one, other = (judge(FILMS, said, said, ("map6",), 20, seed).figures["map6"] for seed in (1, 2))
+    assert one.score == other.score
+    assert one.interval != other.interval
 
 
 def min_folds(folder: Path) -> None:
@@ -170,6 +178,7 @@ LIVENESS: dict[str, Check] = {
     "data.split": table_of("split"),
     "data.duplicates": duplicates,
     "folds.count": fold_count,
+    "folds.seed": folds_seed,
     "folds.run": folds_run,
     "ensemble.weights": in_the_submission(weights={"b3": 5.0}),
     "ensemble.fusion.iou": in_the_fusion(iou=0.05),

@@ -45,6 +45,7 @@ class Folds(Frozen):
     """How many folds the patients are cut into, and which of them this experiment trains."""
 
     count: Annotated[int, Field(ge=2, le=20)] = 5
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="of the split, which another seed of training keeps")
     run: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="the folds to train; all where not given"
     )
@@ -242,7 +243,7 @@ class Experiment(Frozen):
     inferred: dict[str, str] = Field(
         default_factory=dict, description="field → why it has its value, where the log does not say"
     )
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="of training and of resampling; the split has its own")
     data: Data = Data()
     folds: Folds = Folds()
     classifiers: dict[Name, Classifier] = Field(default_factory=dict)

@@ -72,7 +72,7 @@ def _index(context: Context, source: Source, films: list[FilmFile], shards: list
         "films": [shard.facts.digest for shard in shards],
         "tables": {path.name: sha256_of(path) for path in tables.files},
         "folds": experiment.folds.count,
-        "seed": experiment.seed,
+        "seed": experiment.folds.seed,
         "duplicates": experiment.data.duplicates,
     }
     work = context.work("index", inputs)

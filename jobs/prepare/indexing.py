@@ -64,7 +64,7 @@ def make_index(
         facts: what their files say.
         thumbnails: (N, 64, 64).
         tables: labels, checked against the films by ``check_ids``, patients and split.
-        experiment: its data, folds and seed.
+        experiment: its data and folds.
 
     Raises:
         BadInput: a box lies outside its film, a patient is unknown, the split leaks, or there are too few patients for
@@ -81,7 +81,7 @@ def make_index(
     if tables.labels:
         joined = join_labels(rows, tables.labels)
         rows, clipped = joined.rows, joined.clipped
-        count, seed = experiment.folds.count, experiment.seed
+        count, seed = experiment.folds.count, experiment.folds.seed
         rows["fold"] = read_split(tables.split, rows, count) if tables.split else assign_folds(rows, count, seed)
     else:
         rows = rows.assign(study_class=None, boxes=pd.Series([[] for _ in films], dtype=object), fold=-1)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,16 @@ def test_a_second_run_decodes_nothing(context: Make, phantom: Path, monkeypatch:
     assert works(s3_store) == first
     prepare.run(context(phantom, folds=4))  # another split
     assert works(s3_store)["index"] != first["index"]
+
+
+def test_another_seed_of_training_keeps_the_split_and_another_of_the_folds_makes_one(context: Make, phantom: Path):
+    hashes = []
+    for change in ({}, {"seed": 2}, {"folds": Folds(count=3, seed=2)}):
+        given = context(phantom)
+        given = replace(given, experiment=given.experiment.model_copy(update=change))
+        prepare.run(given)
+        hashes.append(fetch_dataset(given, ()).hash)
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_another_size_changes_pixels_and_never_the_split(context: Make, phantom: Path):
