@@ -43,7 +43,7 @@ def entries(s3_store):
 @pytest.fixture
 def apart(entries):
     parent, child = entries[:2]
-    return {child.run: Difference(parent.run, "map4", 0.1, 0.02, 0.18, 0.012, True)}
+    return {child.run: Difference(parent.run, "map4", 0.1, 0.02, 0.18, 0.012, True, 0.03)}
 
 
 def test_a_run_is_collected_with_its_folds_costs_and_overfitting(entries):
@@ -99,7 +99,8 @@ def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, 
     assert child["learning_rate"] == "1e-3 + 1e-4"
     assert child["net"] == "tf_efficientnet_b3 + aux loss + 0.5 dropout"
     assert (child["score"], child["unit"], child["pooled_score"]) == ("0.7", "map4", "0.7")
-    assert (child["difference"], child["p"], child["more_than_noise"]) == ("0.1", "0.012", "True")
+    assert (child["difference"], child["p"], child["seeds_apart"]) == ("0.1", "0.012", "0.03")
+    assert child["verdict"] == "more than noise"
     assert (child["device"], child["device_hours"], child["code"]) == ("NVIDIA H100", "0.5", "0123456789abcdef-dirty")
     assert "The loss became nan" in rows[5]["remark"]
     assert rows[5]["score"] == ""
@@ -117,7 +118,7 @@ def test_markdown_tables_are_well_formed(entries, apart):
     assert r"a \| b" in text
     assert "| study-05 (v12) |" in text
     assert "stands out from the other folds" in text
-    assert "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 to +0.180 | 0.012 | yes |" in text
+    assert "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 to +0.180 | 0.012 | more " in text
 
 
 class Balanced(HTMLParser):
@@ -148,6 +149,7 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(s3_store, entries,
     assert (parser.open, parser.wrong) == ([], [])
     assert text.count('class="dot better"') == 1
     assert text.count('class="author"') == 2
+    assert text.count('class="seeds"') == 1
     assert text.count("fold odd") == 1
     assert "failed has no score:</b> train-classifier-b3-fold-1 failed: The loss became nan" in text
 

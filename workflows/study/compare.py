@@ -4,13 +4,14 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from workflows.study.collect import Entry
+from workflows.study.seeds import same_training, seeds_apart
 
 ROOT: Final = Path(__file__).parents[2]
 AT_ONCE: Final = 2
@@ -29,6 +30,8 @@ class Difference:
         high: the upper.
         p: two-sided probability of a difference this far on the other side of nothing.
         beyond_noise: whether the interval leaves out 0.
+        seeds: how far apart seeds of one setting score in this figure; 0 where both share every training, None where
+            the study has no two seeds of one setting.
         why: why there is no difference; all numbers are None then.
     """
 
@@ -39,19 +42,44 @@ class Difference:
     high: float | None = None
     p: float | None = None
     beyond_noise: bool | None = None
+    seeds: float | None = None
     why: str = ""
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether another choice of patients, or another seed as far as that is known, could undo it."""
+        return not self.beyond_noise or self.value is None or abs(self.value) <= (self.seeds or 0.0)
+
+    @property
+    def verdict(self) -> str:
+        """In words, or why there is none."""
+        if self.value is None:
+            return self.why
+        if not self.beyond_noise:
+            return "within noise"
+        if self.seeds is None:
+            return "more than patients' noise; seeds not tried"
+        return "more than patients' noise; a seed does as much" if self.within_noise else "more than noise"
 
 
 def differences(entries: Sequence[Entry]) -> dict[str, Difference]:
     """Run → its difference from its parent, for each run that has one. The environment names the store."""
-    scored = {entry.run for entry in entries if entry.score is not None}
+    scored = {entry.run: entry.studied.experiment for entry in entries if entry.score is not None}
     pairs = {entry.run: entry.studied.parent for entry in entries if entry.run in scored and entry.studied.parent}
+    apart = seeds_apart(entries)
+
+    def found(run: str) -> Difference:
+        one = _difference(run, pairs[run], scored)
+        if one.value is None:
+            return one
+        same = same_training(scored[run], scored[one.parent])
+        return replace(one, seeds=0.0 if same else apart.get(one.figure))
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(lambda run: _difference(run, pairs[run], scored), pairs)
-        return dict(zip(pairs, found, strict=True))
+        return dict(zip(pairs, pool.map(found, pairs), strict=True))
 
 
-def _difference(run: str, parent: str, scored: set[str]) -> Difference:
+def _difference(run: str, parent: str, scored: Collection[str]) -> Difference:
     if parent not in scored:
         return Difference(parent, why=f"{parent} has no score")
     if importlib.util.find_spec("pandas") is None:

@@ -130,20 +130,21 @@ def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> D
     if not known:
         return None
     names = {entry.run: entry.name for entry in entries}
-    reach = max(abs(end) for one in known.values() for end in (one.low, one.high, one.value, 0.01) if end is not None)
+    reach = max(
+        abs(end) for one in known.values() for end in (one.low, one.high, one.value, one.seeds, 0.01) if end is not None
+    )
     scale = Scale(-reach * 1.05, reach * 1.05)
     lines = []
     for entry in entries:
         if (one := known.get(entry.run)) is None or one.value is None:
             continue
-        verdict = "more than noise" if one.beyond_noise else "within noise"
         lines.append(
             Line(
                 entry.name,
                 f"against {names[one.parent]} · {one.figure}",
                 _difference_strip(entry.name, one, scale),
                 f"{one.value:+.3f}",
-                f"{verdict}, p {one.p:.3f}",
+                f"p {one.p:.3f}, {one.verdict}",
                 _direction(one),
             )
         )
@@ -153,7 +154,11 @@ def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> D
 def _difference_strip(name: str, one: Difference, scale: Scale) -> Markup:
     assert one.value is not None
     zero, style = scale.at(0), _direction(one)
-    parts = [f'<line x1="{zero}%" x2="{zero}%" y1="0" y2="24" class="zero"/>']
+    parts = []
+    if one.seeds:
+        left, right = scale.at(-one.seeds), scale.at(one.seeds)
+        parts.append(f'<rect x="{left}%" width="{right - left:.2f}%" y="0" height="24" class="seeds"/>')
+    parts.append(f'<line x1="{zero}%" x2="{zero}%" y1="0" y2="24" class="zero"/>')
     parts += _whisker(scale, one.low, one.high, style)
     parts.append(f'<circle cx="{scale.at(one.value)}%" cy="{MIDDLE}" r="6" class="dot {style}"/>')
     return _strip(f"{name} {one.value:+.4f}, 95 % {one.low:+.3f} to {one.high:+.3f}", parts)
@@ -161,7 +166,7 @@ def _difference_strip(name: str, one: Difference, scale: Scale) -> Markup:
 
 def _direction(one: Difference) -> str:
     """The style of a difference."""
-    if not one.beyond_noise or one.value is None:
+    if one.value is None or one.within_noise:
         return "within"
     return "better" if one.value > 0 else "worse"
 

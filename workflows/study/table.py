@@ -9,6 +9,7 @@ from workflows.study import wording
 from workflows.study.author import version
 from workflows.study.collect import Entry, Fold
 from workflows.study.compare import Difference
+from workflows.study.seeds import seeds_apart
 
 Record = dict[str, Any]
 
@@ -44,7 +45,7 @@ LOG_HEAD = (
 )  # fmt: skip
 POOLED_HEAD = (
     "experiment", "unit", "score", "95 % interval", "against", "difference", "95 % interval of it", "p",
-    "more than noise", "device hours", "seed", "dataset", "code",
+    "verdict", "device hours", "seed", "dataset", "code",
 )  # fmt: skip
 
 
@@ -81,11 +82,11 @@ def pooled_row(entry: Entry, entries: Sequence[Entry], apart: Difference | None)
         return (*score, "", "", "", "", "", *facts, *origin)
     against = names.get(apart.parent, apart.parent)
     if apart.value is None:
-        return (*score, against, "", "", "", apart.why, *facts, *origin)
+        return (*score, against, "", "", "", apart.verdict, *facts, *origin)
     figure = "" if apart.figure == entry.figure else f" ({apart.figure})"
     return (
         *score, against, f"{apart.value:+.4f}{figure}", f"{apart.low:+.3f} to {apart.high:+.3f}", f"{apart.p:.3f}",
-        "yes" if apart.beyond_noise else "no", *facts, *origin,
+        apart.verdict, *facts, *origin,
     )  # fmt: skip
 
 
@@ -106,8 +107,8 @@ def notes(entries: Sequence[Entry]) -> list[str]:
     engines = sorted({entry.engine for entry in entries if entry.engine})
     said = [f"Scores are by {engine}. Multiply map4 by 4/6 for the unit of the author's log." for engine in engines]
     said.append(
-        "Noise is what another choice of patients would do: both are scored on the same resamples of patients. Another "
-        "seed would add to it."
+        "Noise is what another choice of patients would do: both are scored on the same resamples of patients. Where "
+        f"the two do not share every training, it is what another seed would do, too: {_of_seeds(seeds_apart(entries))}"
     )
     if any(fold.author is not None for entry in entries for fold in entry.folds):
         said.append(
@@ -117,6 +118,11 @@ def notes(entries: Sequence[Entry]) -> list[str]:
     if any(fold.overfitting for entry in entries for fold in entry.folds):
         said.append("train − val is the training minus the validation score of each model at the epoch that counts.")
     return said
+
+
+def _of_seeds(apart: Mapping[str, float]) -> str:
+    said = ", ".join(f"{figure} by up to {far:.3f}" for figure, far in apart.items())
+    return f"here seeds move {said}." if said else "no setting here has several seeds; see remarks/noise-*."
 
 
 def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
@@ -150,8 +156,8 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
         "difference_low": apart.low,
         "difference_high": apart.high,
         "p": apart.p,
-        "more_than_noise": apart.beyond_noise,
-        "not_compared": apart.why,
+        "seeds_apart": apart.seeds,
+        "verdict": apart.verdict,
         "seed": experiment.seed,
         "dataset": entry.dataset,
         "code": entry.revision,
