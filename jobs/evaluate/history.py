@@ -11,6 +11,8 @@ from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 
 TRAINING = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR)
+# What a score is named that was taken without a choice of inference, e.g. opacity_without_tta beside opacity.
+PLAINER = {"size": "_at_training_size", "tta": "_without_tta"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class Task:
         """What it ran on; a GPU's name where one of its works had one."""
         devices = {done.cost.device for done in self.works.values()}
         return next(iter(sorted(devices - {"cpu"})), "cpu")
+
+    @property
+    def worth(self) -> dict[str, float]:
+        """What choices of inference add to the score on the held-out films: ``size`` of its own, ``tta``."""
+        scores = {name: score for done in self.works.values() for name, score in done.scores.items()}
+        return {
+            choice: scores[name.removesuffix(ending)] - score
+            for name, score in scores.items()
+            for choice, ending in PLAINER.items()
+            if name.endswith(ending)
+        }
 
     @property
     def best(self) -> Mapping[str, Any] | None:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from jobs.contract.experiment import Experiment
 from jobs.evaluate.charts import Axis, Line, chart, thinned, ticks
 from jobs.evaluate.history import Task
 from jobs.evaluate.words import DASH, number
+
+WORTH: Final = {"size": "inference size adds", "tta": "TTA adds"}
 
 
 def learning(trained: Sequence[Task], experiment: Experiment) -> list[dict[str, Any]]:
@@ -52,6 +54,7 @@ def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
         "last": number(_mean([row["last_score"] for row in rows])),
         "gap": f"{_mean(gaps):+.3f}" if gaps else "",
         "folds": rows,
+        "worth": {WORTH[choice]: [f"{task.worth[choice]:+.3f}" for task in folds] for choice in folds[0].worth},
     }
 
 

@@ -153,6 +153,7 @@ def _task(task: Task) -> dict[str, Any]:
         "peak_memory": task.peak_memory,
         "peak_gpu_memory": task.peak_gpu_memory,
         "device": task.device,
+        "worth": task.worth,
         "works": {kind: done.digest for kind, done in task.works.items()},
         **said,
     }

@@ -11,6 +11,7 @@ from jobs import ensemble, evaluate
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, Stage
+from jobs.runtime.work import fetch
 from tests.ensemble.world import experiment, index
 
 
@@ -55,6 +56,23 @@ def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
     assert metrics["degraded"]
     assert metrics["missing_folds"] == [1]
     assert "<b>Degraded.</b> Fold 1 left out" in page
+
+
+def test_what_the_choices_of_inference_add_is_said(trained):
+    world = trained.another_run()
+    for fold in (0, 1):
+        context = world.context(Stage.TRAIN_DETECTOR, experiment(), "yolo", fold)
+        works = context.upstream(Stage.TRAIN_DETECTOR, "yolo", fold).works
+        _, oof = context.open_work(Stage.TRAIN_DETECTOR, works["oof"])
+        files = {name: fetch(world.store, output, context.cache) for name, output in oof.outputs.items()}
+        scores = {"opacity": 0.5, "opacity_without_tta": 0.47 - fold / 10}
+        done = context.work("oof", {**oof.inputs, "tta": True}).finish(files, scores, oof.cost)
+        context.refer({**works, "oof": done.digest}, {})
+    _, metrics, page = evaluated(world, experiment())
+    worth = {(task["model"], task["fold"]): task["worth"] for task in metrics["tasks"]}
+    assert worth["yolo", 1] == {"tta": pytest.approx(0.13)}
+    assert worth["b3", 1] == {}
+    assert "<th>TTA adds</th><td>+0.030</td><td>+0.130</td>" in page
 
 
 def test_a_detector_alone_is_scored_by_its_boxes(trained):

@@ -30,10 +30,10 @@ def metrics(of: Studied, scores: list[float], figure: str = "map4") -> dict[str,
         ],
         "tasks": [
             {"stage": "prepare", "model": None, "fold": None, "seconds": 9.0, "device": "cpu", "peak_memory": 1,
-             "peak_gpu_memory": 0},
+             "peak_gpu_memory": 0, "worth": {}},
             *(
                 {"stage": "train", "model": model, "fold": fold, "seconds": 1800.0, "device": "NVIDIA H100",
-                 "peak_memory": 2_000_000_000, "peak_gpu_memory": 5_000_000_000,
+                 "peak_memory": 2_000_000_000, "peak_gpu_memory": 5_000_000_000, "worth": {"tta": 0.003},
                  "best": {"epoch": 3, "train_score": 0.9, "val_score": 0.7},
                  "last": {"epoch": 5, "train_score": 0.95, "val_score": 0.6}}
                 for model in models for fold in folds

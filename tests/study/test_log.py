@@ -100,6 +100,7 @@ def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, 
     assert child["net"] == "tf_efficientnet_b3 + aux loss + 0.5 dropout"
     assert (child["score"], child["unit"], child["pooled_score"]) == ("0.7", "map4", "0.7")
     assert (child["difference"], child["p"], child["seeds_apart"]) == ("0.1", "0.012", "0.03")
+    assert (child["tta_adds"], child["size_adds"]) == ("0.003000", "")
     assert child["verdict"] == "more than noise"
     assert (child["device"], child["device_hours"], child["code"]) == ("NVIDIA H100", "0.5", "0123456789abcdef-dirty")
     assert "The loss became nan" in rows[5]["remark"]
@@ -118,6 +119,7 @@ def test_markdown_tables_are_well_formed(entries, apart):
     assert r"a \| b" in text
     assert "| study-05 (v12) |" in text
     assert "stands out from the other folds" in text
+    assert "| TTA +0.003 |" in text
     assert "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 to +0.180 | 0.012 | more " in text
 
 

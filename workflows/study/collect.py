@@ -1,7 +1,7 @@
 """What the store knows of a study's runs: scores and what they took, or why there is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobs.contract import layout
@@ -24,6 +24,7 @@ class Fold:
         score: the headline on this fold alone.
         outlying: whether it stands out from the other folds by more than its choice of patients explains.
         overfitting: training minus validation score of each model, at the epoch whose weights count.
+        worth: what a choice of inference adds to the score, ``size`` or ``tta``: one number a model that makes it.
         seconds: training took.
         device: what it trained on.
         memory: most bytes resident.
@@ -36,6 +37,7 @@ class Fold:
     score: float | None = None
     outlying: bool | None = None
     overfitting: tuple[float, ...] = ()
+    worth: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     seconds: float | None = None
     device: str = ""
     memory: int | None = None
@@ -131,6 +133,10 @@ def _fold(studied: Studied, metrics: Mapping[str, Any], number: int) -> Fold:
         score=scored["score"],
         outlying=scored["outlying"],
         overfitting=tuple(gap for task in tasks if (gap := _gap(studied, task)) is not None),
+        worth={
+            choice: tuple(task["worth"][choice] for task in tasks if choice in task["worth"])
+            for choice in sorted({choice for task in tasks for choice in task["worth"]})
+        },
         seconds=sum(task["seconds"] for task in tasks),
         device=", ".join(sorted({task["device"] for task in tasks})),
         memory=max(task["peak_memory"] for task in tasks),

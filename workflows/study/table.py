@@ -41,7 +41,7 @@ def as_markdown(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> st
 
 LOG_HEAD = (
     "number", "fold", "learning rate", "time", "score", "backbone", "epochs", "batch", "optimiser", "remark", "size",
-    "unit", "author's score", "train − val", "device", "peak memory", "GPU memory",
+    "unit", "author's score", "train − val", "inference adds", "device", "peak memory", "GPU memory",
 )  # fmt: skip
 POOLED_HEAD = (
     "experiment", "unit", "score", "95 % interval", "against", "difference", "95 % interval of it", "p",
@@ -63,7 +63,7 @@ def log_rows(entry: Entry) -> list[tuple[str, ...]]:
         (
             number, str(fold.fold), rates, wording.duration(fold.seconds), wording.score(fold.score), *settings,
             remark(entry, fold), size, entry.figure, wording.score(fold.author),
-            wording.signed(fold.overfitting), fold.device, wording.megabytes(fold.memory),
+            wording.signed(fold.overfitting), wording.worth(fold.worth), fold.device, wording.megabytes(fold.memory),
             wording.megabytes(fold.gpu_memory),
         )
         for fold in entry.folds
@@ -117,6 +117,11 @@ def notes(entries: Sequence[Entry]) -> list[str]:
         )
     if any(fold.overfitting for entry in entries for fold in entry.folds):
         said.append("train − val is the training minus the validation score of each model at the epoch that counts.")
+    if any(fold.worth for entry in entries for fold in entry.folds):
+        said.append(
+            "inference adds: the score less what the same weights score at the training size, or without test-time "
+            "augmentation."
+        )
     return said
 
 
@@ -146,7 +151,8 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
         "engine": entry.engine,
         "author_score": fold.author,
         "outlying": fold.outlying,
-        "train_minus_val": wording.BETWEEN_MODELS.join(f"{gap:.6f}" for gap in fold.overfitting),
+        "train_minus_val": between(fold.overfitting),
+        **{f"{choice}_adds": between(fold.worth.get(choice, ())) for choice in ("size", "tta")},
         "pooled_score": entry.score,
         "pooled_low": entry.low,
         "pooled_high": entry.high,
@@ -167,6 +173,11 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
         "peak_gpu_memory_bytes": fold.gpu_memory,
         "run": entry.run,
     }
+
+
+def between(values: Sequence[float]) -> str:
+    """Numbers of several models, in one cell."""
+    return wording.BETWEEN_MODELS.join(f"{value:.6f}" for value in values)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
