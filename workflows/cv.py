@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The command line: builds, checks, runs and looks at experiments. ``python workflows/cv.py --help`` says the rest.
 
 Nothing heavy is imported here: help and shell completion must come at once, so each command imports what it needs.
@@ -80,8 +81,8 @@ def render(
     only: Annotated[str | None, typer.Option(help="experiment or manifest; both where not given")] = None,
 ) -> None:
     """Print the resolved experiment and the manifest that a cluster would get."""
+    from jobs.runtime.provenance import revision
     from workflows.files import load_profile
-    from workflows.local.run import revision
     from workflows.render import render as rendered
 
     if only not in (None, "experiment", "manifest"):
@@ -105,9 +106,9 @@ def lint(
     """Find every mistake that a cluster would only show hours later."""
     from dataclasses import asdict
 
+    from jobs.runtime.provenance import revision
     from workflows.files import load_profile
     from workflows.lint import lint as findings_of
-    from workflows.local.run import revision
     from workflows.render import render as rendered
 
     resolved, chosen = resolve(experiment, data, folds, settings, smoke=smoke), load_profile(profile)

@@ -1,6 +1,7 @@
 """The command line, from the outside."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,17 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
 def test_it_runs_as_a_script_from_anywhere_and_its_neighbours_shadow_nothing(tmp_path):
     done = subprocess.run([sys.executable, CV, "recipes"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "demo\tThe whole pipeline" in done.stdout
+
+
+def test_the_shell_completes_commands_and_recipes():
+    def completed(words):
+        asked = {"_CV.PY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment
+        told = {**os.environ, "PATH": path, **asked}
+        return subprocess.run([CV], env=told, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("cv.py rec") == ["recipes"]
+    assert completed("cv.py run -e study-1") == [f"study-1{number}" for number in range(8)]
 
 
 def test_recipes_are_lines_for_programs_and_json_on_demand():

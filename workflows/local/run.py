@@ -1,7 +1,6 @@
 """``cv.py run``: an experiment's workflow, executed here."""
 
 import fcntl
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
+from jobs.runtime.provenance import revision
 from workflows.board import Board, quiet_terminal
 from workflows.local.engine import Engine, TaskRun
 from workflows.local.machine import Machine
@@ -66,15 +66,6 @@ def run(
         fetched = _fetch_results(name, folder) if result.exit is Exit.DONE else []
     say_end(console, folder, result, fetched, embedded=store.embedded)
     return result.exit
-
-
-def revision() -> str:
-    """The code's git revision; ``unknown`` outside a checkout."""
-    here = Path(__file__).parent
-    asked = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() or "unknown"
 
 
 @contextmanager
