@@ -1,14 +1,10 @@
-"""Folds: grouped by patient and near-duplicate, stratified by class and by whether there is a box, frozen.
+"""Folds: grouped by patient and near-duplicate, stratified by class and by whether there is a box, frozen."""
 
-The dealing is scikit-learn's ``StratifiedGroupKFold``, written out so that a new version of it cannot move a split.
-"""
-
+import warnings
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 
 from jobs.contract.exits import BadInput
 from jobs.films.labels import read_table
@@ -24,7 +20,7 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
         seed: the same seed and films give the same folds.
 
     Raises:
-        BadInput: fewer groups than folds.
+        BadInput: fewer groups than folds, or no stratum with a study a fold.
     """
     groups = rows["group"].nunique()
     if groups < count:
@@ -36,46 +32,18 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
     studies = rows.assign(boxed=boxed).groupby("study", sort=True)
     table = studies.agg(study_class=("study_class", "first"), boxed=("boxed", "any"), group=("group", "first"))
     strata = table["study_class"] + table["boxed"].map({True: " with box", False: " without"})
-    fold = dict(zip(table.index, deal(strata.to_numpy(), table["group"].to_numpy(), count, seed), strict=True))
-    return [fold[study] for study in rows["study"]]
-
-
-def deal(strata: NDArray[Any], groups: NDArray[Any], count: int, seed: int) -> list[int]:
-    """Deal groups out to folds so that each fold gets its share of each stratum.
-
-    Groups come in random order, the most uneven first; each goes where the strata's shares then differ least between
-    folds, and of several such folds to the one with the fewest members.
-
-    Args:
-        strata: (N,) the stratum of each member.
-        groups: (N,) the group of each member.
-        count: how many folds.
-        seed: of the random order.
-
-    Returns:
-        A fold a member.
-    """
-    _, stratum, totals = np.unique(strata, return_inverse=True, return_counts=True)
-    names, member = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(names), len(totals)))
-    np.add.at(counts, (member, stratum), 1)
-    order = np.arange(len(names))
-    np.random.RandomState(seed).shuffle(order)
-    order = order[np.argsort(-counts[order].std(axis=1), kind="stable")]
-    dealt = np.zeros((count, len(totals)))
-    fold_of = np.zeros(len(names), np.int64)
-    for number in order:
-        after = np.repeat(dealt[None], count, axis=0)
-        after[np.arange(count), np.arange(count)] += counts[number]
-        uneven = (after / totals).std(axis=1).mean(axis=1)
-        best = 0
-        for fold in range(1, count):
-            level = np.isclose(uneven[fold], uneven[best]) and dealt[fold].sum() < dealt[best].sum()
-            if uneven[fold] < uneven[best] or level:
-                best = fold
-        dealt[best] += counts[number]
-        fold_of[number] = best
-    return [int(fold) for fold in fold_of[member]]
+    if (most := int(strata.value_counts().max())) < count:
+        raise BadInput(
+            f"No class has a study for each of {count} folds, the largest has {most}: "
+            "lower folds.count, or add studies."
+        )
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    folds = pd.Series(0, index=table.index)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # it is spread as far as it goes
+        for number, (_, held_out) in enumerate(splitter.split(table, strata, table["group"])):
+            folds.iloc[held_out] = number
+    return [int(fold) for fold in folds[rows["study"]]]
 
 
 def read_split(path: Path, rows: pd.DataFrame, count: int) -> list[int]:
