@@ -9,6 +9,7 @@ from jobs.contract.experiment import Classifier, Detector, Experiment, training_
 from workflows.files import EXPERIMENTS, list_recipes, load_experiment
 from workflows.overrides import parse_overlay
 from workflows.schema import type_at
+from workflows.study.selection import ancestors
 from workflows.tree import parse
 
 RECIPES = {recipe.name: recipe for recipe in list_recipes()}
@@ -103,21 +104,43 @@ def test_what_is_inferred_is_a_field_with_a_reason(recipe):
         assert len(reason) > 20
 
 
-@pytest.mark.parametrize(
-    ("name", "parent", "fields"),
-    [
-        ("study-03", "study-02", {"optimizer"}),
-        ("study-07", "study-05", {"aux", "stages", "batch"}),
-        ("study-11", "study-10", {"loss_on"}),
-        ("study-14", "study-13", {"stages"}),
-        ("study-15", "study-14", {"dropout"}),
-        ("study-16", "study-13", {"inference"}),
-        ("yolo-03", "yolo-02", {"size"}),
-        ("yolo-m-final", "yolo-02", set()),
-        ("yolo-x-final-tta", "yolo-x-final", {"inference"}),
-    ],
-)
-def test_a_recipe_differs_from_its_parent_only_in_what_the_row_changes(name, parent, fields):
+CHANGES = {
+    "study-02": ("study-01", {"stages"}),
+    "study-03": ("study-02", {"optimizer"}),
+    "study-04": ("study-03", set()),  # the tracker, which is no model's
+    "study-05": ("study-03", set()),  # the folds
+    "study-06": ("study-05", {"stages"}),
+    "study-07": ("study-05", {"aux", "stages", "batch"}),
+    "study-08": ("study-05", {"head", "stages"}),
+    "study-09": ("study-08", {"stages"}),
+    "study-10": ("study-08", {"stages"}),
+    "study-11": ("study-10", {"loss_on"}),
+    "study-12": ("study-11", {"stages"}),
+    "study-13": ("study-05", {"backbone", "stages"}),
+    "study-14": ("study-13", {"stages"}),
+    "study-15": ("study-14", {"dropout"}),
+    "study-16": ("study-13", {"inference"}),
+    "study-17": ("study-13", {"dropout", "drop_path", "augment", "stages", "batch"}),
+    "study-2class": ("study-12", {"head", "loss_on", "patience"}),
+    "yolo-02": ("yolo-01", {"model"}),
+    "yolo-03": ("yolo-02", {"size"}),
+    "yolo-04": ("yolo-01", {"model"}),
+    "yolo-05": ("yolo-04", {"epochs", "mixup"}),
+    "yolo-07": ("yolo-02", {"epochs", "batch", "mixup"}),
+    "yolo-08": ("yolo-04", {"epochs", "batch", "mosaic", "mixup", "degrees", "shear", "scale"}),
+    "yolo-09": ("yolo-08", {"mosaic", "mixup", "degrees", "shear", "scale"}),
+    "yolo-10": ("yolo-09", {"degrees", "shear", "scale"}),
+    "yolo-m-final": ("yolo-02", set()),
+    "yolo-m-final-tta": ("yolo-m-final", {"inference"}),
+    "yolo-x-final": ("yolo-08", set()),
+    "yolo-x-final-tta": ("yolo-x-final", {"inference"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_recipe_differs_from_its_parent_only_in_what_the_row_changes(name):
+    parent, fields = CHANGES[name]
+    assert next(ancestors(EXPERIMENTS / f"{name}.yaml")) == EXPERIMENTS / f"{parent}.yaml"
     child, above = only_model(RECIPES[name]).model_dump(), only_model(RECIPES[parent]).model_dump()
     assert {key for key in child if child[key] != above[key]} == fields
 
