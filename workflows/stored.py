@@ -66,6 +66,16 @@ def experiment_file(store: "Store", run: str, folder: Path) -> Path:
     return file
 
 
+def planned(store: "Store", run: str) -> list[PlannedTask]:
+    """The tasks of a run; those of a test set, where it predicts one.
+
+    Raises:
+        BadInput: where there is no such run; names the nearest.
+    """
+    experiment, keys = _open(store, run)
+    return _tasks(experiment, run, keys)
+
+
 def status(store: "Store", run: str) -> list[Row]:
     """One row a task of a run, in the order of the workflow.
 

@@ -77,7 +77,8 @@ def test_on_a_test_set_every_folds_net_is_a_voice(trained, monkeypatch):
     for model in ("b3", "yolo"):
         for fold in range(FOLDS):
             world.predict(of, dataset, model, fold)
-    ensemble.run(world.context(Stage.ENSEMBLE, of))
+    said = ensemble.run(world.context(Stage.ENSEMBLE, of))
+    assert said == {"competition_hours": 4 * 2.0 * 1263 / 3600}, "four nets, two seconds a film each"
     found = submission(world)
     assert len(found.ids) == films["study"].nunique() + len(films)
     strongest = found.detections.confidence[found.detections.label == 5].max()

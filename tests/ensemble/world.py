@@ -154,12 +154,19 @@ class World:
         context = self.context(Stage.PREDICT, of, model, fold)
         file, table = ("boxes.parquet", boxes_table) if model in of.detectors else ("films.parquet", films_table)
         table(self.films, 0.9, fold).drop(columns="fold", errors="ignore").to_parquet(context.scratch / file)
-        done = self._finish(context, "predictions", {"dataset": dataset, "model": model, "fold": fold}, [file])
+        inputs = {"dataset": dataset, "model": model, "fold": fold}
+        done = self._finish(context, "predictions", inputs, [file], seconds_a_film=2.0)
         context.refer({"predictions": done.digest}, {})
 
     @staticmethod
-    def _finish(context: Context, kind: str, inputs: dict[str, object], files: Sequence[str]) -> Done:
-        return context.work(kind, inputs).finish({name: context.scratch / name for name in files}, {}, COST)
+    def _finish(
+        context: Context,
+        kind: str,
+        inputs: dict[str, object],
+        files: Sequence[str],
+        **scores: float,
+    ) -> Done:
+        return context.work(kind, inputs).finish({name: context.scratch / name for name in files}, scores, COST)
 
 
 @contextmanager

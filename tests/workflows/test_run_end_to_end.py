@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from jobs.contract import environment
+from jobs.films.phantom import write_phantom
 from jobs.runtime.store import Store
+from jobs.scoring.score import score_files
 from workflows.s3_server import embedded_s3
 
 pytestmark = pytest.mark.slow
@@ -79,6 +81,20 @@ def test_a_change_to_ensemble_or_inference_trains_nothing_anew(finished, monkeyp
     after = trainings(finished, monkeypatch)
     assert {key: after[key] for key in before} == before
     assert len(after) == len(before) + 1  # the classifier's predictions, made in another way
+
+
+def test_a_test_set_without_labels_is_predicted_with_the_weights_of_a_run(finished, capsys):
+    predict = ["run", "--predict", "phantom:patients=6,seed=9", "--from", "r", "--run", "p"]
+    done = command(finished, *predict)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "competition_hours" in done.stdout
+    log = command(finished, "logs", "p", "-s", "predict").stdout
+    assert len(re.findall(r"1 net over the competition's 1,263 films would take [\d.]+ h of its 9 h", log)) == 2
+    write_phantom(finished / "labels", patients=6, seed=9)  # the same films, now with their labels
+    score_files(finished / "runs" / "p" / "submission.csv", finished / "labels", as_json=True)
+    scored = json.loads(capsys.readouterr().out)
+    assert (scored["films"], scored["studies"]) == (9, 9)
+    assert 0 <= scored["figures"]["map4"]["score"] <= 1
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_submission(finished, tmp_path):

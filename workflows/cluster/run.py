@@ -91,7 +91,9 @@ class Run:
     @cached_property
     def tasks(self) -> list[PlannedTask]:
         """The run's tasks."""
-        return plan(self.experiment, self.submission is not None and self.submission.predict is not None)
+        if self.submission is None:
+            return stored.planned(self.store, self.name)
+        return plan(self.experiment, self.submission.predict is not None)
 
     @cached_property
     def store(self) -> "Store":
