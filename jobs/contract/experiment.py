@@ -32,7 +32,7 @@ class Data(Frozen):
     siblings: Literal["keep", "drop", "mask"] = Field(
         "keep",
         description="films without boxes in a study where another film has them: train on them, leave them out, "
-        "or leave them out of the film-level and mask losses only",
+        "or leave them out of the losses of none, opacity, mask and boxes only",
     )
     patients: str | None = Field(
         None, description="CSV in the source that maps studies to patients, where the films do not"

@@ -62,6 +62,7 @@ class Task:
             "seed": experiment.seed,
             "training": training_slice(self.detector),
             "fold": self.fold,
+            "siblings": experiment.data.siblings,
             "folds": experiment.folds.count,
             "dataset": self.dataset,
             "pretrained": self.start.sha256 if self.start else None,
@@ -79,7 +80,9 @@ class Task:
         return self.context.work("oof", inputs)
 
     def train_films(self) -> "Films":
-        """The other folds' films, at the training size.
+        """The other folds' films at the training size, siblings treated as the experiment says.
+
+        A detector has no loss but that of boxes, so a film that is masked out of it is left out.
 
         Raises:
             BadInput: none of them has a box.
@@ -103,11 +106,14 @@ class Task:
         return initial(self.detector, context.experiment.seed, start)
 
     def _films(self, held_out: bool, size: int) -> "Films":
+        from jobs.films.loader import unboxed_siblings
         from jobs.nets.yolo.data import Films
 
         dataset = fetch_dataset(self.context, (size,))
         folds = dataset.index["fold"].to_numpy()
         chosen = folds == self.fold if held_out else (folds != self.fold) & (folds >= 0)
+        if not held_out and self.context.experiment.data.siblings != "keep":
+            chosen &= ~unboxed_siblings(dataset.index)
         films = Films.of(dataset, chosen.nonzero()[0], size)
         if not any(len(boxes) for boxes in films.index["boxes"]):
             raise BadInput(

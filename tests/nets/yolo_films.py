@@ -15,7 +15,7 @@ TINY = Detector(
 
 
 def write_films(folder: Path, count: int = 12, folds: int = 3, sizes: tuple[int, ...] = (64,)) -> Dataset:
-    """Write index and packs; every fourth film has no box, films differ in size and shape."""
+    """Write index and packs; every fourth film has no box, film 4 though its sibling has; sizes and shapes vary."""
     rng = np.random.default_rng(5)
     films, rows = [], []
     for number in range(count):
@@ -41,8 +41,9 @@ def write_films(folder: Path, count: int = 12, folds: int = 3, sizes: tuple[int,
 
 
 def _row(number: int, boxes: list[list[float]], width: int, height: int, fold: int) -> dict[str, object]:
-    name = f"{number:012x}"
+    name, of_study = f"{number:012x}", 1 if number == 4 else number
+    study = f"{of_study:012x}"
     return {
-        "image": name, "study": name, "series": name, "patient": name, "boxes": boxes, "width": width, "height": height,
-        "study_class": "typical" if boxes else "negative", "group": number, "fold": fold,
+        "image": name, "study": study, "series": name, "patient": study, "group": of_study, "fold": fold,
+        "study_class": "typical" if of_study % 4 else "negative", "boxes": boxes, "width": width, "height": height,
     }  # fmt: skip

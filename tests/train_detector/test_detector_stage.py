@@ -12,11 +12,15 @@ from safetensors.torch import load_file
 import jobs.train_detector
 from jobs.contract.done import Done
 from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Data
 from jobs.contract.names import Stage
+from jobs.films.loader import unboxed_siblings
+from jobs.films.prepared import fetch_dataset
 from jobs.nets import weights
 from jobs.nets.yolo.model import architecture, initial
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
+from jobs.train_detector.task import Task
 from tests.nets.yolo_films import TINY, write_films
 from tests.train_detector.conftest import NewContext
 
@@ -45,6 +49,22 @@ def test_a_fold_is_trained_and_predicted(attempt: NewContext):
     assert curve[int(trained.scores["best_epoch"])]["val_score"] == trained.scores["best"]
     assert all(t.dtype != torch.float16 for t in load_file(output(context, "weights", "best.safetensors")).values())
     assert list(context.store.list(f"{context.work('weights', trained.inputs).prefix}/checkpoints/")) == []
+
+
+@pytest.mark.parametrize("siblings", ["drop", "mask"])
+def test_a_film_whose_sibling_has_the_boxes_is_kept_from_training(siblings: str, attempt: NewContext):
+    def task(policy: str) -> Task:
+        context = attempt()
+        context.experiment = context.experiment.model_copy(update={"data": Data(siblings=policy)})
+        return Task.of(context)
+
+    every, some = task("keep"), task(siblings)
+    index = fetch_dataset(every.context, ()).index
+    orphans = set(index["image"][unboxed_siblings(index) & (index["fold"] != 0)])
+    assert orphans
+    assert set(every.train_films().index["image"]) - set(some.train_films().index["image"]) == orphans
+    assert len(some.fold_films(64)) == len(every.fold_films(64)), "all are scored"
+    assert some.weights_work().digest != every.weights_work().digest
 
 
 def test_boxes_are_of_the_folds_films_in_order(attempt: NewContext, tmp_path: Path):
