@@ -69,7 +69,7 @@ class Reference(Record):
 
 
 class Heartbeat(Record):
-    """A task's latest sign of life, every 30 seconds: what the board reads."""
+    """A task's latest sign of life, every 30 seconds and at each phase: what the board reads."""
 
     stage: Stage
     model: str | None = None
@@ -89,3 +89,4 @@ class Heartbeat(Record):
     memory: int = 0  # bytes resident
     message: str = ""
     exit_code: int | None = None
+    works: tuple[str, ...] = ()  # prefixes of the work it makes or reads, finished or not

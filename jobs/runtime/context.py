@@ -40,7 +40,9 @@ class Context:
 
     def work(self, kind: str, inputs: Mapping[str, object]) -> Work:
         """A piece of this stage's work."""
-        return Work(self.store, self.stage, kind, dict(inputs))
+        work = Work(self.store, self.stage, kind, dict(inputs))
+        self.progress.uses(work.prefix)
+        return work
 
     def upstream(self, stage: Stage, model: str | None = None, fold: int | None = None) -> Reference:
         """What an earlier task of this run stands for.
@@ -63,6 +65,7 @@ class Context:
         Raises:
             BadInput: where it was removed from the store.
         """
+        self.progress.uses(layout.work(stage, digest))
         try:
             return Work.finished(self.store, stage, digest)
         except Missing as error:

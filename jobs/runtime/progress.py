@@ -48,7 +48,7 @@ class Progress:
         self._tracker_key = layout.tracker(run, stage, model, fold, attempt)
         self._bar: Bar | None = None
         self._bar_task: TaskID | None = None
-        self._ended = threading.Event()
+        self._ended, self._news = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
         outputs = os.environ.get(environment.OUTPUTS)
         self._local = Path(outputs) / "heartbeat.json" if outputs else None
@@ -67,11 +67,12 @@ class Progress:
         """The last beat and the rest of the log. A store that is away does not change how a stage ended."""
         self._close_bar()
         self._ended.set()
+        self._news.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         self._set(phase=phase, exit_code=exit_code, message=message[:500], eta=0.0 if exit_code == 0 else None)
         self._write_local()
-        self._send()
+        self._send(last=True)
 
     def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
         """A new phase.
@@ -91,6 +92,7 @@ class Progress:
             "%s%s", name, f", {start} of {steps} steps done before" if start else f", {steps} steps" if steps else ""
         )
         self._write_local()
+        self._news.set()
         if sys.stdout.isatty() and steps:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Bar(*columns, transient=True)
@@ -129,6 +131,11 @@ class Progress:
         text = " ".join(f"{name} {value:.4g}" for name, value in shown.items())
         log.info("epoch %s/%s %s", number, self.beat.epochs or "?", text)
 
+    def uses(self, work: str) -> None:
+        """The task makes or reads the work of this prefix: whoever tidies up the store sees that in the heartbeat."""
+        if work not in self.beat.works:
+            self._set(works=(*self.beat.works, work))
+
     def say(self, text: str) -> None:
         """A line for the log."""
         log.info("%s", text)
@@ -162,15 +169,19 @@ class Progress:
 
     def _keep_beating(self) -> None:
         self._send()
-        while not self._ended.wait(HEARTBEAT_SECONDS):
+        while True:
+            self._news.wait(HEARTBEAT_SECONDS)
+            self._news.clear()
+            if self._ended.is_set():
+                return
             self._send()
 
-    def _send(self) -> None:
+    def _send(self, *, last: bool = False) -> None:
         """Heartbeat and log to the store, as far as it is there: a missed beat must not end a training."""
         self.metrics.heartbeat.set(time.time())
         try:
             self.store.put(self._beat_key, self.beat.model_dump_json().encode())
-            if self.tracker and self._ended.is_set():
+            if self.tracker and last:
                 self.store.upload(self.tracker.finish(), self._tracker_key)
             size = self._log_file.stat().st_size if self._log_file.exists() else 0
             if size and size != self._log_size:

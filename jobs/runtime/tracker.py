@@ -50,7 +50,10 @@ class Wandb:
 
     def finish(self) -> Path:
         """End the run; its files as one archive."""
+        import wandb
+
         self._run.finish()
+        wandb.teardown()  # only with the end of wandb's own process are its files whole
         archive = self.folder.with_suffix(".tar.gz")
         with tarfile.open(archive, "w:gz") as tar:
             tar.add(self.folder / "wandb", arcname="wandb")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from jobs.contract import layout
-from jobs.contract.done import Cost, Done, Output, Reference
+from jobs.contract.done import Cost, Done, Heartbeat, Output, Reference
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import digest
 from jobs.contract.names import Stage
@@ -34,6 +34,13 @@ def refer(store: Store, run: str, stage: Stage, *digests: str, fold: int | None 
     works = {f"kind-{number}": one for number, one in enumerate(digests)}
     reference = Reference(run=run, stage=stage, fold=fold, works=works, scores={}, attempt=0, created=NOW)
     store.put_json(layout.reference(run, stage, None, fold), reference.model_dump(mode="json"))
+    store.put_json(layout.run_experiment(run), {"name": run})
+
+
+def beat(store: Store, run: str, stage: Stage, *works: str) -> None:
+    """A task's sign of life, with the work that it makes or reads."""
+    said = Heartbeat(stage=stage, phase="training", attempt=0, at=NOW, started=NOW, works=works)
+    store.put_json(layout.heartbeat(run, stage), said.model_dump(mode="json"))
     store.put_json(layout.run_experiment(run), {"name": run})
 
 
@@ -91,6 +98,26 @@ def test_work_whose_objects_stand_for_another_runs_work_stays(s3_store: Store) -
     refer(s3_store, "mine", Stage.TRAIN_DETECTOR, weights, fold=0)
     refer(s3_store, "theirs", Stage.TRAIN_DETECTOR, other, fold=0)
     assert leftovers(a_run("mine", s3_store)).work == ()
+
+
+def test_a_training_that_was_never_finished_goes_with_its_checkpoints(s3_store: Store) -> None:
+    begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
+    s3_store.put(f"{layout.checkpoints(begun)}/latest.json", b"{}")
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
+    run = a_run("mine", s3_store)
+    assert leftovers(run).work == (begun,)
+    purge(run, leftovers(run))
+    assert keys(s3_store) == set()
+
+
+def test_what_another_runs_task_makes_or_reads_stays(s3_store: Store) -> None:
+    begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
+    read = work(s3_store, Stage.PREPARE, {"films": 1})
+    refer(s3_store, "mine", Stage.PREPARE, read)
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
+    beat(s3_store, "theirs", Stage.TRAIN_CLASSIFIER, begun, layout.work(Stage.PREPARE, read))
+    what = leftovers(a_run("mine", s3_store))
+    assert (what.work, what.shared) == ((), 2)
 
 
 def test_a_purge_cut_short_can_be_given_again(s3_store: Store) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from jobs.contract import layout
-from jobs.contract.done import Done, Reference
+from jobs.contract.done import Done, Heartbeat, Reference
 from jobs.contract.exits import BadInput
 from workflows.cluster import workflow as wf
 from workflows.cluster.http import Http, new_session
@@ -52,10 +52,9 @@ def leftovers(run: Run) -> Leftovers:
     if run.live:
         raise BadInput(f"Run {run.name} is running: cv.py stop {run.name} first.")
     store = run.store
-    references = _references(store)
-    mine = {work for reference in references if reference.run == run.name for work in _works(reference)}
-    others = {work for reference in references if reference.run != run.name for work in _works(reference)}
-    kept = _closure(store, others)
+    works = _works(store)
+    mine = works.pop(run.name, set())
+    kept = _closure(store, set().union(*works.values()))
     free = sorted(mine - kept)
     entries = list(store.list(f"{layout.run(run.name)}/"))
     if not entries and not run.workflows:
@@ -81,25 +80,28 @@ def purge(run: Run, what: Leftovers) -> None:
     run.store.delete_prefix(f"{layout.run(run.name)}/")
 
 
-def _references(store: "Store") -> list[Reference]:
-    """Which work each task of each run stands for."""
+def _works(store: "Store") -> dict[str, set[str]]:
+    """The work that each run has to do with: what its tasks stand for, and what they began and did not finish."""
     keys = [entry.key for entry in store.list(layout.RUNS) if entry.key.endswith(".json")]
     with ThreadPoolExecutor(16) as pool:
-        return [found for found in pool.map(lambda key: _reference(store, key), keys) if found]
+        named = pool.map(lambda key: _named(store, key), keys)
+        works: dict[str, set[str]] = {}
+        for key, found in zip(keys, named, strict=True):
+            works.setdefault(key.split("/")[1], set()).update(found)
+    return works
 
 
-def _reference(store: "Store", key: str) -> Reference | None:
+def _named(store: "Store", key: str) -> Iterable[str]:
+    """The work that a file in a run's tree names; none, where it is neither a reference nor a heartbeat."""
     from jobs.runtime.store import Missing
 
     try:
-        return Reference.model_validate(store.get_json(key))
-    except (ValidationError, Missing):  # an experiment, a heartbeat, a report; or gone since it was listed
-        return None
-
-
-def _works(reference: Reference) -> Iterator[str]:
-    for digest in reference.works.values():
-        yield layout.work(reference.stage, digest)
+        if key.endswith("/heartbeat.json"):
+            return Heartbeat.model_validate(store.get_json(key)).works
+        reference = Reference.model_validate(store.get_json(key))
+        return [layout.work(reference.stage, digest) for digest in reference.works.values()]
+    except (ValidationError, Missing):  # another version's, another file; or gone since it was listed
+        return ()
 
 
 def _closure(store: "Store", works: Iterable[str]) -> set[str]:
