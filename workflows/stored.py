@@ -36,14 +36,8 @@ class StoredRun:
     done: int
     headline: str  # which figure
     score: float | None
+    missing_folds: tuple[int, ...]  # that the score was made without
     changed: datetime
-
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "run": self.name, "experiment": self.experiment.name, "title": self.experiment.title, "tasks": self.tasks,
-            "done": self.done, "headline": self.headline, "score": self.score, "changed": self.changed.isoformat(),
-        }  # fmt: skip
 
 
 def list_runs(store: "Store") -> list[StoredRun]:
@@ -175,8 +169,11 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
         return None  # of another version
     tasks = _tasks(experiment, name, set(entries))
     done = sum(layout.reference(name, task.stage, task.model, task.fold) in entries for task in tasks)
-    headline: Mapping[str, Any] = {}
+    metrics: Mapping[str, Any] = {}
     if (key := layout.report(name, "metrics.json")) in entries:
-        headline = store.get_json(key)["headline"]
+        metrics = store.get_json(key)
+    headline, missing = metrics.get("headline", {}), tuple(metrics.get("missing_folds", ()))
     changed = max(entry.modified for entry in entries.values())
-    return StoredRun(name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), changed)
+    return StoredRun(
+        name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), missing, changed
+    )

@@ -23,6 +23,7 @@ class FakeCluster:
         self.workflows: dict[str, Json] = {}
         self.logs: dict[str, list[str]] = {}  # pod → lines
         self.objects: dict[str, Json] = {}  # path → object or listing
+        self.refused: set[tuple[str, str]] = set()  # verb and resource that nobody may
         self.answers: list[int] = []  # status codes to answer with first, 0: break the connection
         self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
         self.address = ""
@@ -34,7 +35,8 @@ class FakeCluster:
         if path == "/api/v1/version":
             return 200, {"version": "v3.7.0", "a field of a newer version": {}}
         if path.endswith("accessreviews"):
-            return 201, {"status": {"allowed": True}}
+            asked = body["spec"]["resourceAttributes"]
+            return 201, {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.refused}}
         match = _WORKFLOWS.match(path)
         if not match:
             return 404, {"message": f"{path} not found"}
@@ -97,9 +99,10 @@ def fake_cluster() -> Iterator[FakeCluster]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _do
+        do_HEAD = do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _do
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

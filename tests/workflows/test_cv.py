@@ -49,6 +49,14 @@ def test_recipes_are_lines_for_programs_and_json_on_demand():
     assert len(call("recipes").stdout.splitlines()) == len(names)
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["recipes", "lint", "submit", "resume", "status", "logs", "stop", "explain", "purge", "doctor", "runs"],
+)
+def test_what_a_program_may_want_to_know_is_there_as_json(command):
+    assert "--json" in call(command, "--help").stdout
+
+
 def test_render_shows_experiment_and_manifest_with_what_was_set():
     shown = call("render", "-e", "demo", "--folds", "0,2", "--set", "classifiers.*.batch=4", "--run", "mine")
     experiment, manifest = yaml.safe_load_all(shown.stdout)

@@ -9,6 +9,8 @@ from jobs.contract.done import Heartbeat, Reference
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
+from jobs.contract.profile import Profile
+from workflows.commands.runs import listing
 from workflows.stored import find_logs, list_runs, read_log, status
 
 EXPERIMENT = Experiment.model_validate(
@@ -85,6 +87,15 @@ def test_runs_are_listed_with_their_scores_the_latest_first(s3_store, run):
     s3_store.put("runs/other/something", b"no run of ours")
     listed = list_runs(s3_store)
     assert [(one.name, one.done, one.tasks, one.headline, one.score) for one in listed] == [("r", 1, 5, "map4", 0.5)]
+
+
+def test_a_score_made_without_a_lost_fold_is_listed_as_such(s3_store, run, monkeypatch):
+    figures = {"headline": {"figure": "map4", "score": 0.5}, "degraded": True, "missing_folds": [1]}
+    s3_store.put_json(layout.report(run, "metrics.json"), figures)
+    monkeypatch.setenv("KUBECONFIG", "/none")
+    monkeypatch.setattr("workflows.commands.runs.open_store", lambda settings: s3_store)
+    [listed], _ = listing(Profile())
+    assert "0.5000 without fold 1" in listed.cells()
 
 
 def test_a_log_is_read_from_where_one_stopped_and_only_whole_lines(s3_store, run):

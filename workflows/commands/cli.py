@@ -133,14 +133,17 @@ def logs(
 @commands.command()
 def stop(
     run: OfRun, profile: ClusterProfile = None,
-    wait: Annotated[bool, typer.Option(help="until every pod has ended")] = True,
+    wait: Annotated[bool, typer.Option(help="until every pod has ended")] = True, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Stop a run on a cluster: every pod writes a checkpoint first."""
+    from workflows.cluster import workflow as wf
     from workflows.cluster.run import found_run
     from workflows.commands.stop import stop as stop_run
 
     with found_run(run, _profile(profile)) as found:
-        stop_run(found, console(), wait=wait)
+        stop_run(found, lambda text: typer.echo(text, err=as_json), wait=wait)
+        if as_json and found.workflow:
+            print_json({"run": found.name, "workflow": wf.name(found.workflow), "phase": found.phase})
 
 
 @commands.command()

@@ -26,12 +26,15 @@ class Listed:
     done: int | None
     headline: str
     score: float | None
+    missing_folds: tuple[int, ...]  # that the score was made without
     changed: str
 
     def cells(self) -> tuple[str, ...]:
         """A row for people."""
         done = "" if self.done is None else f"{self.done}/{self.tasks}"
         score = "" if self.score is None else f"{self.score:.4f}"
+        if self.missing_folds:
+            score += f" without fold {', '.join(map(str, self.missing_folds))}"
         return self.run, self.title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
 
 
@@ -72,7 +75,7 @@ def _by_run(workflows: list[Json]) -> dict[str, list[Json]]:
 def _listed(run: StoredRun, workflow: Json | None) -> Listed:
     return Listed(
         run.name, run.experiment.name, run.experiment.title, wf.phase(workflow) if workflow else "",
-        run.tasks, run.done, run.headline, run.score, run.changed.isoformat(),
+        run.tasks, run.done, run.headline, run.score, run.missing_folds, run.changed.isoformat(),
     )  # fmt: skip
 
 
@@ -81,5 +84,5 @@ def _unstored(workflow: Json) -> Listed:
     submission = Submission.of(workflow)
     return Listed(
         submission.run, submission.experiment.name, submission.experiment.title, wf.phase(workflow),
-        None, None, "", None, workflow["metadata"].get("creationTimestamp") or "",
+        None, None, "", None, (), workflow["metadata"].get("creationTimestamp") or "",
     )  # fmt: skip

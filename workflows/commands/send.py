@@ -14,7 +14,8 @@ from workflows.cluster.run import found_run
 from workflows.cluster.store import open_store
 from workflows.cluster.submission import Submission, check_run_name
 from workflows.commands import status
-from workflows.commands.doctor import Point, examine, images_of
+from workflows.commands.doctor import examine, images_of
+from workflows.commands.doctor.point import Point
 from workflows.commands.submit import Submitted, running, submit
 from workflows.commands.upload import upload
 from workflows.plan import Predict

@@ -1,22 +1,25 @@
 """Stop a run: every pod writes its checkpoint, and what is not started never is."""
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from jobs.contract.exits import BadInput, ServiceAway
 from workflows.cluster import workflow as wf
 from workflows.cluster.run import Run
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 EVERY: Final = 2.0
 # Argo itself needs a moment on either side of the pods' grace period.
 MARGIN: Final = 60.0
 
 
-def stop(run: Run, console: "Console", *, wait: bool = True) -> None:
+def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
     """Ask the run to stop, and wait until it has.
+
+    Args:
+        run: the run.
+        say: is told what happens, a line at a time.
+        wait: until every pod has ended.
 
     Raises:
         BadInput: where it does not run on this cluster.
@@ -29,9 +32,7 @@ def stop(run: Run, console: "Console", *, wait: bool = True) -> None:
     assert run.submission
     run.cluster.workflows.stop(run.cluster.namespace, wf.name(run.workflow))
     grace = run.submission.profile.grace
-    console.print(
-        f"Workflow {wf.name(run.workflow)} stops; each pod has {grace} s for its checkpoint.", highlight=False
-    )
+    say(f"Workflow {wf.name(run.workflow)} stops; each pod has {grace} s for its checkpoint.")
     until = time.monotonic() + grace + MARGIN
     while wait and run.live:
         if time.monotonic() > until:
@@ -39,4 +40,4 @@ def stop(run: Run, console: "Console", *, wait: bool = True) -> None:
         time.sleep(EVERY)
         run.refresh()
     if wait:
-        console.print(f"Stopped. cv.py resume {run.name} goes on from the checkpoints.", highlight=False, markup=False)
+        say(f"Stopped. cv.py resume {run.name} goes on from the checkpoints.")

@@ -1,0 +1,87 @@
+"""What stands beside the cluster, as it is seen from here: registries, the store, the Pushgateway."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import requests
+
+from jobs.contract import environment
+from jobs.contract.exits import ServiceAway, StageError
+from jobs.contract.profile import Profile
+from workflows.cluster.client import Cluster
+from workflows.cluster.http import Forbidden, Http, NotThere, new_session
+from workflows.cluster.store import open_store
+from workflows.commands.doctor.point import Point
+
+BUCKET_SECONDS: Final = 2.0  # a person waits
+
+
+def images(images: Sequence[str], cluster: Cluster, profile: Profile) -> Iterator[Point]:
+    """Asks the registries from here: one that wants a login, or that only nodes reach, leaves the point open."""
+    for image in images:
+        name, _, tag = image.rpartition(":")
+        registry, _, path = name.partition("/")
+        if not path or not ("." in registry or ":" in registry):
+            yield Point("image", "unsure", f"{image} names no registry: only its nodes know", "write registry/name:tag")
+            continue
+        scheme = "http" if registry.startswith(("localhost", "127.")) else "https"
+        server = Http(f"{scheme}://{registry}", f"The registry {registry}", "", new_session(f"{scheme}://{registry}"))
+        server.session.headers["Accept"] = (
+            "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+        )
+        try:
+            server.get(f"/v2/{path}/manifests/{tag}")
+            yield Point("image", "good", image)
+        except Forbidden:
+            yield Point("image", "unsure", f"{image}: the registry wants a login; only the nodes know")
+        except NotThere:
+            remedy = "make images pushes it; or name another under images in the profile"
+            yield Point("image", "bad", f"{image} is not in its registry", remedy)
+        except ServiceAway as error:
+            yield Point("image", "unsure", f"{image}: {error}")
+
+
+def bucket(cluster: Cluster, profile: Profile) -> Iterator[Point]:
+    """Asked without keys: many servers, AWS among them, tell even strangers that there is no such bucket."""
+    settings = profile.store
+    name = settings.url.removeprefix("s3://").split("/")[0]
+    server = os.environ.get(environment.ENDPOINT) or settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
+    try:
+        answer = new_session(server).head(f"{server.rstrip('/')}/{name}", timeout=BUCKET_SECONDS)
+    except requests.RequestException:
+        yield Point("bucket", "unsure", f"{server} is not reached from here; pods may reach it")
+        return
+    if answer.status_code == 404:
+        remedy = "make it, or correct store.url in the profile"
+        yield Point("bucket", "bad", f"{server} has no bucket {name}", remedy)
+    else:
+        yield Point("bucket", "good", f"{server} answers for {name}")
+
+
+def store(cluster: Cluster, profile: Profile) -> Iterator[Point]:
+    """Whether the store does all that a run asks of it, tried with the keys that are there."""
+    from jobs.runtime.store_check import check
+
+    store = open_store(profile.store)
+    lines = list(check(store))
+    yield Point("store", "good", f"{store.url}: written, read, listed, removed")
+    if any("not honoured" in line for line in lines):
+        says = "the server does not honour If-None-Match: two who finish the same work at once may overwrite each other"
+        yield Point(
+            "store", "unsure", says, "objects are named by their content, so it does no harm; a newer server knows it"
+        )
+
+
+def pushgateway(cluster: Cluster, profile: Profile) -> Iterator[Point]:
+    """Whether the Pushgateway answers, where one is named."""
+    if not profile.pushgateway:
+        return
+    address = profile.pushgateway if "://" in profile.pushgateway else f"http://{profile.pushgateway}"
+    remedy = "It may have an address that only pods reach; runs do not need it."
+    server = Http(address.rstrip("/"), "The Pushgateway", remedy, new_session(address))
+    try:
+        server.get("/api/v1/status")
+        yield Point("pushgateway", "good", address)
+    except StageError as error:
+        yield Point("pushgateway", "unsure", str(error))
