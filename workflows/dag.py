@@ -118,11 +118,12 @@ def _description(experiment: Experiment, profile: Profile, run: str, predict: Pr
     store = profile.store.url.rstrip("/")
     models = ", ".join(f"`{name}`" for name in (*experiment.classifiers, *experiment.detectors))
     folds = ", ".join(str(fold) for fold in experiment.folds.selected)
-    result = "submission.csv" if predict else "report.html"
+    result = layout.report(run, "submission.csv" if predict else "report.html")
+    page = profile.page(result)
     lines = [
         f"Experiment **{experiment.name}**: {models} on folds {folds}, seed {experiment.seed}, code `{revision}`.",
         f"Films: `{experiment.data.source}`" + (f", weights of run `{predict.from_run}`." if predict else "."),
-        f"Result: `{store}/{layout.report(run, result)}`.",
+        f"Result: `{store}/{result}`" + (f" ([look at it]({page}))." if page else "."),
         f"Logs: `python workflows/cv.py logs {run}`, or `kubectl logs -n {profile.namespace} "
         f"-l {RUN_LABEL}={run} -c main --prefix`.",
     ]

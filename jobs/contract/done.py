@@ -1,6 +1,6 @@
 """DONE.json: what went into a piece of work and what came out. Written last, so its presence means finished."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,11 @@ def score_text(scores: Mapping[str, float]) -> str:
         f"{name} {score:.0f}" if score > 1 and score == int(score) else f"{name} {score:.4f}"
         for name, score in scores.items()
     )
+
+
+def without_text(missing_folds: Sequence[int]) -> str:
+    """What to say behind a score that was made without lost folds: `` without fold 2``; nothing where none is lost."""
+    return f" without fold {', '.join(map(str, missing_folds))}" if missing_folds else ""
 
 
 class Cost(Record):

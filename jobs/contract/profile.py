@@ -1,6 +1,7 @@
 """The profile: where pods run. Nothing in it changes a result, so it is no part of an experiment."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -120,6 +121,11 @@ class Profile(Frozen):
     pushgateway: str | None = None
     metrics_port: Annotated[int, Field(ge=1024, le=65535)] = 9464
     argo_url: str | None = Field(None, description="address of Argo's pages, for links")
+    store_url: str | None = Field(
+        None,
+        description="address under which a browser shows the store's objects, for links; "
+        "AWS's console where the store has no endpoint",
+    )
 
     @field_validator("env")
     @classmethod
@@ -131,6 +137,17 @@ class Profile(Frozen):
                     f"{name} looks like a secret: give {{name: SECRET, key: KEY}} of a Kubernetes Secret instead"
                 )
         return env
+
+    def page(self, key: str) -> str | None:
+        """Where a browser shows an object of the store; None where nobody said."""
+        if self.store_url:
+            return f"{self.store_url.rstrip('/')}/{key}"
+        if self.store.endpoint:
+            return None
+        bucket, _, prefix = self.store.url.removeprefix("s3://").partition("/")
+        whole = quote(f"{prefix.rstrip('/')}/{key}".lstrip("/"))
+        region = self.store.region
+        return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={whole}"
 
     def resources_of(self, stage: Stage) -> Resources:
         """What the stage's pod asks for; training stages default to more than the rest."""

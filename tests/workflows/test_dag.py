@@ -72,6 +72,17 @@ def test_pods_carry_run_stage_model_and_fold():
     }
 
 
+def test_argos_page_links_to_the_result_where_a_browser_shows_it():
+    def described(profile):
+        return manifest(profile=profile)["metadata"]["annotations"]["workflows.argoproj.io/description"]
+
+    assert "Result: `s3://cxrfold/runs/trial/report.html`." in described("kit")
+    pages = "https://minio.example.org:9001/browser/films/cxrfold/runs/trial/report.html"
+    assert f"report.html` ([look at it]({pages}))." in described("on-prem")
+    console = "https://eu-central-1.console.aws.amazon.com/s3/object/example-films"
+    assert f"({console}?region=eu-central-1&prefix=cxrfold/runs/trial/report.html)" in described("aws-irsa")
+
+
 def test_a_lost_fold_stops_the_ensemble_unless_the_experiment_allows_it():
     strict = manifest()
     assert "Failed" not in tasks(strict)["ensemble"]["depends"]

@@ -47,7 +47,8 @@ def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_pat
         from jobs.contract import layout
         from jobs.runtime.store import Store
         store = Store.from_environment()
-        store.put_json(layout.report("r", "metrics.json"), {"headline": {"figure": "map6", "score": 0.456}})
+        figures = {"headline": {"figure": "map6", "score": 0.456}, "missing_folds": []}
+        store.put_json(layout.report("r", "metrics.json"), figures)
         store.put(layout.report("r", "report.html"), b"<html>")
         store.put(layout.report("r", "submission.csv"), b"id,PredictionString")
     """

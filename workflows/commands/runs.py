@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from jobs.contract.done import without_text
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.profile import Profile
 from workflows.cluster import workflow as wf
@@ -32,9 +33,7 @@ class Listed:
     def cells(self) -> tuple[str, ...]:
         """A row for people."""
         done = "" if self.done is None else f"{self.done}/{self.tasks}"
-        score = "" if self.score is None else f"{self.score:.4f}"
-        if self.missing_folds:
-            score += f" without fold {', '.join(map(str, self.missing_folds))}"
+        score = "" if self.score is None else f"{self.score:.4f}{without_text(self.missing_folds)}"
         return self.run, self.title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
 
 

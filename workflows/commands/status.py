@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Final
 
+from jobs.contract import layout
 from jobs.contract.exits import Exit
 from workflows.board import Board, line, quiet_terminal, table, title
 from workflows.cluster import workflow as wf
@@ -25,6 +26,8 @@ def show(run: Run, console: "Console") -> None:
             console.print(line(row), highlight=False, markup=False, soft_wrap=True)
     if run.note:
         console.print(run.note, style="yellow", highlight=False, markup=False)
+    if run.phase == wf.SUCCEEDED:
+        _say_result(run, console)
 
 
 def watch(run: Run, console: "Console") -> Exit:
@@ -53,7 +56,10 @@ def watch(run: Run, console: "Console") -> Exit:
 
 def ended(run: Run, console: "Console") -> Exit:
     """Say how the run ended and what to do next."""
-    if run.workflow is None or wf.phase(run.workflow) == wf.SUCCEEDED:
+    if run.workflow is None:
+        return Exit.DONE
+    if run.phase == wf.SUCCEEDED:
+        _say_result(run, console)
         return Exit.DONE
     message = (run.workflow.get("status") or {}).get("message") or ""
     console.print(
@@ -66,6 +72,16 @@ def ended(run: Run, console: "Console") -> Exit:
     codes = [node.attempts[-1].exit_code for node in wf.tasks(run.workflow).values() if node.attempts]
     known = [Exit(int(code)) for code in codes if code.isdigit() and int(code) in list(Exit)]
     return next((code for code in known if code is not Exit.DONE), Exit.BUG)
+
+
+def _say_result(run: Run, console: "Console") -> None:
+    """Where the result lies; its score stands in the last row of the board."""
+    assert run.submission
+    profile = run.submission.profile
+    file = layout.report(run.name, "submission.csv" if run.submission.predict else "report.html")
+    console.print(f"Result  {profile.store.url.rstrip('/')}/{file}", highlight=False, markup=False, soft_wrap=True)
+    if page := profile.page(file):
+        console.print(f"Page    {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _name(run: Run) -> str:

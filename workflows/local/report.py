@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.contract.done import without_text
 from jobs.contract.exits import TABLE, Exit
 from workflows.board import FINISHING, Row, clock
 from workflows.local.engine import Result, TaskRun
@@ -75,9 +76,10 @@ def _say_results(console: "Console", results: Sequence[Path], seconds: float) ->
     files = {file.name: file for file in results}
     _say(console, "")
     if "metrics.json" in files:
-        headline = json.loads(files["metrics.json"].read_text())["headline"]
+        metrics = json.loads(files["metrics.json"].read_text())
+        headline, missing = metrics["headline"], metrics["missing_folds"]
         if headline["score"] is not None:
-            _say(console, f"{headline['figure']:<12}{headline['score']:.4f}", "bold green")
+            _say(console, f"{headline['figure']:<12}{headline['score']:.4f}{without_text(missing)}", "bold green")
     for name in ("report.html", "metrics.json", "submission.csv"):
         if name in files:
             _say(console, f"{name.partition('.')[0]:<12}{_near(files[name])}")
