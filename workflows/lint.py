@@ -70,6 +70,20 @@ RULES: Final[dict[str, Rule]] = {
     "CXR028": Rule("error", "no memory limit", "set the stage's memory in the profile"),
     "CXR029": Rule("error", "dependency on a task that is not there", "name a task of this DAG"),
     "CXR030": Rule("error", "value that Argo refuses", "give what the field asks for"),
+    "CXR031": Rule("warning", "metric labelled by run: its series never end", "label by experiment, not by workflow"),
+    "CXR032": Rule("warning", "service account that may not report results", "name one that the chart makes"),
+    "CXR033": Rule(
+        "error", "no token for Argo's executor", "set executor.serviceAccountName, or leave the token mounted"
+    ),
+    "CXR034": Rule("error", "hook named exit: Argo takes it for the exit handler", "give the hook another name"),
+    "CXR035": Rule("warning", "timeout: waiting for a GPU uses it up", "use activeDeadlineSeconds"),
+    "CXR036": Rule("error", "containerSet: Argo loses track of its pods", "give each stage a container template"),
+    "CXR037": Rule("warning", "one lost fold keeps others from starting", "set failFast: false"),
+    "CXR038": Rule("error", "Kueue's label where it does not look", "put it into podMetadata.labels"),
+    "CXR039": Rule(
+        "error", "gathered list without a gap for a lost fold", "put the fold into the value, or read the store"
+    ),
+    "CXR040": Rule("warning", "AllFailed passes over tasks that errored", "name Failed and Errored of each task"),
     "CXR101": Rule("error", "batch norm of one film has no variance", "set batch to 2 or more"),
     "CXR102": Rule(
         "warning", "accumulation does not enlarge batch norm's batch", "raise batch as far as memory allows"

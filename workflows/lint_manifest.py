@@ -16,6 +16,8 @@ PARAMETER_LIMIT = 128 * 1024
 GENERATED_NAME_LIMIT = 63 - 5
 _PLACEHOLDER = re.compile(r"{{(.*?)}}")
 _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
+_BY_RUN = re.compile(r"{{\s*(workflow\.(name|uid)|workflow\.labels\.cxrfold/run|pod\.name)\s*}}")
+_QUEUE = "kueue.x-k8s.io/queue-name"
 _GLOBAL = re.compile(r"workflow\.(name|uid|namespace|serviceAccountName|labels\.|annotations\.|creationTimestamp)")
 
 Manifest = dict[str, Any]
@@ -83,6 +85,8 @@ def _check_metadata(workflow: Manifest) -> Iterator[Found]:
     for where, annotations in (("metadata", metadata.get("annotations")), ("podMetadata", pods.get("annotations"))):
         if "workflows.argoproj.io/progress" in (annotations or {}):
             yield "CXR015", where, "workflows.argoproj.io/progress is set by hand"
+    if _QUEUE in (metadata.get("labels") or {}) and _QUEUE not in (pods.get("labels") or {}):
+        yield "CXR038", "metadata.labels", f"{_QUEUE} is on the workflow, and Kueue queues pods"
 
 
 def _check_spec(spec: Manifest) -> Iterator[Found]:
@@ -98,6 +102,12 @@ def _check_spec(spec: Manifest) -> Iterator[Found]:
     strategy = spec.get("podGC", {}).get("strategy")
     if strategy in ("OnPodCompletion", "OnWorkflowCompletion"):
         yield "CXR023", "spec.podGC", f"{strategy} deletes the pods that one wants to look at"
+    if spec.get("serviceAccountName", "default") == "default":
+        yield "CXR032", "spec.serviceAccountName", "the namespace's default account may not write task results"
+    if spec.get("automountServiceAccountToken") is False and not spec.get("executor", {}).get("serviceAccountName"):
+        yield "CXR033", "spec.automountServiceAccountToken", "the executor cannot say what became of a task"
+    if "exit" in spec.get("hooks", {}):
+        yield "CXR034", "spec.hooks", "a hook is named exit"
     yield from _check_patch(spec.get("podSpecPatch"))
 
 
@@ -156,6 +166,13 @@ def _check_features(template: Manifest) -> Iterator[Found]:
         yield "CXR016", where, problem
     if "memoize" in template:
         yield "CXR027", where, "the template is memoized"
+    if "timeout" in template:
+        yield "CXR035", where, f"timeout {template['timeout']} begins before the pod has a node"
+    if "containerSet" in template:
+        yield "CXR036", where, "the template is a containerSet"
+    for metric in template.get("metrics", {}).get("prometheus", []):
+        if any(_BY_RUN.search(label.get("value", "")) for label in metric.get("labels", [])):
+            yield "CXR031", where, f"metric {metric['name']} has a series for each run"
     for side in ("inputs", "outputs"):
         if template.get(side, {}).get("artifacts"):
             yield "CXR021", f"{where}.{side}", "the template has artifacts"

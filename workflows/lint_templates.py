@@ -14,6 +14,9 @@ Manifest = dict[str, Any]
 _SHELLS = ("sh", "bash", "ash", "dash", "zsh")
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
+# What hera puts where no image is named.
+_HERAS_IMAGE = "python:3.10"
+
 # How pods end on a real cluster, and whether another attempt is right.
 ENDS = (
     (End("75"), True, "checkpointed (75)"),
@@ -48,6 +51,8 @@ def check_container(template: Manifest, spec: Manifest) -> Iterator[Found]:
     name, _, tag = container.get("image", "").rpartition(":")
     if "@sha256:" not in container.get("image", "") and (not name or "/" in tag or tag == "latest"):
         yield "CXR010", where, f"{container.get('image', 'no image')} can change under a run"
+    elif container["image"] == _HERAS_IMAGE:
+        yield "CXR010", where, f"{_HERAS_IMAGE} is hera's own choice, as no image is named"
     if not template.get("activeDeadlineSeconds"):
         yield "CXR022", where, "a task that hangs holds its GPU for ever"
     yield from _check_memory(where, template, spec)
@@ -60,6 +65,8 @@ def check_dag(template: Manifest, spec: Manifest) -> Iterator[Found]:
     where, dag = f"template {template['name']}", template["dag"]
     if "retryStrategy" in template:
         yield "CXR018", where, "the whole DAG is tried again"
+    if dag.get("failFast", True):
+        yield "CXR037", where, "failFast is on, as it is where it is left out"
     names: dict[str, str] = {}
     tasks = {task["name"] for task in dag["tasks"]}
     for task in dag["tasks"]:
@@ -71,7 +78,10 @@ def check_dag(template: Manifest, spec: Manifest) -> Iterator[Found]:
         for needed in re.findall(r"[\w-]+", task.get("depends", "")):
             if needed not in tasks and needed not in _RESULTS:
                 yield "CXR029", f"task {task['name']}", f"{needed} is no task"
+        if ".AllFailed" in task.get("depends", ""):
+            yield "CXR040", f"task {task['name']}", task["depends"]
         yield from _check_arguments(task, spec)
+        yield from _check_gathering(task, dag["tasks"])
     lenient = [task["name"] for task in dag["tasks"] if re.search(r"\.(Failed|Errored|Any)", task.get("depends", ""))]
     if lenient and set(dag.get("target", "").split()) != tasks:
         yield "CXR025", where, f"{lenient[0]} goes on without what failed, and nothing else fails the run"
@@ -94,6 +104,16 @@ def _check_arguments(task: Manifest, spec: Manifest) -> Iterator[Found]:
         if "{{tasks." in str(given.get(name, "")) and "default" not in parameter:
             says = f"{name} comes from a task that may be skipped, and has no default"
             yield "CXR004", f"task {task['name']}", says
+
+
+def _check_gathering(task: Manifest, tasks: list[Manifest]) -> Iterator[Found]:
+    """What a task takes from all tasks of a loop comes as a list of those that succeeded."""
+    fanned = [one["name"] for one in tasks if {"withItems", "withParam", "withSequence"} & one.keys()]
+    for parameter in task.get("arguments", {}).get("parameters", []):
+        for name in fanned:
+            if f"{{{{tasks.{name}.outputs.parameters." in str(parameter.get("value", "")):
+                says = f"{parameter['name']} gathers {name}: after a lost fold its indices are not the folds"
+                yield "CXR039", f"task {task['name']}", says
 
 
 def _check_memory(where: str, template: Manifest, spec: Manifest) -> Iterator[Found]:

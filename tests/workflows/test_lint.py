@@ -62,6 +62,11 @@ def dag_task(index, **changes):
     return lambda workflow: workflow["spec"]["templates"][-1]["dag"]["tasks"][index].update(changes)
 
 
+def gathering(workflow):
+    dag_task(1, withItems=[0, 1])(workflow)
+    dag_task(-2, arguments=GATHERED)(workflow)
+
+
 def parameter(name, value):
     return lambda workflow: workflow["spec"]["arguments"]["parameters"].append({"name": name, "value": value})
 
@@ -71,6 +76,10 @@ ONE_ARGUMENT = {"parameters": [{"name": "model", "value": "tiny"}]}
 NO_DEFAULT = {"parameters": [{"name": "score", "valueFrom": {"path": "/tmp/x"}}]}
 LARGE_SHM = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}}]
 ALWAYS_AGAIN = {"expression": "lastRetry.exitCode != '0' || lastRetry.status == 'Error'"}
+BY_RUN = {"prometheus": [{"name": "x", "help": "x", "labels": [{"key": "run", "value": "{{workflow.name}}"}]}]}
+GATHERED = {
+    "parameters": [{"name": "scores", "value": "{{tasks.train-classifier-tiny-fold-0.outputs.parameters.score}}"}]
+}
 MISTAKES = {
     "misspelt key": ("CXR001", spec(podGC={"stratgy": "OnWorkflowSuccess"})),
     "key of a newer Argo": ("CXR001", template(TRAIN, pendingTimeout="1h")),
@@ -113,6 +122,17 @@ MISTAKES = {
     "unknown task": ("CXR029", dag_task(-1, depends="ensembel")),
     "value of the wrong kind": ("CXR030", spec(parallelism="many")),
     "unknown template": ("CXR029", dag_task(-1, template="nothing")),
+    "hera's image": ("CXR010", container(image="python:3.10")),
+    "metric by run": ("CXR031", template(TRAIN, metrics=BY_RUN)),
+    "no service account": ("CXR032", lambda w: w["spec"].pop("serviceAccountName")),
+    "no token": ("CXR033", spec(automountServiceAccountToken=False)),
+    "hook named exit": ("CXR034", spec(hooks={"exit": {"template": "evaluate"}})),
+    "timeout": ("CXR035", template(TRAIN, timeout="1h")),
+    "container set": ("CXR036", template(TRAIN, containerSet={"containers": []})),
+    "fail fast": ("CXR037", lambda w: w["spec"]["templates"][-1]["dag"].pop("failFast")),
+    "queue of the workflow": ("CXR038", metadata(labels={"kueue.x-k8s.io/queue-name": "gpus"})),
+    "gathered list": ("CXR039", gathering),
+    "all failed": ("CXR040", dag_task(-1, depends="ensemble.AllFailed")),
 }  # fmt: skip
 
 
