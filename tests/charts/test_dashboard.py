@@ -2,24 +2,16 @@ import json
 import re
 import shutil
 import subprocess
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
-from typing import Any
 
 import pytest
 import yaml
 
 from jobs.runtime.metrics import Metrics, push_outcome
 from jobs.runtime.store import Moved
-from tests.charts.conftest import CHART, Render
+from tests.charts.conftest import Render
+from tests.charts.prometheus import DASHBOARD, free_port, prometheus, queries, server, wait_for
 
-DASHBOARD = json.loads((CHART / "dashboards" / "cxrfold.json").read_text())
 SCORES = {
     ("cxrfold_score", "metric", "map6"): 0.51,
     ("cxrfold_score_low", "metric", "map6"): 0.49,
@@ -30,16 +22,6 @@ needs_prometheus = pytest.mark.skipif(
     not all(map(shutil.which, ("prometheus", "promtool", "prometheus-pushgateway"))),
     reason="needs Debian's prometheus and prometheus-pushgateway",
 )
-
-
-def queries() -> list[tuple[str, str]]:
-    """(panel, query) of every target, with Grafana's variables filled in as "all"."""
-    found = []
-    for panel in DASHBOARD["panels"]:
-        for target in panel.get("targets", []):
-            expr = target["expr"].replace("$__rate_interval", "1m")
-            found.append((panel["title"], re.sub(r"\$(experiment|namespace|run|model)\b", ".*", expr)))
-    return found
 
 
 def test_panels_have_ids_of_their_own_and_fill_24_columns() -> None:
@@ -66,44 +48,6 @@ def test_rendered_dashboard_is_the_file(render: Render) -> None:
     assert maps[0]["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
-def free_port() -> int:
-    with socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return bytes(answer.read())
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.2)
-
-
-@contextmanager
-def server(*command: str, ready: str) -> Iterator[None]:
-    """A server on loopback for as long as the block lasts."""
-
-    def answers() -> bool:
-        assert process.poll() is None, f"{command[0]} ended at once"
-        try:
-            return bool(get(ready))
-        except (urllib.error.URLError, ConnectionError):
-            return False
-
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(answers)
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def rules_file(render: Render, folder: Path) -> Path:
     """The chart's alerts as a file that Prometheus reads."""
     rule = next(each for each in render({"rules": {"enabled": True}}) if each["kind"] == "PrometheusRule")
@@ -115,7 +59,7 @@ def rules_file(render: Render, folder: Path) -> Path:
 @pytest.mark.slow
 @needs_prometheus
 def test_every_query_is_answered_by_a_real_prometheus(render: Render, tmp_path: Path) -> None:
-    metrics_port, gateway_port, port = free_port(), free_port(), free_port()
+    metrics_port, gateway_port = free_port(), free_port()
     metrics, moved = Metrics("train-classifier", "b3", 2), Moved()
     metrics.heartbeat.set_to_current_time()
     metrics.films.inc(8)
@@ -140,22 +84,10 @@ def test_every_query_is_answered_by_a_real_prometheus(render: Render, tmp_path: 
             },
         ],
     }
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    gateway, url = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{port}"
-
-    def ask(expr: str) -> list[Any]:
-        answer = json.loads(get(f"{url}/api/v1/query?query={urllib.parse.quote(expr)}"))
-        return list(answer["data"]["result"])
-
+    gateway = f"http://127.0.0.1:{gateway_port}"
     with (
         server("prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{gateway_port}", ready=f"{gateway}/-/ready"),
-        server(
-            "prometheus",
-            f"--config.file={tmp_path / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            ready=f"{url}/-/ready",
-        ),
+        prometheus(config, tmp_path) as ask,
     ):
         push_outcome(gateway, "demo", "4f3a", "demo-4f3a", "abc", failed=False, seconds=12.0, gauges=SCORES)
         push_outcome(gateway, "demo", "4f3a", "demo-77ab", "abc", failed=True, seconds=1.0)
@@ -164,8 +96,7 @@ def test_every_query_is_answered_by_a_real_prometheus(render: Render, tmp_path: 
         assert ask("cxrfold_score")[0]["metric"]["experiment"] == "demo"
         assert ask("cxrfold_run_failed == 1")
         assert ask("cxrfold_last_success_timestamp_seconds"), "a failure does not forget the last success"
-        loaded = json.loads(get(f"{url}/api/v1/rules"))["data"]["groups"][0]["rules"]
-        assert {rule["health"] for rule in loaded} <= {"ok", "unknown"}
+        assert {rule["health"] for rule in ask.rules()} <= {"ok", "unknown"}
 
 
 FOLD = '{namespace="films", run="demo-4f3a", stage="train-classifier", model="b3", fold="2"}'

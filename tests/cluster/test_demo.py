@@ -3,12 +3,15 @@
 import json
 import os
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobs.contract import layout
+from tests.charts.prometheus import Prometheus, queries
 from tests.cluster.kit import Place, derived, kubectl
+from tests.cluster.scraping import missing, scraping
 
 pytestmark = pytest.mark.cluster
 
@@ -18,7 +21,17 @@ FOLDS = ("--folds", "0,1")
 
 
 @pytest.fixture(scope="module")
-def demo(place: Place, folder: Path) -> Place:
+def watching(place: Place, folder: Path) -> Iterator[Prometheus | None]:
+    """A Prometheus that scrapes while the demo runs; None where there is none."""
+    if missing():
+        yield None
+    else:
+        with scraping(place.namespace, folder) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def demo(place: Place, folder: Path, watching: Prometheus | None) -> Place:
     """The demo, submitted and watched to its end."""
     own = derived(place, RUN, folder, gpu={"count": 1, "allow_cpu": True})
     watched = own.cv("submit", "-e", "demo", *FOLDS, "--run", RUN, "--revision", own.revision, "--watch")
@@ -58,6 +71,17 @@ def test_its_outcome_is_pushed_and_the_run_is_listed(demo: Place) -> None:
     assert listed["score"] == metrics["headline"]["score"]
     if gateway := os.environ.get("CLUSTER_PUSHGATEWAY"):
         assert f'run="{RUN}"' in pushed(gateway)
+
+
+def test_every_panel_of_the_dashboard_tells_of_it(demo: Place, watching: Prometheus | None) -> None:
+    if watching is None:
+        pytest.skip(f"not there: {', '.join(missing())}")
+    assert {panel: expr for panel, expr in queries() if not watching(expr, minutes=60)} == {}
+    trained = watching(f'cxrfold_epoch{{run="{RUN}"}} > 0', minutes=60)
+    assert {(one["metric"]["model"], one["metric"]["fold"]) for one in trained} == {
+        ("tiny", "0"), ("tiny", "1"), ("yolo", "0"), ("yolo", "1"),
+    }  # fmt: skip
+    assert {rule["health"] for rule in watching.rules()} == {"ok"}
 
 
 def test_a_run_that_ended_well_has_nothing_to_explain(demo: Place) -> None:

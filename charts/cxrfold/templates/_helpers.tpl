@@ -45,7 +45,7 @@ matchExpressions:
 {{- $host := (urlParse .).host -}}
 {{- if regexMatch ":[0-9]+$" $host -}}
 {{- regexFind "[0-9]+$" $host -}}
-{{- else if hasPrefix "https:" . -}}443{{- else -}}
+{{- else -}}
 {{- hasPrefix "https:" . | ternary 443 80 -}}
 {{- end -}}
 {{- end -}}
