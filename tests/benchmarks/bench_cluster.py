@@ -1,7 +1,7 @@
-"""What a cluster adds to a run: a finished run submitted again, beside a workflow of the same shape with empty pods.
+"""What a cluster adds to a run: beside its tasks alone, and beside a workflow of the same shape with empty pods.
 
-Both do nothing but pass through Argo, level by level, so their ratio is what importing and looking up DONE costs. Needs
-a cluster, and CXRFOLD_PROFILE naming a profile whose images are there:
+A finished run submitted again does nothing but pass through Argo, level by level, as empty pods do; so their ratio is
+what importing and looking up DONE costs. Needs a cluster, and CXRFOLD_PROFILE naming a profile whose images are there:
 
     CXRFOLD_PROFILE=profile.yaml python tests/benchmarks/bench_cluster.py [REVISION]
 """
@@ -16,22 +16,24 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from jobs.contract.names import Stage  # noqa: E402
+from jobs.contract.profile import Profile  # noqa: E402
 from jobs.runtime.provenance import revision  # noqa: E402
+from workflows import stored  # noqa: E402
 from workflows.cluster import workflow as wf  # noqa: E402
 from workflows.cluster.client import Cluster  # noqa: E402
 from workflows.cluster.http import Json  # noqa: E402
-from workflows.cluster.run import workflows_of  # noqa: E402
+from workflows.cluster.run import found_run, workflows_of  # noqa: E402
 from workflows.cluster.submission import Submission, named  # noqa: E402
+from workflows.commands.purge import leftovers, purge  # noqa: E402
 from workflows.commands.submit import submit  # noqa: E402
 from workflows.files import load_experiment, load_profile  # noqa: E402
-
-LEVELS = 4  # prepare, train, ensemble, evaluate
 
 
 def emptied(manifest: Json, name: str) -> Json:
     """The same shape, images and pods, with nothing to do."""
     empty = copy.deepcopy(named(manifest, name))
-    empty["metadata"]["labels"]["cxrfold/run"] = empty["spec"]["podMetadata"]["labels"]["cxrfold/run"] = "bench-empty"
+    empty["metadata"]["labels"]["cxrfold/run"] = empty["spec"]["podMetadata"]["labels"]["cxrfold/run"] = name
     for template in empty["spec"]["templates"]:
         if "container" in template:
             template["container"] |= {"command": ["true"], "args": []}
@@ -53,24 +55,43 @@ def timed(cluster: Cluster, run: str, start: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def alone(run: str, profile: Profile) -> list[float]:
+    """Seconds that each level took by itself: those of its slowest task, as its heartbeat tells."""
+    levels: dict[Stage, float] = {}
+    with found_run(run, profile) as found:
+        stages = {task.name: task.stage for task in found.tasks}
+        for row in stored.status(found.store, run):
+            stage = stages[row.task]
+            levels[stage] = max(levels.get(stage, 0.0), row.seconds or 0.0)
+    return list(levels.values())
+
+
 def main() -> None:
-    """Run it once to have it finished, then time both."""
+    """Run it once to have it finished, again, and empty; then remove all of it."""
     if "CXRFOLD_PROFILE" not in os.environ:
         print("skipped: CXRFOLD_PROFILE names no cluster's profile")
         return
     profile = load_profile(os.environ["CXRFOLD_PROFILE"])
     cluster = Cluster.connect(profile)
     tag = sys.argv[1] if len(sys.argv) > 1 else revision()
-    experiment = load_experiment(ROOT / "tests" / "cluster" / "tiny.yaml")
-    submission = Submission(run="bench", experiment=experiment, profile=profile, revision=tag)
+    now = int(time.time())
+    run, empty_run = f"bench-{now}", f"bench-empty-{now}"
+    # A seed of its own, so that nothing of it was trained before.
+    experiment = load_experiment(ROOT / "tests" / "cluster" / "tiny.yaml", [f"seed={now}"])
+    submission = Submission(run=run, experiment=experiment, profile=profile, revision=tag)
     manifest = submission.manifest()
-    first = timed(cluster, "bench", lambda: submit(submission, cluster, manifest))
-    again = timed(cluster, "bench", lambda: submit(submission, cluster, manifest))
-    name = f"bench-empty-{int(time.time())}"
-    empty = timed(cluster, "bench-empty", lambda: cluster.workflows.create(profile.namespace, emptied(manifest, name)))
-    print(f"the run, first time     {first:6.1f} s")
-    print(f"the same, finished      {again:6.1f} s   {again / empty:.2f} × empty pods")
-    print(f"empty pods, same shape  {empty:6.1f} s   {empty / LEVELS:.1f} s a level")
+    first = timed(cluster, run, lambda: submit(submission, cluster, manifest))
+    levels = alone(run, profile)
+    again = timed(cluster, run, lambda: submit(submission, cluster, manifest))
+    empty = timed(cluster, empty_run, lambda: cluster.workflows.create(profile.namespace, emptied(manifest, empty_run)))
+    added, a_level = first - sum(levels), (first - sum(levels)) / len(levels)
+    print(f"the run, first time     {first:6.1f} s   its tasks alone {sum(levels):.1f} s")
+    print(f"what the cluster adds   {added:6.1f} s   {a_level:.1f} s a level, {added / empty:.2f} × empty pods")
+    print(f"the run, once finished  {again:6.1f} s   {again / empty:.2f} × empty pods")
+    print(f"empty pods, same shape  {empty:6.1f} s   {empty / len(levels):.1f} s a level")
+    with found_run(run, profile) as found:
+        purge(found, leftovers(found))
+    cluster.workflows.delete(profile.namespace, empty_run)
 
 
 if __name__ == "__main__":

@@ -83,8 +83,9 @@ def _lint(submission: Submission, manifest: dict[str, object]) -> None:
 
 
 def _report(points: list[Point]) -> None:
-    bad = [point for point in points if point.state == "bad"]
-    for point in bad:
-        typer.echo(point.line(), err=True)
-    if bad:
+    """Say what can be mended before pods wait for it: GPUs that no node has are no end, as nodes may come."""
+    for point in points:
+        if point.state == "bad" or point.remedy:
+            typer.echo(point.line(), err=True)
+    if any(point.state == "bad" for point in points):
         raise BadInput("Nothing was submitted: the cluster is not ready for it. cv.py doctor looks again.")
