@@ -51,6 +51,7 @@ class Gpu(Frozen):
 
     resource: str = "nvidia.com/gpu"
     count: Annotated[int, Field(ge=0)] = 1
+    runtime_class: str | None = Field(None, description="RuntimeClass, where NVIDIA's runtime is not a node's default")
     allow_cpu: bool = Field(
         False, description="a pod that finds no GPU trains on the CPU instead of ending with exit 78"
     )

@@ -96,8 +96,8 @@ class Context:
         if asked and os.environ.get(environment.ALLOW_CPU) != "1":
             raise BadInput(
                 f"The task asked for {asked} GPU and PyTorch finds none. On the node, nvidia-smi must work (driver) "
-                "and the pod must be given the device (NVIDIA device plugin; a runtimeClassName where the NVIDIA "
-                "runtime is not the default). A profile with gpu.allow_cpu: true trains on the CPU instead."
+                "and the pod must be given the device (NVIDIA device plugin; gpu.runtime_class in the profile where "
+                "NVIDIA's runtime is not the node's default). With gpu.allow_cpu: true it trains on the CPU instead."
             )
         return "cpu"
 

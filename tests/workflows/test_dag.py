@@ -104,6 +104,13 @@ def test_gpus_are_asked_for_by_those_who_train():
     assert variables(found["ensemble"])[environment.GPUS] == "0"
 
 
+def test_a_runtime_class_is_for_pods_with_a_gpu_alone():
+    patches = {name: one.get("podSpecPatch") for name, one in templates(manifest(profile="on-prem")).items()}
+    assert patches["train-detector"] == '{"runtimeClassName": "nvidia"}'
+    assert patches["ensemble"] is None
+    assert "podSpecPatch" not in templates(manifest())["train-detector"]
+
+
 def test_memory_can_be_raised_for_one_task_alone():
     workflow = manifest(memory={"train-classifier-tiny-fold-1": "5Gi"})
     assert tasks(workflow)["train-classifier-tiny-fold-1"]["template"] == "train-classifier-5gi"

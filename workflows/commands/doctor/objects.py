@@ -118,7 +118,7 @@ def secrets(cluster: Cluster, profile: Profile) -> Iterator[Point]:
 
 
 def queue(cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Whether Kueue's queue and the priority class are there, where the profile names them."""
+    """Whether Kueue's queue, the priority class and the runtime class are there, where the profile names them."""
     if profile.queue:
         kueue = kubernetes(cluster).object("/apis/kueue.x-k8s.io")
         if kueue is None:
@@ -131,6 +131,9 @@ def queue(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     if profile.priority_class:
         path = f"/apis/scheduling.k8s.io/v1/priorityclasses/{profile.priority_class}"
         yield _there(cluster, "priority class", profile.priority_class, path, "an administrator makes it")
+    if profile.gpu.runtime_class:
+        path = f"/apis/node.k8s.io/v1/runtimeclasses/{profile.gpu.runtime_class}"
+        yield _there(cluster, "runtime class", profile.gpu.runtime_class, path, "NVIDIA's GPU operator makes it")
 
 
 def _there(cluster: Cluster, what: str, name: str, path: str, remedy: str) -> Point:
