@@ -59,3 +59,11 @@ def test_what_is_set_of_one_kind_of_model_leaves_the_other_alone():
     for experiment in (classifier, detector):
         assert (experiment.seed, experiment.folds.selected) == (7, (0,))
         assert experiment.data.source == "phantom:patients=9,seed=1"
+
+
+def test_what_is_set_of_a_model_by_name_leaves_experiments_without_it_alone():
+    asked = Asked(settings=("classifiers.b3.size=96", "classifiers.v2.size=64"))
+    sizes = {one.experiment.name: one.experiment.sizes for one in select("study-02,study-13,yolo-01", asked)}
+    assert sizes == {"study-02": (96,), "study-13": (64,), "yolo-01": (512,)}
+    with pytest.raises(BadInput, match="b4 is not there"):
+        select("study-02,study-13", Asked(settings=("classifiers.b4.size=96",)))

@@ -56,7 +56,8 @@ def select(named: str, asked: Asked, against: str | None = None) -> list[Studied
     if not files:
         raise BadInput(f"-e {named}: name the experiments of the study, with commas between.")
     parents = {file: _parent(file, files, against is not None) for file in files}
-    experiments = {file: _load(file, asked) for file in _parents_first(parents)}
+    plain = {file: load_experiment(file) for file in _parents_first(parents)}
+    experiments = {file: _load(file, asked, plain) for file in plain}
     runs = {file: experiment.default_run for file, experiment in experiments.items()}
     return [Studied(one, runs[above] if (above := parents[file]) else None) for file, one in experiments.items()]
 
@@ -106,10 +107,21 @@ def _names(part: str) -> list[str]:
     return found
 
 
-def _load(file: Path, asked: Asked) -> Experiment:
+def _load(file: Path, asked: Asked, plain: Mapping[Path, Experiment]) -> Experiment:
+    """An experiment with what is asked of it: what is set of a model leaves experiments without it alone."""
     overlay = "smoke" if asked.smoke else None
-    plain = load_experiment(file)
-    # A study may mix classifiers and detectors: what is set of the one kind leaves an experiment of the other alone.
-    lacks = [kind for kind in ("classifiers", "detectors") if not getattr(plain, kind)]
-    settings = [text for text in asked.settings if text.partition(".")[0] not in lacks]
+    settings = [
+        text
+        for text in asked.settings
+        if _concerns(text, plain[file]) or not any(_concerns(text, one) for one in plain.values())
+    ]
     return load_experiment(file, settings, asked.data, asked.folds, overlay)
+
+
+def _concerns(setting: str, experiment: Experiment) -> bool:
+    """Whether an experiment has the model that a setting names; one that names none concerns every experiment."""
+    kind, name, *_ = [*setting.partition("=")[0].split("."), ""]
+    if kind not in ("classifiers", "detectors"):
+        return True
+    models = getattr(experiment, kind)
+    return name in models or (name == "*" and bool(models))
