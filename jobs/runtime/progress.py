@@ -6,6 +6,8 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -43,6 +45,7 @@ class Progress:
             stage=stage, model=model, fold=fold, phase="starting", attempt=attempt, at=now, started=now, node=node
         )
         self._begun, self._start, self._films = time.monotonic(), 0, 0
+        self._part, self._number, self._count = "", 1, 1
         self._line_at = self._local_at = 0.0
         self.tracker: Wandb | None = None
         self._tracker_key = layout.tracker(run, stage, model, fold, attempt)
@@ -74,6 +77,23 @@ class Progress:
         self._write_local()
         self._send(last=True)
 
+    @contextmanager
+    def part(self, name: str, number: int, count: int, best: float | None) -> Iterator[None]:
+        """What happens meanwhile is one of several trainings alike: its phases bear its name, the time left is of all.
+
+        Args:
+            name: what each of them is, e.g. ``candidate``.
+            number: which this one is, from 1.
+            count: how many there are.
+            best: the best score of those before, None where this is the first.
+        """
+        self._part, self._number, self._count = f"{name} {number}/{count}", number, count
+        self._set(best=best)
+        try:
+            yield
+        finally:
+            self._part, self._number, self._count = "", 1, 1
+
     def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
         """A new phase.
 
@@ -85,6 +105,7 @@ class Progress:
         """
         self._close_bar()
         self._begun, self._start, self._films = time.monotonic(), start, 0
+        name = self._part or name
         self._set(
             phase=name, step=start, steps=steps, epochs=epochs or self.beat.epochs, eta=None, films_per_second=None
         )
@@ -104,8 +125,9 @@ class Progress:
         done = (self.beat.step or 0) + 1
         self._films += films
         passed = max(time.monotonic() - self._begun, 1e-9)
-        left = (self.beat.steps - done) * passed / (done - self._start) if self.beat.steps else None
         epochs, steps = self.beat.epochs, self.beat.steps
+        to_do = steps * (self._count - self._number + 1) - done if steps else None
+        left = None if to_do is None else to_do * passed / (done - self._start)
         epoch = epochs * done / steps if epochs and steps else self.beat.epoch
         speed = self._films / passed if self._films else None
         self._set(step=done, films_per_second=speed, eta=left, epoch=epoch)
@@ -165,7 +187,8 @@ class Progress:
         if self._local:
             _replace(self._local, self.beat.model_dump_json())
         if self._argo and self.beat.steps:
-            _replace(self._argo, f"{self.beat.step}/{self.beat.steps}")
+            done = self.beat.steps * (self._number - 1) + (self.beat.step or 0)
+            _replace(self._argo, f"{done}/{self.beat.steps * self._count}")
 
     def _keep_beating(self) -> None:
         self._send()

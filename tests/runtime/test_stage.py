@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import os
 import signal
@@ -208,6 +209,34 @@ def test_argo_reads_progress_from_its_file(stage, tmp_path: Path, monkeypatch: p
 
     assert stage(body) is Exit.DONE
     assert (tmp_path / "progress").read_text() == "2/3"
+
+
+def test_one_training_of_several_bears_its_number_and_the_time_left_is_of_all(
+    stage, s3_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(environment.PROGRESS_FILE, str(tmp_path / "progress"))
+    seen = []
+
+    def body(context: Context) -> dict[str, float]:
+        with context.progress.part("candidate", 3, 4, best=0.4):
+            context.progress.phase("training", steps=10, epochs=2)
+            context.progress.step()
+            seen.append(context.progress.beat)
+            seen.append((tmp_path / "progress").read_text())
+            context.progress.epoch(1, best=0.3)
+        context.progress.phase("predicting", steps=2)
+        seen.append(context.progress.beat)
+        return {}
+
+    seconds = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)), time=time.time)
+    monkeypatch.setattr("jobs.runtime.progress.time", clock)
+    assert stage(body) is Exit.DONE
+    candidate, argo, after = seen
+    assert (candidate.phase, candidate.step, candidate.steps, candidate.best) == ("candidate 3/4", 1, 10, 0.4)
+    assert candidate.eta == 19, "nine steps of this one and ten of the last, a second each"
+    assert argo == "21/40"
+    assert (after.phase, after.best) == ("predicting", 0.4), "a worse candidate is not the best so far"
 
 
 def test_a_full_disk_is_no_bug_and_says_what_to_do(stage, s3_store: Store):
