@@ -120,6 +120,26 @@ def test_what_another_runs_task_makes_or_reads_stays(s3_store: Store) -> None:
     assert (what.work, what.shared) == ((), 2)
 
 
+def test_candidates_of_a_search_go_with_the_last_run_that_searched(s3_store: Store) -> None:
+    tried = [work(s3_store, Stage.TRAIN_DETECTOR, {"lr": lr}) for lr in (1, 2, 3)]
+    records = [
+        Done.model_validate(s3_store.get_json(layout.done(layout.work(Stage.TRAIN_DETECTOR, one)))) for one in tried
+    ]
+    curves = {f"curve-{number}": record.outputs["out"] for number, record in enumerate(records)}
+    search = work(s3_store, Stage.TRAIN_DETECTOR, {"start": tried[0]}, outputs=curves)
+    refer(s3_store, "mine", Stage.TRAIN_DETECTOR, search, tried[1], fold=0)
+    refer(s3_store, "plain", Stage.TRAIN_DETECTOR, tried[0], fold=0)
+    refer(s3_store, "theirs", Stage.TRAIN_DETECTOR, search, tried[1], fold=0)
+    assert leftovers(a_run("theirs", s3_store)).work == ()
+    purge(a_run("theirs", s3_store), leftovers(a_run("theirs", s3_store)))
+    what = leftovers(a_run("mine", s3_store))
+    assert set(what.work) == {layout.work(Stage.TRAIN_DETECTOR, one) for one in (search, tried[1], tried[2])}
+    s3_store.delete([layout.done(what.work[0])])  # as far as a purge came that was cut short
+    assert set(leftovers(a_run("mine", s3_store)).work) >= set(what.work[1:])
+    purge(a_run("mine", s3_store), leftovers(a_run("mine", s3_store)))
+    assert {key.split("/")[2] for key in keys(s3_store) if key.startswith("work/")} == {tried[0][:32]}
+
+
 def test_a_purge_cut_short_can_be_given_again(s3_store: Store) -> None:
     mine = work(s3_store, Stage.PREPARE, {"films": 1})
     refer(s3_store, "mine", Stage.PREPARE, mine)

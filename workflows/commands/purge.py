@@ -53,16 +53,16 @@ def leftovers(run: Run) -> Leftovers:
         raise BadInput(f"Run {run.name} is running: cv.py stop {run.name} first.")
     store = run.store
     works = _works(store)
-    mine = works.pop(run.name, set())
-    kept = _closure(store, set().union(*works.values()))
-    free = sorted(mine - kept)
+    mine = _closure(store, works.pop(run.name, set()))
+    kept = set(_closure(store, set().union(*works.values())))
+    free = [work for work in reversed(mine) if work not in kept]  # what was found through another goes before it
     entries = list(store.list(f"{layout.run(run.name)}/"))
     if not entries and not run.workflows:
         raise BadInput(f"No run is named {run.name} in {store.url}. cv.py runs lists those there are.")
     entries += [entry for work in free for entry in store.list(f"{work}/")]
     gateway = run.submission.profile.pushgateway if run.submission else None
     return Leftovers(
-        run.name, tuple(wf.name(one) for one in run.workflows), tuple(free), len(mine & kept), len(entries),
+        run.name, tuple(wf.name(one) for one in run.workflows), tuple(free), len(mine) - len(free), len(entries),
         sum(entry.size for entry in entries), tuple(_pushed(gateway, run.name)) if gateway else (),
     )  # fmt: skip
 
@@ -104,25 +104,25 @@ def _named(store: "Store", key: str) -> Iterable[str]:
         return ()
 
 
-def _closure(store: "Store", works: Iterable[str]) -> set[str]:
-    """Work, and all work that it was made from or whose objects it stands for."""
+def _closure(store: "Store", works: Iterable[str]) -> list[str]:
+    """Work, and all work that it was made from or whose objects it stands for, as it is found."""
     from jobs.runtime.store import Missing
 
     by_digest = {prefix.rsplit("/", 1)[-1]: prefix for prefix in _all_work(store)}
-    kept: set[str] = set()
+    found: dict[str, None] = {}
     waiting = list(works)
     while waiting:
         work = waiting.pop()
-        if work in kept:
+        if work in found:
             continue
-        kept.add(work)
+        found[work] = None
         try:
             done = Done.model_validate(store.get_json(layout.done(work)))
         except Missing:
             continue
         waiting += [by_digest[digest[:32]] for digest in _digests(done.inputs) if digest[:32] in by_digest]
         waiting += [output.key.rsplit("/", 1)[0] for output in done.outputs.values()]
-    return kept
+    return list(found)
 
 
 def _all_work(store: "Store") -> Iterator[str]:
