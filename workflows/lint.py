@@ -99,6 +99,11 @@ RULES: Final[dict[str, Rule]] = {
         "warning", "weak boxes are thrown away; average precision wants them", "lower the value to 0.001 or less"
     ),
     "CXR109": Rule("warning", "weights that all are zero", "give one model a weight"),
+    "CXR110": Rule(
+        "note",
+        "each fold searches for itself",
+        "nothing, if it is meant; one fold's search gives a recipe for all folds",
+    ),
     "CXR201": Rule("error", "GPU stages ask for no GPU", "set gpu.count, or gpu.allow_cpu where the CPU is meant"),
     "CXR202": Rule("error", "address that no pod can reach", "give an address inside the cluster's network"),
     "CXR203": Rule(

@@ -26,6 +26,9 @@ def check_experiment(experiment: Experiment) -> Iterator[Found]:
     for name, detector in experiment.detectors.items():
         yield from _check_model(f"detectors.{name}", detector)
         yield from _check_detector(f"detectors.{name}", detector)
+        if (tried := detector.candidates) and (folds := len(experiment.folds.selected)) > 1:
+            says = f"{tried} candidates on each of {folds} folds are {tried * folds} trainings"
+            yield "CXR110", f"detectors.{name}.evolve", says
     yield from _check_ensemble(experiment)
 
 

@@ -1,7 +1,8 @@
 """The experiment: what is trained and how it is scored, in frozen, validated models. Where pods run is the profile's.
 
 Every knob of the author's study log is a field here. An experiment travels resolved, as one JSON document.
-A model's ``inference`` holds what can change without training anew; all else in a model is what its training reads.
+A model's ``inference`` holds what can change without training anew; all else in a model but ``evolve`` is what its
+training reads.
 """
 
 import hashlib
@@ -158,6 +159,12 @@ class DetectorInference(Frozen):
     batch: Count = 16
 
 
+class Evolve(Frozen):
+    """A search for better settings, by each fold for itself: ultralytics' way, mutations of the best so far."""
+
+    epochs: Count = Field(description="of all candidates together: as many are trained as fit, the first unmutated")
+
+
 class Detector(Frozen):
     """A YOLO detector of opacities."""
 
@@ -189,7 +196,23 @@ class Detector(Frozen):
     flip: Fraction = Field(0.5, description="chance of a left-right flip")
     brightness: Fraction = Field(0.4, description="largest relative change of brightness")
     patience: Count | None = Field(None, description="epochs without a better score after which training ends")
+    # Not dumped where there is none: a run without a search keeps the name it had before there were any.
+    evolve: Evolve | None = Field(None, exclude_if=lambda evolve: evolve is None)
     inference: DetectorInference = DetectorInference()
+
+    @model_validator(mode="after")
+    def _search_has_something_to_compare(self) -> Self:
+        if self.evolve and self.candidates < 2:
+            raise ValueError(
+                f"evolve.epochs is {self.evolve.epochs}, too few for two candidates of {self.epochs} epochs each: "
+                f"give {2 * self.epochs} or more"
+            )
+        return self
+
+    @property
+    def candidates(self) -> int:
+        """Settings that a search tries, these among them; 0 without one."""
+        return self.evolve.epochs // self.epochs if self.evolve else 0
 
     @property
     def inference_size(self) -> int:
@@ -285,7 +308,7 @@ class Experiment(Frozen):
 
 def training_slice(model: Classifier | Detector) -> dict[str, Any]:
     """What a model's training reads of it."""
-    return model.model_dump(mode="json", exclude={"inference"})
+    return model.model_dump(mode="json", exclude={"inference", "evolve"})
 
 
 def digest(value: Any) -> str:

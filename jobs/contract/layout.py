@@ -81,6 +81,11 @@ def report(name: str, file: str) -> str:
     return f"{run(name)}/{file}"
 
 
+def recipe(name: str, model: str, fold: int) -> str:
+    """The experiment that a search for a detector's settings on one fold ended with."""
+    return report(name, f"evolved-{model}-fold-{fold}.yaml")
+
+
 def source_upload(digest: str) -> str:
     """Prefix of a folder of films that ``submit`` uploaded."""
     return f"sources/{digest[:32]}"

@@ -1,11 +1,12 @@
 """What a run's tasks did and took: learning curves, time, memory. Read from the store."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.contract.done import Done
+from jobs.contract import layout
+from jobs.contract.done import Done, Output
 from jobs.contract.names import Stage
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
@@ -25,6 +26,9 @@ class Task:
         fold: the held-out fold, likewise.
         works: kind → what it left.
         epochs: a training's epochs, in order: ``train_score``, ``val_score``, ``train_loss`` … each.
+        candidates: of a search for settings, in order: ``score`` and ``settings`` of each; empty without one.
+        searched: seconds that the epochs of all candidates took.
+        recipe: the experiment with the best of them, as YAML.
     """
 
     stage: Stage
@@ -32,12 +36,14 @@ class Task:
     fold: int | None
     works: Mapping[str, Done]
     epochs: tuple[Mapping[str, Any], ...] = ()
+    candidates: tuple[Mapping[str, Any], ...] = ()
+    searched: float = 0.0
+    recipe: str = ""
 
     @property
     def seconds(self) -> float:
         """What it took. A work's clock starts with its attempt, a training's epochs count over all attempts."""
-        epochs = sum(float(epoch.get("seconds", 0.0)) for epoch in self.epochs)
-        return max([epochs, *(done.cost.seconds for done in self.works.values())])
+        return max([_seconds(self.epochs), self.searched, *(done.cost.seconds for done in self.works.values())])
 
     @property
     def peak_memory(self) -> int:
@@ -92,8 +98,23 @@ def tasks(context: Context, folds: list[int]) -> list[Task]:
 def _task(context: Context, stage: Stage, model: str | None, fold: int | None) -> Task:
     digests = context.upstream(stage, model, fold).works
     works = {kind: context.open_work(stage, digest)[1] for kind, digest in digests.items()}
-    epochs: list[Mapping[str, Any]] = []
-    if stage in TRAINING:
-        curve = fetch(context.store, works["weights"].outputs["curve.json"], context.cache)
-        epochs = json.loads(curve.read_text())["epochs"]
-    return Task(stage, model, fold, works, tuple(epochs))
+    if stage not in TRAINING:
+        return Task(stage, model, fold, works)
+    epochs = _json(context, works["weights"].outputs["curve.json"])["epochs"]
+    if (search := works.get("search")) is None:
+        return Task(stage, model, fold, works, tuple(epochs))
+    assert model is not None
+    assert fold is not None
+    recipe = context.store.get(layout.recipe(context.run, model, fold)).decode()
+    candidates = _json(context, search.outputs["candidates.json"])
+    curves = [output for name, output in search.outputs.items() if name.startswith("curve-")]
+    searched = sum(_seconds(_json(context, curve)["epochs"]) for curve in curves)
+    return Task(stage, model, fold, works, tuple(epochs), tuple(candidates), searched, recipe)
+
+
+def _json(context: Context, output: Output) -> Any:
+    return json.loads(fetch(context.store, output, context.cache).read_text())
+
+
+def _seconds(epochs: Sequence[Mapping[str, Any]]) -> float:
+    return sum(float(epoch.get("seconds", 0.0)) for epoch in epochs)

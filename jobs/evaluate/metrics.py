@@ -138,13 +138,15 @@ def _fold(one: FoldResult) -> dict[str, Any]:
 
 
 def _task(task: Task) -> dict[str, Any]:
-    said = {}
+    said: dict[str, Any] = {}
     if task.best and task.last:
-        said = {
+        said |= {
             "epochs": len(task.epochs),
             "best": {name: task.best.get(name) for name in ("epoch", "val_score", "train_score")},
             "last": {name: task.last.get(name) for name in ("epoch", "val_score", "train_score")},
         }
+    if task.candidates:
+        said["search"] = {**task.works["search"].scores, "candidates": list(task.candidates)}
     return {
         "stage": task.stage,
         "model": task.model,

@@ -17,6 +17,7 @@ from jobs.evaluate.history import TRAINING, Task
 from jobs.evaluate.learning import learning
 from jobs.evaluate.metrics import Origin
 from jobs.evaluate.results import FoldResult, Results, Stated
+from jobs.evaluate.search import searches
 from jobs.evaluate.words import DASH, duration, memory, number
 from jobs.runtime import provenance
 
@@ -71,6 +72,7 @@ def render(
         curves=[_curve(name, results) for name in results.curves],
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
+        searches=searches(trained, origin.run),
         learning=learning(trained, origin.experiment),
         costs=_costs(tasks),
         gallery={name: [_film(*one) for one in films] for name, films in gallery.items() if films},

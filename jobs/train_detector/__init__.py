@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""Train-detector: a YOLO of one fold, then its boxes on the films it was not trained on."""
+"""Train-detector: a YOLO of one fold, then its boxes on the films it was not trained on.
+
+Where the experiment asks for it, the settings are searched for first, and the best candidate's weights go on.
+"""
 
 from jobs.runtime.context import Context
 from jobs.train_detector.task import Task
 
 
 def run(context: Context) -> dict[str, float]:
-    """Train where the weights are not done, predict where the boxes are not; returns the headline scores."""
+    """Search and train where the weights are not done, predict where the boxes are not; returns the headline scores."""
     task = Task.of(context)
+    works: dict[str, str] = {}
+    start: dict[str, float] = {}
+    if task.detector.evolve:
+        from jobs.train_detector.search import evolved
+
+        task, search = evolved(task)
+        works, start = {"search": search.digest}, {"start": search.scores["start"]}
     work = task.weights_work()
     if (weights := work.done()) is None:
         from jobs.train_detector.weights import train  # what is done needs no PyTorch
@@ -18,6 +28,6 @@ def run(context: Context) -> dict[str, float]:
         from jobs.train_detector.boxes import out_of_fold
 
         oof = out_of_fold(task, work, weights)
-    scores = {"opacity": oof.scores["opacity"], "best": weights.scores["best"], "last": weights.scores["last"]}
-    context.refer({"weights": weights.digest, "oof": oof.digest}, scores)
+    scores = {"opacity": oof.scores["opacity"], "best": weights.scores["best"], "last": weights.scores["last"], **start}
+    context.refer({**works, "weights": weights.digest, "oof": oof.digest}, scores)
     return scores

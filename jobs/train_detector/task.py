@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""What both works of the stage stand on: the detector, its fold, the films. Light until something is asked of it."""
+"""What all works of the stage stand on: the detector, its fold, the films. Light until something is asked of it."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.contract.done import Output
 from jobs.contract.exits import BadInput
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from jobs.nets.yolo.data import Films
 
-# Raised by hand when the same inputs come to mean other weights, or other boxes.
+# Raised by hand when the same inputs come to mean other weights, other boxes, or other candidates.
 WEIGHTS_VERSION: Final = 1
 BOXES_VERSION: Final = 1
+SEARCH_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,31 @@ class Task:
         start = find(context.store, detector.weights) if detector.weights else None
         return cls(context, detector, context.fold, dataset.hash, start)
 
+    def trying(self, detector: Detector) -> "Task":
+        """The same task with other settings, whose clock starts now."""
+        return replace(self, detector=detector, context=replace(self.context, began=time.monotonic()))
+
+    def search_work(self) -> Work:
+        """The work of the search that begins with these settings."""
+        inputs = {
+            "version": SEARCH_VERSION,
+            "start": self.weights_work().digest,
+            "candidates": self.detector.candidates,
+            "select": self.detector.inference.select,
+        }
+        return self.context.work("search", inputs)
+
     def weights_work(self) -> Work:
         """The work of training, named by all that the weights follow from."""
+        return self.context.work("weights", self._training())
+
+    def diverged_work(self) -> Work:
+        """The record of a training that came to nothing, named likewise."""
+        return self.context.work("diverged", self._training())
+
+    def _training(self) -> dict[str, Any]:
         experiment = self.context.experiment
-        inputs = {
+        return {
             "version": WEIGHTS_VERSION,
             "seed": experiment.seed,
             "training": training_slice(self.detector),
@@ -67,7 +90,6 @@ class Task:
             "dataset": self.dataset,
             "pretrained": self.start.sha256 if self.start else None,
         }
-        return self.context.work("weights", inputs)
 
     def boxes_work(self, weights: str) -> Work:
         """The work of predicting the fold with the weights of a digest."""

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from jobs.contract.done import Done
 from jobs.nets.yolo.model import Tensors
-from jobs.nets.yolo.trainer import Setup, Training, averaged
+from jobs.nets.yolo.trainer import Diverged, Setup, Training, averaged
 from jobs.runtime.checkpoint import Checkpoints
 from jobs.runtime.work import Work
 from jobs.train_detector.task import Task
@@ -34,6 +34,20 @@ def train(task: Task, work: Work) -> Done:
     done = _finish(task, work, best[0], saved)
     checkpoints.clear()
     return done
+
+
+def train_or_diverge(task: Task, work: Work) -> Done:
+    """The same for settings that may lead nowhere: then the record of that, which scores 0 and has no epochs."""
+    try:
+        return train(task, work)
+    except Diverged as error:
+        task.context.progress.say(str(error))
+        curve = task.context.scratch / "curve.json"
+        curve.write_text(json.dumps({"epochs": []}))
+        scores = {"best": 0.0, "last": 0.0}
+        done = task.diverged_work().finish({"curve.json": curve}, scores, task.context.cost())
+        Checkpoints(task.context.store, work.prefix, work.inputs).clear()
+        return done
 
 
 def _train(task: Task, checkpoints: Checkpoints) -> None:

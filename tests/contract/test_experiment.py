@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from jobs.contract.experiment import Classifier, Detector, Ensemble, Experiment, Folds, training_slice
+from jobs.contract.experiment import Classifier, Detector, Ensemble, Evolve, Experiment, Folds, training_slice
 
 
 def experiment(**fields: object) -> Experiment:
@@ -26,6 +26,19 @@ def test_inference_is_no_part_of_what_training_reads():
     assert training_slice(model) == training_slice(other)
     assert training_slice(model) != training_slice(model.model_copy(update={"dropout": 0.5}))
     assert experiment(classifiers={"b3": other}).sizes == (512, 640)
+
+
+def test_a_search_is_no_part_of_what_training_reads_and_without_one_nothing_is_said_of_it():
+    plain, searching = Detector(epochs=10), Detector(epochs=10, evolve=Evolve(epochs=45))
+    assert (plain.candidates, searching.candidates) == (0, 4)
+    assert training_slice(plain) == training_slice(searching)
+    assert experiment(detectors={"m": plain}).hash != experiment(detectors={"m": searching}).hash
+    assert "evolve" not in plain.model_dump_json()
+
+
+def test_a_search_without_a_mutation_is_refused():
+    with pytest.raises(ValidationError, match="too few for two candidates of 10 epochs each: give 20 or more"):
+        Detector(epochs=10, evolve=Evolve(epochs=19))
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,22 @@ class World:
         oof = self._finish(context, "oof", {"weights": weights.digest}, [file, f"untrained-{file}"])
         context.refer({"weights": weights.digest, "oof": oof.digest}, {})
 
+    def search(self, of: Experiment, model: str, fold: int, scores: Sequence[float], seconds: float) -> None:
+        """Say of a done training that it was the best of a search, whose candidates' curves took so long each."""
+        context = self.context(Stage.TRAIN_DETECTOR, of, model, fold)
+        rows = [{"score": score, "settings": {"lr": 0.01 - n / 1000, "mosaic": 1.0}} for n, score in enumerate(scores)]
+        (context.scratch / "candidates.json").write_text(json.dumps(rows))
+        curve = {"epochs": [{"epoch": 0, "val_score": 0.1, "seconds": seconds}]}
+        curves = [f"curve-{number:03d}.json" for number in range(1, len(scores) + 1)]
+        for name in curves:
+            (context.scratch / name).write_text(json.dumps(curve))
+        works = context.upstream(Stage.TRAIN_DETECTOR, model, fold).works
+        work = context.work("search", {"start": works["weights"]})
+        paths = {name: context.scratch / name for name in ("candidates.json", *curves)}
+        search = work.finish(paths, {"start": scores[0], "best": max(scores)}, COST)
+        self.store.put(layout.recipe(self.run, model, fold), f"name: evolved-on-{fold}\n".encode())
+        context.refer({"search": search.digest, **works}, {})
+
     def predict(self, of: Experiment, dataset: str, model: str, fold: int) -> None:
         """Leave what predict would on a test set."""
         context = self.context(Stage.PREDICT, of, model, fold)

@@ -89,6 +89,36 @@ def test_a_classifier_alone_is_scored_by_its_classes(trained):
     assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == index()["study"].nunique()
 
 
+def test_a_search_for_settings_is_told_with_its_gain_its_recipe_and_what_the_gain_is_worth(trained):
+    world, of = (
+        trained.another_run(),
+        experiment(classifiers={}, detectors={"yolo": {"size": 64, "evolve": {"epochs": 60}}}),
+    )
+    world.search(of, "yolo", 0, [0.31, 0.29, 0.42], seconds=20)
+    world.search(of, "yolo", 1, [0.5, 0.1, 0.0], seconds=1)
+    _, metrics, page = evaluated(world, of)
+    found, none = (task for task in metrics["tasks"] if task["stage"] == "train-detector")
+    assert found["seconds"] == 60, "three candidates, not the chosen one alone"
+    assert [one["score"] for one in found["search"]["candidates"]] == [0.31, 0.29, 0.42]
+    assert (found["search"]["start"], found["search"]["best"]) == (0.31, 0.42)
+    assert none["search"]["best"] == none["search"]["start"] == 0.5
+    assert "<b>Optimistic:</b> the settings of yolo were chosen on the very folds" in page
+    row = (
+        "<th>0</th><td>0.310</td><td><b>0.420</b></td><td>+0.110</td><td>3 of 3</td><td><code>evolved-yolo-fold-0.yaml"
+    )
+    assert row in page
+    assert "lr 0.01 → 0.008" in page
+    assert "Nothing: no mutation was better than the start." in page
+    assert "name: evolved-on-0" in page
+
+
+def test_a_run_without_a_search_says_nothing_of_one(trained):
+    _, metrics, page = evaluated(trained.another_run(), experiment())
+    assert "Search for settings" not in page
+    assert "Optimistic" not in page
+    assert not any("search" in task for task in metrics["tasks"])
+
+
 def test_without_resamples_there_is_no_interval_and_still_a_page(trained):
     _, metrics, page = evaluated(trained.another_run(), experiment(evaluation={"bootstrap": 0, "gallery": 0}))
     assert metrics["classes"]["none"]["interval"] is None

@@ -28,7 +28,7 @@ CHANGES = {
 
 
 def test_every_remark_that_can_be_measured_has_its_experiments():
-    remarks = {"w2", "w3", "w4", "n1", "n2", "n3", "r2", "r3", "row6", "noise"}
+    remarks = {"w2", "w3", "w4", "n1", "n2", "n3", "r2", "r3", "row6", "noise", "yolo6"}
     assert {name.partition("-")[0] for name in REMARKS} == remarks
     assert {name for name, one in REMARKS.items() if one.parent} == set(CHANGES)
 

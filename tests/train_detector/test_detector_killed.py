@@ -12,20 +12,26 @@ import pytest
 import jobs.train_detector
 from jobs.contract import environment
 from jobs.contract.exits import Exit
+from jobs.contract.experiment import Detector, Evolve
 from jobs.contract.names import Stage
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from tests.nets.yolo_films import TINY
 from tests.train_detector.conftest import RUN, context_of, experiment, prepare
 
-LONG = TINY.model_copy(update={"epochs": 6, "close_mosaic": 2})
+TRAINING = TINY.model_copy(update={"epochs": 6, "close_mosaic": 2})
+SEARCH = TINY.model_copy(update={"epochs": 3, "evolve": Evolve(epochs=12)})
 
 
 class Place:
     """A store of its own, in which the training runs as a process."""
 
-    def __init__(self, given: dict[str, str], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, given: dict[str, str], name: str, detector: Detector, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = folder / name
         folder.mkdir()
+        self.experiment = experiment(detector)
         url = f"{given[environment.STORE]}/{name}"
         monkeypatch.setenv(environment.STORE, url)
         self.store = Store.from_environment()
@@ -33,7 +39,7 @@ class Place:
         self.folder = folder
         self.environment = {
             **given, environment.STORE: url, environment.RUN: RUN, environment.THREADS: "1",
-            environment.EXPERIMENT: experiment(LONG).model_dump_json(),
+            environment.EXPERIMENT: self.experiment.model_dump_json(),
         }  # fmt: skip
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -58,7 +64,7 @@ class Place:
         return process.wait()
 
     def context(self) -> Context:
-        return context_of(self.store, Stage.TRAIN_DETECTOR, experiment(LONG), self.folder)
+        return context_of(self.store, Stage.TRAIN_DETECTOR, self.experiment, self.folder)
 
     def outputs(self) -> dict[str, str]:
         context = self.context()
@@ -68,22 +74,23 @@ class Place:
             name: output.sha256
             for outputs in found.values()
             for name, output in outputs.items()
-            if name != "curve.json"  # it tells seconds
+            if not name.startswith("curve")  # it tells seconds
         }
 
 
 @pytest.mark.slow
-def test_killed_and_stopped_at_random_a_training_ends_bit_equal(
-    s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("detector", "files"), [(TRAINING, 4), (SEARCH, 5)], ids=["a-training", "a-search"])
+def test_killed_and_stopped_at_random_a_task_ends_bit_equal(
+    detector: Detector, files: int, s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seed = random.randrange(10**6)
     print(f"moments of seed {seed}")
     moment = random.Random(seed)
-    alone = Place(s3_environment, "alone", tmp_path / "alone", monkeypatch)
+    alone = Place(s3_environment, "alone", detector, tmp_path, monkeypatch)
     jobs.train_detector.run(alone.context())
-    disturbed = Place(s3_environment, "disturbed", tmp_path / "disturbed", monkeypatch)
+    disturbed = Place(s3_environment, "disturbed", detector, tmp_path, monkeypatch)
     assert disturbed.end_at_random(moment, signal.SIGKILL) == -signal.SIGKILL
     assert disturbed.end_at_random(moment, signal.SIGTERM) == Exit.CHECKPOINTED
     assert disturbed.start().wait() == Exit.DONE
-    assert len(alone.outputs()) == 4
+    assert len(alone.outputs()) == files
     assert disturbed.outputs() == alone.outputs()

@@ -149,6 +149,7 @@ EXPERIMENTS = {
     "CXR101": ["classifiers.tiny.batch=1"],
     "CXR102": ["detectors.yolo.accumulate=4"],
     "CXR103": ["detectors.yolo.mosaic=1", "detectors.yolo.close_mosaic=12"],
+    "CXR110": ["detectors.yolo.evolve.epochs=40"],
     "CXR104": ["classifiers.tiny.inference.size=128"],
     "CXR105": ["classifiers.tiny.warmup=2"],
     "CXR106": ["detectors.yolo.patience=12"],

@@ -33,12 +33,12 @@ def plan(**codes):
     return Plan("w", {}, {}, {}, tuple(tasks), (), False, None, None)
 
 
-def execute(monkeypatch, folder, made, name="r"):
+def execute(monkeypatch, folder, made, name="r", experiment=EXPERIMENT):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setattr(local, "_plan", lambda *_: made)
     console = Console(file=io.StringIO(), width=500)
-    code = local.run(EXPERIMENT, Profile(), name, Machine(2, (), 2), console)
+    code = local.run(experiment, Profile(), name, Machine(2, (), 2), console)
     return code, console.file.getvalue()
 
 
@@ -57,6 +57,19 @@ def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_pat
     assert "map6        0.4560" in said
     assert "report      runs/r/report.html" in said
     assert (tmp_path / "runs/r/submission.csv").read_text() == "id,PredictionString"
+
+
+def test_the_recipe_that_a_search_found_lies_beside_the_report(tmp_path, monkeypatch, s3_store):
+    code = """
+        from jobs.contract import layout
+        from jobs.runtime.store import Store
+        Store.from_environment().put(layout.recipe("r", "yolo", 1), b"name: x-evolved")
+    """
+    detector = {"epochs": 2, "evolve": {"epochs": 4}}
+    searching = Experiment.model_validate({"name": "x", "folds": {"run": [1]}, "detectors": {"yolo": detector}})
+    _, said = execute(monkeypatch, tmp_path, plan(train=code), experiment=searching)
+    assert "recipe      runs/r/evolved-yolo-fold-1.yaml" in said
+    assert (tmp_path / "runs/r/evolved-yolo-fold-1.yaml").read_text() == "name: x-evolved"
 
 
 def test_a_failure_shows_its_last_lines_its_log_its_meaning_and_how_to_repeat_it(tmp_path, monkeypatch, s3_environment):

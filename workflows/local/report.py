@@ -80,9 +80,9 @@ def _say_results(console: "Console", results: Sequence[Path], seconds: float) ->
         headline, missing = metrics["headline"], metrics["missing_folds"]
         if headline["score"] is not None:
             _say(console, f"{headline['figure']:<12}{headline['score']:.4f}{without_text(missing)}", "bold green")
-    for name in ("report.html", "metrics.json", "submission.csv"):
-        if name in files:
-            _say(console, f"{name.partition('.')[0]:<12}{_near(files[name])}")
+    for file in results:
+        what = "recipe" if file.suffix == ".yaml" else file.stem
+        _say(console, f"{what:<12}{_near(file)}")
     _say(console, f"{'took':<12}{clock(seconds)}")
     if "metrics.json" in files:
         advice = "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"

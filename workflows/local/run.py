@@ -63,7 +63,7 @@ def run(
 
             local = {**store.environment, **_local_environment()}
             result = Engine(plan, (folder / "tasks").absolute(), machine, local, watch).run()
-        fetched = _fetch_results(name, folder) if result.exit is Exit.DONE else []
+        fetched = _fetch_results(name, folder, experiment) if result.exit is Exit.DONE else []
     say_end(console, folder, result, fetched, embedded=store.embedded)
     return result.exit
 
@@ -93,11 +93,14 @@ def _local_environment() -> dict[str, str]:
     return {**kept, environment.CACHE: str(cache / "packs"), "HOME": str(Path.home())}
 
 
-def _fetch_results(name: str, folder: Path) -> list[Path]:
+def _fetch_results(name: str, folder: Path, experiment: Experiment) -> list[Path]:
     from jobs.runtime.store import Missing
 
+    searched = [model for model, detector in experiment.detectors.items() if detector.evolve]
+    keys = [layout.report(name, file) for file in RESULTS]
+    keys += [layout.recipe(name, model, fold) for model in searched for fold in experiment.folds.selected]
     store, found = open_store(), []
-    for file in RESULTS:
+    for key in keys:
         with suppress(Missing):
-            found.append(store.download(layout.report(name, file), folder / file))
+            found.append(store.download(key, folder / key.rsplit("/", 1)[-1]))
     return found

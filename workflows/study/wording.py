@@ -32,9 +32,10 @@ def net(model: Model) -> str:
 
 
 def learning_rate(model: Model) -> str:
-    """``1e-3 + 1e-4``: a rate a stage."""
-    rates = [model.lr] if isinstance(model, Detector) else [stage.lr for stage in model.stages]
-    return " + ".join(map(rate, rates))
+    """``1e-3 + 1e-4``: a rate a stage; ``1e-2 evolved`` where it is only where a search starts."""
+    if isinstance(model, Detector):
+        return rate(model.lr) + (" evolved" if model.evolve else "")
+    return " + ".join(rate(stage.lr) for stage in model.stages)
 
 
 def epochs(model: Model) -> str:

@@ -31,6 +31,10 @@ from jobs.runtime.stopping import Stop
 TRAIN_SAMPLE: Final = 256  # training films scored after each epoch, to be held against the validation score
 
 
+class Diverged(BadInput):
+    """The loss is no finite number any more: these settings lead nowhere."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a training is of, and where it runs.
@@ -77,7 +81,8 @@ class Training(DetectionTrainer):  # type: ignore[misc]
 
         Raises:
             Stopped: somebody asked to stop; at most the epoch begun is lost.
-            BadInput: the GPU's memory does not suffice, or the loss is no finite number.
+            BadInput: the GPU's memory does not suffice.
+            Diverged: the loss is no finite number.
         """
         try:
             super().train()
@@ -184,7 +189,7 @@ class Training(DetectionTrainer):  # type: ignore[misc]
     def _batch_ends(self) -> None:
         loss = float(self.loss.detach())
         if not np.isfinite(loss):
-            raise BadInput(
+            raise Diverged(
                 f"the loss became {loss} in epoch {self.epoch}, batch {self.batch_index}; "
                 f"lower lr ({self.detector.lr}) or lengthen warmup ({self.detector.warmup} epochs)"
             )

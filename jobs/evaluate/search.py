@@ -1,0 +1,59 @@
+"""The report's page of a search for settings: what each candidate scored, what the best changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.contract import layout
+from jobs.evaluate.charts import Axis, Line, chart, ticks
+from jobs.evaluate.history import Task
+from jobs.evaluate.words import number
+
+
+def searches(trained: Sequence[Task], run: str) -> list[dict[str, Any]]:
+    """A chart a model: the score of each fold's candidates, and the best so far; a row a fold beside it.
+
+    Args:
+        trained: the training tasks.
+        run: the run's name.
+    """
+    models: dict[str, list[Task]] = {}
+    for task in trained:
+        if task.model and task.candidates:
+            models.setdefault(task.model, []).append(task)
+    return [
+        {"model": name, "chart": _drawn(folds), "folds": [_row(task, run) for task in folds]}
+        for name, folds in models.items()
+    ]
+
+
+def _drawn(folds: Sequence[Task]) -> Any:
+    lines: list[Line] = []
+    for task in folds:
+        points = [(place + 1.0, float(one["score"])) for place, one in enumerate(task.candidates)]
+        highest = [(place, max(score for _, score in points[: int(place)])) for place, _ in points]
+        lines += [Line(highest, "mean validation"), *(Line([point], "fold", dots=[3]) for point in points)]
+    last = max(len(task.candidates) for task in folds)
+    across = Axis("candidate", 1, last, [mark for mark in ticks(1, last) if mark == int(mark)])
+    return chart(lines, across, Axis("score"), "score by candidate", width=400, height=230)
+
+
+def _row(task: Task, run: str) -> dict[str, Any]:
+    assert task.model is not None
+    assert task.fold is not None
+    scores = [float(one["score"]) for one in task.candidates]
+    place = scores.index(max(scores))
+    return {
+        "fold": task.fold,
+        "start": number(scores[0]),
+        "best": number(scores[place]),
+        "gain": f"{scores[place] - scores[0]:+.3f}",
+        "candidate": place + 1,
+        "candidates": len(scores),
+        "changed": _changed(task.candidates[0]["settings"], task.candidates[place]["settings"]),
+        "file": layout.recipe(run, task.model, task.fold).rsplit("/", 1)[-1],
+        "recipe": task.recipe,
+    }
+
+
+def _changed(start: Mapping[str, float], best: Mapping[str, float]) -> list[str]:
+    return [f"{field} {value:g} → {best[field]:g}" for field, value in start.items() if best[field] != value]
