@@ -35,6 +35,8 @@ def run(context: Context) -> dict[str, float]:
     test = bool(os.environ.get(environment.FROM_RUN))
     dataset = fetch_dataset(context, [])
     members = gather(context, dataset.hash, test)
+    for stage, model, fold in members.missing:
+        context.progress.say(f"{stage} {model} fold {fold} is not done: fold {fold} is left out until the run is resumed")
     settings = context.experiment.ensemble
     work = context.work(
         "submission",
@@ -56,7 +58,7 @@ def run(context: Context) -> dict[str, float]:
             outputs |= _fuse(context, members, index, state, test)
             context.stop.check()
             context.progress.step(films=len(index))
-        done = work.finish(outputs, {}, context.cost())
+        done = work.finish(outputs, {"folds": float(len(members.folds))}, context.cost())
     text = fetch(context.store, done.outputs[SUBMISSION], context.cache).read_bytes()
     context.store.put(layout.report(context.run, SUBMISSION), text)
     scores = _competition_hours(context, members) if test else {}

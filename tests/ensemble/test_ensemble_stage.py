@@ -46,11 +46,13 @@ def test_a_missing_fold_is_refused_with_the_command_that_makes_it(trained):
     assert world.store.size(layout.report(world.run, "submission.csv")) is None
 
 
-def test_min_folds_goes_on_with_the_folds_that_every_model_has_and_says_so(trained):
+def test_min_folds_goes_on_with_the_folds_that_every_model_has_and_says_so(trained, caplog):
+    caplog.set_level("INFO")
     world, films = trained.another_run(without=[YOLO_1]), trained.films
     ensemble.run(world.context(Stage.ENSEMBLE, experiment(ensemble={"min_folds": 1})))
     done = done_of(world)
     assert done.inputs["degraded"]
+    assert "train-detector yolo fold 1 is not done: fold 1 is left out until the run is resumed" in caplog.messages
     assert done.inputs["folds"] == [0]
     judged = films[films["fold"] == 0]
     assert len(submission(world).ids) == judged["study"].nunique() + len(judged)
