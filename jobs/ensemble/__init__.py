@@ -36,7 +36,7 @@ def run(context: Context) -> dict[str, float]:
     dataset = fetch_dataset(context, [])
     members = gather(context, dataset.hash, test)
     for stage, model, fold in members.missing:
-        context.progress.say(f"{stage} {model} fold {fold} is not done: fold {fold} is left out until the run is resumed")
+        context.progress.say(f"{stage} {model} fold {fold} is not done: fold {fold} is left out until it is")
     settings = context.experiment.ensemble
     work = context.work(
         "submission",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -81,25 +82,17 @@ def place(namespace: str, bucket: Store, revision: str, tmp_path_factory: pytest
     return Place(profile, namespace, bucket, revision, {"CXRFOLD_STORE": bucket.url})
 
 
-def _values(bucket: Store) -> dict[str, object]:
-    small = {"cpu": "100m", "memory": "2Gi", "shm": "64Mi", "scratch": "4Gi"}
-    stages = ("prepare", "train-classifier", "train-detector", "predict", "ensemble", "evaluate")
-    return {
-        "store": {
-            "url": bucket.url, "endpoint": os.environ["AWS_ENDPOINT_URL_S3"], "addressing": "path",
-            "accessKeyId": os.environ["AWS_ACCESS_KEY_ID"], "secretAccessKey": os.environ["AWS_SECRET_ACCESS_KEY"],
-        },
-        "images": {"registry": os.environ["CLUSTER_REGISTRY"]},
-        "pushgateway": os.environ.get("CLUSTER_PUSHGATEWAY", ""),
-        "profile": {
-            "gpu": {"count": 0, "allow_cpu": True},
-            "grace": 60,
-            "memory_cap": "4Gi",
-            "retry": {"limit": 8, "backoff": 2, "cap": 10},
-            "env": {"CXRFOLD_CHECKPOINT_SECONDS": "2"},
-            "resources": dict.fromkeys(stages, small),
-        },
+def _values(bucket: Store) -> dict[str, Any]:
+    """The kit's, with this session's store. No GPU is asked for, so that many runs go on beside each other."""
+    values: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("kit.yaml").read_text())
+    values["store"] = {
+        "url": bucket.url, "endpoint": os.environ["AWS_ENDPOINT_URL_S3"], "addressing": "path",
+        "accessKeyId": os.environ["AWS_ACCESS_KEY_ID"], "secretAccessKey": os.environ["AWS_SECRET_ACCESS_KEY"],
     }  # fmt: skip
+    values["images"] = {"registry": os.environ["CLUSTER_REGISTRY"]}
+    values["pushgateway"] = os.environ.get("CLUSTER_PUSHGATEWAY", "")
+    values["profile"] |= {"gpu": {"count": 0, "allow_cpu": True}, "env": {"CXRFOLD_CHECKPOINT_SECONDS": "2"}}
+    return values
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ QUEUE = "/apis/kueue.x-k8s.io/v1beta2/namespaces/films/localqueues/gpus"
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluster]:
     monkeypatch.setattr(http, "PAUSES", (0.0,))
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     with fake_cluster() as server:
         ready = "/api/v1/namespaces/films"
         server.objects = {
