@@ -1,7 +1,7 @@
 """What the store knows of runs: the references, heartbeats and logs that tasks leave there. Right without pods."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -85,28 +85,19 @@ def status(store: "Store", run: str) -> list[Row]:
 class LogFile:
     """The log of one attempt at a task."""
 
-    task: str
-    attempt: int
+    started: datetime
+    attempt: int  # counted anew each time that the run was sent
     key: str
 
 
-def find_logs(
-    store: "Store", run: str, stage: str | None = None, model: str | None = None, fold: int | None = None
-) -> list[LogFile]:
-    """The logs of a run's tasks, those asked for, attempts in order.
-
-    Raises:
-        BadInput: where there is no such run.
-    """
-    experiment, keys = _open(store, run)
-    found = []
-    for task in _tasks(experiment, run, keys):
-        if stage not in (None, task.stage) or model not in (None, task.model) or fold not in (None, task.fold):
-            continue
-        attempt = 0
-        while (key := layout.log(run, task.stage, task.model, task.fold, attempt)) in keys:
-            found.append(LogFile(task.name, attempt, key))
-            attempt += 1
+def find_logs(store: "Store", run: str, tasks: Iterable[PlannedTask]) -> dict[str, list[LogFile]]:
+    """The logs of a run's tasks, by the task's name, the oldest first."""
+    names = {layout.task(run, task.stage, task.model, task.fold): task.name for task in tasks}
+    found: dict[str, list[LogFile]] = {name: [] for name in names.values()}
+    for key in sorted(entry.key for entry in store.list(f"{layout.run(run)}/")):
+        name, attempt = names.get(key.rpartition("/")[0]), layout.read_log(key)
+        if name and attempt:
+            found[name].append(LogFile(*attempt, key))
     return found
 
 

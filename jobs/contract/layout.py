@@ -3,12 +3,15 @@
 Work lies under the hash of what it was made from and is shared by runs; a run is a small tree of references to work.
 """
 
+import re
+from datetime import datetime
 from typing import Final
 
 from jobs.contract.names import Stage
 
 WORK: Final = "work/"
 RUNS: Final = "runs/"
+_LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
 
 
 def work(stage: Stage, digest: str) -> str:
@@ -66,14 +69,26 @@ def heartbeat(name: str, stage: Stage, model: str | None = None, fold: int | Non
     return f"{task(name, stage, model, fold)}/heartbeat.json"
 
 
-def log(name: str, stage: Stage, model: str | None, fold: int | None, attempt: int) -> str:
-    """The log of one attempt at a task."""
-    return f"{task(name, stage, model, fold)}/attempt-{attempt}.log"
+def attempt(name: str, stage: Stage, model: str | None, fold: int | None, started: datetime, number: int) -> str:
+    """One attempt at a task. A run that is sent again counts its attempts anew, so the start (UTC) is part of it."""
+    return f"{task(name, stage, model, fold)}/{started:%Y%m%dT%H%M%SZ}-attempt-{number}"
 
 
-def tracker(name: str, stage: Stage, model: str | None, fold: int | None, attempt: int) -> str:
-    """What the tracker left of one attempt, where it did not send it on."""
-    return f"{task(name, stage, model, fold)}/tracker-{attempt}.tar.gz"
+def log(attempt: str) -> str:
+    """What an attempt said."""
+    return f"{attempt}.log"
+
+
+def read_log(key: str) -> tuple[datetime, int] | None:
+    """Start (UTC) and number of the attempt whose log a key is; None where it is no log."""
+    if not (found := _LOG.fullmatch(key)):
+        return None
+    return datetime.strptime(found.group(1), "%Y%m%dT%H%M%S%z"), int(found.group(2))
+
+
+def tracker(attempt: str) -> str:
+    """What the tracker left of an attempt, where it did not send it on."""
+    return f"{attempt}-tracker.tar.gz"
 
 
 def report(name: str, file: str) -> str:

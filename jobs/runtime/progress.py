@@ -37,9 +37,10 @@ class Progress:
     ) -> None:
         self.store, self.metrics = store, Metrics(stage, model, fold)
         self._beat_key = layout.heartbeat(run, stage, model, fold)
-        self._log_key, self._log_file = layout.log(run, stage, model, fold, attempt), log_file
-        self._log_size = -1
         now = datetime.now(UTC)
+        this = layout.attempt(run, stage, model, fold, now, attempt)
+        self._log_key, self._tracker_key = layout.log(this), layout.tracker(this)
+        self._log_file, self._log_size = log_file, -1
         node = os.environ.get(environment.NODE) or os.uname().nodename
         self.beat = Heartbeat(
             stage=stage, model=model, fold=fold, phase="starting", attempt=attempt, at=now, started=now, node=node
@@ -48,7 +49,6 @@ class Progress:
         self._part, self._number, self._count = "", 1, 1
         self._line_at = self._local_at = 0.0
         self.tracker: Wandb | None = None
-        self._tracker_key = layout.tracker(run, stage, model, fold, attempt)
         self._bar: Bar | None = None
         self._bar_task: TaskID | None = None
         self._ended, self._news = threading.Event(), threading.Event()

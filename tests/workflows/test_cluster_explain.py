@@ -77,7 +77,8 @@ def test_logs_of_pods_are_merged_by_time(run: Run, fake: FakeCluster) -> None:
         second: ["2026-11-23T18:23:05Z INFO    b | later", "2026-11-23T18:23:09Z INFO    b | last"],
         first: ["2026-11-23T18:23:01Z INFO    a | first", "Traceback", "2026-11-23T18:23:07Z INFO    a | between"],
     }
-    lines = there_now(run, Pick(Stage.TRAIN_DETECTOR, "yolo", 1), Wanted())
+    warning, *lines = there_now(run, Pick(Stage.TRAIN_DETECTOR, "yolo", 1), Wanted())
+    assert "127.0.0.1:9 is not reached from here" in warning.text
     assert [(line.attempt, line.text) for line in lines] == [
         (0, "first"), (0, "Traceback"), (1, "later"), (0, "between"), (1, "last"),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.profile import Profile
 from workflows.commands.runs import listing
+from workflows.plan import plan
 from workflows.stored import find_logs, list_runs, read_log, status
 
 EXPERIMENT = Experiment.model_validate(
@@ -100,13 +101,22 @@ def test_a_score_made_without_a_lost_fold_is_listed_as_such(s3_store, run, monke
 
 def test_a_log_is_read_from_where_one_stopped_and_only_whole_lines(s3_store, run):
     first = '{"at":"2026-01-01T10:00:00","level":"info","logger":"x","text":"one"}\n'
-    key = layout.log(run, Stage.TRAIN_CLASSIFIER, "b", 1, 0)
+    key = layout.log(layout.attempt(run, Stage.TRAIN_CLASSIFIER, "b", 1, datetime(2026, 1, 1, tzinfo=UTC), 0))
     s3_store.put(key, (first + '{"at":"2026').encode())
-    assert [(log.task, log.attempt, log.key) for log in find_logs(s3_store, run)] == [
-        ("train-classifier-b-fold-1", 0, key)
-    ]
-    assert find_logs(s3_store, run, fold=0) == []
     records, start = read_log(s3_store, key)
     assert [record["text"] for record in records] == ["one"]
     s3_store.put(key, (first + first.replace("one", "two")).encode())
     assert [record["text"] for record in read_log(s3_store, key, start)[0]] == ["two"]
+
+
+def test_the_logs_of_a_run_that_was_sent_again_stand_beside_the_first_ones(s3_store, run):
+    tasks = [task for task in plan(EXPERIMENT) if task.stage is Stage.TRAIN_CLASSIFIER]
+    starts = [datetime(2026, 1, day, 10, 0, second, tzinfo=UTC) for day, second in ((1, 30), (1, 40), (2, 5))]
+    for start, number in zip(starts, (0, 1, 0), strict=True):
+        s3_store.put(layout.log(layout.attempt(run, Stage.TRAIN_CLASSIFIER, "b", 1, start, number)), b"")
+    found = find_logs(s3_store, run, tasks)
+    assert [(log.started, log.attempt) for log in found.pop("train-classifier-b-fold-1")] == [
+        (starts[0], 0), (starts[1], 1), (starts[2], 0),
+    ]  # fmt: skip
+    assert set(found) == {"train-classifier-b-fold-0"}
+    assert not any(found.values())

@@ -58,6 +58,11 @@ def name(workflow: Mapping[str, Any]) -> str:
     return str(workflow["metadata"]["name"])
 
 
+def created(workflow: Mapping[str, Any]) -> datetime:
+    """When the workflow came to the cluster, UTC."""
+    return datetime.fromisoformat(workflow["metadata"]["creationTimestamp"])
+
+
 def latest(workflows: list[Json]) -> Json | None:
     """The workflow that counts: one that lives before those that ended, then the newest."""
     return max(workflows, key=lambda item: (live(item), item["metadata"].get("creationTimestamp") or ""), default=None)

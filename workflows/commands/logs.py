@@ -5,11 +5,10 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, StageError
 from jobs.contract.names import Stage
 from workflows import stored
@@ -58,14 +57,13 @@ class Pick:
 
 def there_now(run: Run, pick: Pick, wanted: Wanted) -> Iterator[Line]:
     """All lines there are now, of all picked tasks, merged by time."""
-    sources = [_sorted(source) for task in pick.of(run) for source in _attempts(run, task)]
-    return filter(wanted, heapq.merge(*sources, key=lambda line: line.at))
+    return filter(wanted, _merged(_attempts(run, pick.of(run), _has_begun)))
 
 
 def said(run: Run, task: PlannedTask, wanted: Wanted, last: int) -> list[Line]:
     """The last lines of a task, over all its attempts."""
-    lines = heapq.merge(*(_sorted(source) for source in _attempts(run, task)), key=lambda line: line.at)
-    return list(deque(filter(wanted, lines), maxlen=last))
+    lines = filter(wanted, _merged(_attempts(run, [task], _has_begun)))
+    return list(deque(lines, maxlen=last))
 
 
 def follow(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -> None:
@@ -73,16 +71,17 @@ def follow(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], None]) -
     if run.workflow is None:
         _follow_store(run, pick, wanted, show)
         return
-    told: set[tuple[str, str]] = set()  # pods whose log was shown, or is being
     lines: queue.Queue[Line] = queue.Queue()
     threads: list[threading.Thread] = []
     tasks = pick.of(run)
-    for line in filter(wanted, heapq.merge(*(_sorted(s) for s in _ended(run, tasks, told)), key=lambda line: line.at)):
+    for line in filter(wanted, _merged(_attempts(run, tasks, _has_ended))):
         show(line)
+    # Pods whose log was shown, or is being.
+    told = {node.pod for task in tasks for node in _nodes(run, task) if _has_ended(node)}
     while True:
         for task, number, node in _living(run, tasks):
-            if (task.name, node.pod) not in told:
-                told.add((task.name, node.pod))
+            if node.pod not in told:
+                told.add(node.pod)
                 threads.append(_listen(run, task, number, node, lines))
         live = run.live
         until = time.monotonic() + LOOK_AGAIN_SECONDS
@@ -103,10 +102,10 @@ def _follow_store(run: Run, pick: Pick, wanted: Wanted, show: Callable[[Line], N
     read: dict[str, int] = {}
     while True:
         live = any(row.state in {"waiting", "running"} for row in run.status())
-        for task in pick.of(run):
-            for file in stored.find_logs(run.store, run.name, task.stage, task.model, task.fold):
+        for name, files in stored.find_logs(run.store, run.name, pick.of(run)).items():
+            for file in files:
                 records, read[file.key] = stored.read_log(run.store, file.key, read.get(file.key, 0))
-                for line in filter(wanted, from_store(file.task, file.attempt, records)):
+                for line in filter(wanted, from_store(name, file.attempt, records)):
                     show(line)
         if not live:
             return
@@ -138,47 +137,57 @@ def _living(run: Run, tasks: list[PlannedTask]) -> Iterator[tuple[PlannedTask, i
                 yield task, number, node
 
 
-def _ended(run: Run, tasks: list[PlannedTask], told: set[tuple[str, str]]) -> Iterator[Iterator[Line]]:
+def _has_begun(node: Node) -> bool:
+    return node.phase != "Pending"
+
+
+def _has_ended(node: Node) -> bool:
+    return not node.live
+
+
+def _attempts(run: Run, tasks: list[PlannedTask], which: Callable[[Node], bool]) -> Iterator[Iterator[Line]]:
+    """What attempts at tasks have said so far: those of earlier workflows, then of this one, those that are meant."""
+    try:
+        files = stored.find_logs(run.store, run.name, tasks)
+    except StageError as error:
+        if run.workflow is None:
+            raise
+        files = {}  # Argo knows the run: what its pods still say is worth telling
+        yield iter([Line(run.name, 0, "", "warning", f"(no log of pods that are gone: {error})")])
+    began = wf.created(run.workflow) if run.workflow else None
     for task in tasks:
-        nodes = _nodes(run, task)
-        for number, node in enumerate(nodes):
-            if not node.live:
-                told.add((task.name, node.pod))
-                yield _past(run, task, number, node)
+        mine = files.get(task.name, [])
+        for file in mine:
+            if began is None or file.started < began:
+                yield _of_store(run, task, file)
+        now = {file.attempt: file for file in mine if began and file.started >= began}
+        for number, node in enumerate(_nodes(run, task)):
+            if which(node):
+                yield _of_pod(run, task, number, node) or _of_store(run, task, now.get(number))
 
 
-def _attempts(run: Run, task: PlannedTask) -> Iterator[Iterator[Line]]:
-    """The logs of a task, an attempt each: by Argo's count while it knows the run, else by the store's."""
-    if run.workflow is None:
-        for file in stored.find_logs(run.store, run.name, task.stage, task.model, task.fold):
-            yield from_store(file.task, file.attempt, stored.read_log(run.store, file.key)[0])
-        return
-    for number, node in enumerate(_nodes(run, task)):
-        if node.phase != "Pending":
-            yield _past(run, task, number, node)
-
-
-def _past(run: Run, task: PlannedTask, number: int, node: Node) -> Iterator[Line]:
-    """What an attempt has said so far: of the pod where it is still there, else of the store."""
-    from jobs.runtime.store import Missing
-
+def _of_pod(run: Run, task: PlannedTask, number: int, node: Node) -> Iterator[Line] | None:
+    """A pod's log; None where it is gone with its pod."""
     try:
         lines = list(from_pod(task.name, number, _pod_lines(run, node, follow=False)))
-    except BadInput:  # the pod is gone
-        lines = []
-    if lines:
-        return iter(lines)
-    key = layout.log(run.name, task.stage, task.model, task.fold, number)
-    try:
-        return from_store(task.name, number, stored.read_log(run.store, key)[0])
-    except Missing:
-        return iter(())
+    except BadInput:
+        return None
+    return iter(lines) if lines else None
+
+
+def _of_store(run: Run, task: PlannedTask, file: stored.LogFile | None) -> Iterator[Line]:
+    return from_store(task.name, file.attempt, stored.read_log(run.store, file.key)[0]) if file else iter(())
 
 
 def _pod_lines(run: Run, node: Node, *, follow: bool) -> Iterator[str]:
     assert run.cluster
     assert run.workflow
     return run.cluster.workflows.log(run.cluster.namespace, wf.name(run.workflow), node.pod, follow=follow, since=None)
+
+
+def _merged(sources: Iterable[Iterator[Line]]) -> Iterator[Line]:
+    """Lines of several logs by time."""
+    return heapq.merge(*(_sorted(source) for source in sources), key=lambda line: line.at)
 
 
 def _sorted(lines: Iterator[Line]) -> Iterator[Line]:
