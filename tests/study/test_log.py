@@ -144,11 +144,12 @@ class Balanced(HTMLParser):
 
 def test_the_page_is_well_formed_and_needs_nothing_but_itself(s3_store, entries, apart):
     named = studied("evil", title="<script>alert(1)</script>", seed=9)
-    text = page([*entries, collect(s3_store, store_run(s3_store, named, [0.5, 0.4, 0.6]))], apart)
+    text = page([*entries, collect(s3_store, store_run(s3_store, named, [0.8518, 0.4, 0.6]))], apart)
     assert re.findall(r"(?:src|href)=|url\(|@import|<script|https?://", text) == []
     parser = Balanced()
     parser.feed(text)
     assert (parser.open, parser.wrong) == ([], [])
+    assert "<b>0.852</b> <span>0.752 – 0.952</span>" in text
     assert text.count('class="dot better"') == 1
     assert text.count('class="author"') == 2
     assert text.count('class="seeds"') == 1

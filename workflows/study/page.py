@@ -99,9 +99,7 @@ def _scores(figure: str, entries: Sequence[Entry]) -> Drawing:
     lines = []
     for entry in entries:
         interval = "" if entry.low is None else f"{entry.low:.3f} – {entry.high:.3f}"
-        lines.append(
-            Line(entry.name, _title(entry), _score_strip(entry, scale), wording.score(entry.score)[:5], interval)
-        )
+        lines.append(Line(entry.name, _title(entry), _score_strip(entry, scale), f"{entry.score:.3f}", interval))
     return Drawing(figure, lines, _axis(scale, "{:g}".format))
 
 
