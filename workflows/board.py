@@ -52,12 +52,13 @@ class Row:
     seconds: float | None = None  # it has taken so far, or took
     note: str = ""  # scores, why it waits, what went wrong, the node
     node: str = ""  # where it runs, or ran
+    at: str = ""  # when it last gave a sign of life, ISO 8601
 
     def with_heartbeat(self, beat: Heartbeat) -> "Row":
         """The same with what the task itself says."""
         return Row(
             self.task, self.state, beat.phase, beat.attempt, beat.epoch, beat.epochs, beat.best, beat.eta,
-            self.seconds, self.note or beat.message, beat.node,
+            self.seconds, self.note or beat.message, beat.node, beat.at.isoformat(),
         )  # fmt: skip
 
 
@@ -166,9 +167,11 @@ def line(row: Row) -> str:
 class Board:
     """Shows rows as they change, in the way that suits where it is shown."""
 
-    def __init__(self, name: str, console: "Console") -> None:
+    def __init__(self, name: str, console: "Console", seconds: float = 0.0) -> None:
+        """A board of what began so many seconds ago."""
         self._name, self._console = name, console
-        self._began = self._drawn = time.monotonic()
+        self._drawn = time.monotonic()
+        self._began = self._drawn - seconds
         self._before: dict[str, Row] = {}
         self._said: dict[str, tuple[float, str]] = {}  # task → when something was last said of it, and how far it was
         self._live: Live | None = None

@@ -135,7 +135,8 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
         row = _row_of_beat(row, beat)
     if reference is not None and (row.state != "running" or beat is None or beat.at < reference.created):
         note = score_text(reference.scores)
-        return replace(row, state="succeeded", phase="done", attempt=reference.attempt, note=note)
+        at = reference.created.isoformat()
+        return replace(row, state="succeeded", phase="done", attempt=reference.attempt, note=note, at=at)
     return row
 
 

@@ -58,10 +58,11 @@ def run(context: Context) -> dict[str, float]:
             outputs |= _fuse(context, members, index, state, test)
             context.stop.check()
             context.progress.step(films=len(index))
-        done = work.finish(outputs, {"folds": float(len(members.folds))}, context.cost())
+        done = work.finish(outputs, {}, context.cost())
     text = fetch(context.store, done.outputs[SUBMISSION], context.cache).read_bytes()
     context.store.put(layout.report(context.run, SUBMISSION), text)
-    scores = _competition_hours(context, members) if test else {}
+    scores = {"folds": float(len(members.folds))} if members.missing else {}
+    scores |= _competition_hours(context, members) if test else {}
     context.refer({"submission": work.digest}, scores)
     return scores
 

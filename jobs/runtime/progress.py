@@ -109,9 +109,7 @@ class Progress:
         self._set(
             phase=name, step=start, steps=steps, epochs=epochs or self.beat.epochs, eta=None, films_per_second=None
         )
-        log.info(
-            "%s%s", name, f", {start} of {steps} steps done before" if start else f", {steps} steps" if steps else ""
-        )
+        log.info("%s%s", name, f", {start} of {steps} steps done before" if start else _steps(steps))
         self._write_local()
         self._news.set()
         if sys.stdout.isatty() and steps:
@@ -217,6 +215,10 @@ class Progress:
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+
+def _steps(steps: int | None) -> str:
+    return f", {steps} step{'' if steps == 1 else 's'}" if steps else ""
 
 
 def _replace(path: Path, text: str) -> None:

@@ -35,11 +35,13 @@ def predict_fold(context: Context, trained: Done, work: Work) -> Done:
     net = load_classifier(model, load_file(path)).to(context.device())
     found, scores = {}, {}
     found["films"], scores[figure] = _predict(task, net, model)
-    found["untrained-films"], scores["untrained"] = _predict(task, task.untrained().to(context.device()), model)
+    untrained = task.untrained().to(context.device())
+    found["untrained-films"], scores["untrained"] = _predict(task, untrained, model, "untrained")
     if model.inference_size != model.size:
-        scores[f"{figure}_at_training_size"] = _predict(task, net, _changed(model, size=model.size))[1]
+        changed = _changed(model, size=model.size)
+        scores[f"{figure}_at_training_size"] = _predict(task, net, changed, "at training size")[1]
     if model.inference.tta != "none":
-        scores[f"{figure}_without_tta"] = _predict(task, net, _changed(model, tta="none"))[1]
+        scores[f"{figure}_without_tta"] = _predict(task, net, _changed(model, tta="none"), "without TTA")[1]
     context.progress.say(", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     tables = {name: _film_table(task, probabilities) for name, probabilities in found.items()}
     if STUDY_CLASSES[0] in model.classes:
@@ -53,10 +55,10 @@ def selected_file(model: Classifier) -> str:
     return f"{model.inference.select}.safetensors"
 
 
-def _predict(task: Task, net: ClassifierNet, model: Classifier) -> tuple[Floats, float]:
+def _predict(task: Task, net: ClassifierNet, model: Classifier, how: str = "") -> tuple[Floats, float]:
     """Probabilities (n, classes) of the fold's films, in the order of the index, and their score."""
     context, films = task.context, task.fold_films(model.inference_size)
-    context.progress.phase("predicting", steps=-(-len(films) // model.inference.batch))
+    context.progress.phase(f"predicting {how}".strip(), steps=-(-len(films) // model.inference.batch))
 
     def tick(count: int) -> None:
         context.progress.step(films=count)

@@ -38,14 +38,14 @@ def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
     torch.set_num_threads(context.threads)  # as in training: the boxes must not depend on whether it ran just before
     chosen = selected(settings, weights.outputs)
     net = trained(task.detector, load_file(fetch(context.store, chosen, context.cache)))
-    size = task.detector.inference_size
+    size, trained_at = task.detector.inference_size, task.detector.size
     boxes, opacity = _predict(task, net, size, settings.tta)
-    unlearned, floor = _predict(task, task.untrained(), size, settings.tta)
+    unlearned, floor = _predict(task, task.untrained(), size, settings.tta, "untrained")
     scores = {"opacity": opacity, "untrained": floor}
-    if size != task.detector.size:
-        scores["opacity_at_training_size"] = _predict(task, net, task.detector.size, settings.tta)[1]
+    if size != trained_at:
+        scores["opacity_at_training_size"] = _predict(task, net, trained_at, settings.tta, "at training size")[1]
     if settings.tta:
-        scores["opacity_without_tta"] = _predict(task, net, size, tta=False)[1]
+        scores["opacity_without_tta"] = _predict(task, net, size, False, "without TTA")[1]
     context.progress.say(", ".join(f"{name} {score:.4f}" for name, score in scores.items()))
     outputs = {
         "boxes.parquet": _write(boxes, task.fold, context.scratch / "boxes.parquet"),
@@ -59,10 +59,10 @@ def selected(settings: DetectorInference, outputs: dict[str, Output]) -> Output:
     return outputs[f"{settings.select}.safetensors"]
 
 
-def _predict(task: Task, net: torch.nn.Module, size: int, tta: bool) -> tuple[pd.DataFrame, float]:
+def _predict(task: Task, net: torch.nn.Module, size: int, tta: bool, how: str = "") -> tuple[pd.DataFrame, float]:
     context, settings = task.context, task.detector.inference
     films = task.fold_films(size)
-    context.progress.phase("predicting", steps=-(-len(films) // settings.batch))
+    context.progress.phase(f"predicting {how}".strip(), steps=-(-len(films) // settings.batch))
 
     def step(count: int) -> None:
         context.progress.step(films=count)

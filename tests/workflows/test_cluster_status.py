@@ -38,7 +38,8 @@ def running(**node: Any) -> dict[str, Any]:
 
 
 FOLD_0 = PlannedTask(Stage.TRAIN_CLASSIFIER, ("prepare",), "tiny", 0)
-BEAT = Row(FOLD_0.name, "running", "training", 0, 3.5, 10, 0.41, 70.0, seconds=55.0)
+BEAT = Row(FOLD_0.name, "running", "training", 0, 3.5, 10, 0.41, 70.0, seconds=55.0, at="2026-11-23T18:29:50+00:00")
+LONG_AGO = "2026-11-23T17:00:00+00:00"
 
 
 def test_each_kind_of_end_has_its_words() -> None:
@@ -85,12 +86,29 @@ def test_a_running_task_shows_what_its_heartbeat_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "stale", [replace(BEAT, attempt=1), replace(BEAT, seconds=500.0), replace(BEAT, state="succeeded", phase="done")],
+    "stale",
+    [
+        replace(BEAT, attempt=1),
+        replace(BEAT, at=LONG_AGO),
+        replace(BEAT, at=LONG_AGO, state="succeeded", phase="done"),
+    ],
     ids=["of another attempt", "of an earlier workflow", "of an earlier workflow that finished"],
 )  # fmt: skip
 def test_a_heartbeat_of_something_else_is_not_believed(stale: Row) -> None:
     row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.name], stale, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch) == ("running", "starting", None)
+
+
+def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
+    done = replace(BEAT, state="succeeded", phase="done", epoch=10.0, note="map4 0.41")
+    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.name], done, live=True, now=NOW)
+    assert (row.state, row.phase, row.note) == ("running", "finishing", "map4 0.41")
+
+
+def test_a_pod_that_has_a_node_is_starting() -> None:
+    nodes = wf.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.name]
+    row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
+    assert (row.state, row.phase) == ("running", "starting")
 
 
 def test_a_pending_pod_waits_in_the_schedulers_words() -> None:

@@ -3,16 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from jobs.contract.exits import Exit
-from workflows.board import Row
+from workflows.board import FINISHING, Row
 from workflows.cluster.workflow import SUCCEEDED, TaskNodes, seconds
 from workflows.plan import PlannedTask
 
-# Clocks of nodes and of the store differ a little; a heartbeat older than its attempt is an earlier workflow's.
-CLOCKS_DIFFER: Final = 5.0  # seconds
+# Clocks differ a little; a sign of life that is older than its attempt is an earlier workflow's.
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
+# What Argo says of a pod that has a node already.
+PREPARING: Final = {"PodInitializing", "ContainerCreating"}
 
 
 def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *, live: bool, now: datetime) -> Row:
@@ -38,7 +40,7 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         return replace(kept, state="succeeded", phase="done")
     if nodes.task.phase in {"Skipped", "Omitted"}:
         return replace(row, state="omitted", phase="left out", note="an earlier task did not succeed")
-    row = _with_progress(row, stored, seconds(attempt.started, attempt.finished, now))
+    row = _with_progress(row, stored, attempt.started)
     message = tidy(attempt.message or nodes.task.message)
     if not nodes.task.live:
         if attempt.exit_code == str(Exit.CHECKPOINTED.value):
@@ -46,6 +48,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
         end = "stopped" if stopped else "failed"
         return replace(row, state=end, phase=end, eta=None, note=message)
+    if attempt.message in PREPARING:
+        return replace(row, state="running", phase="starting", eta=None, note="the image is fetched and started")
     if not nodes.attempts or attempt.phase == "Pending":
         return replace(row, state="waiting", phase="queued", eta=None, note=message)
     if not attempt.live:
@@ -91,13 +95,14 @@ def _waits_for(planned: PlannedTask) -> str:
     return f"for {planned.needs[0]}" if len(planned.needs) == 1 else f"for {len(planned.needs)} tasks"
 
 
-def _with_progress(row: Row, stored: Row | None, age: float | None) -> Row:
+def _with_progress(row: Row, stored: Row | None, started: str) -> Row:
     """With what the task stored, where that is of this very attempt."""
-    if stored is None or stored.state == "succeeded" or stored.attempt != row.attempt:
+    if stored is None or not stored.at or not started or stored.attempt != row.attempt:
         return row
-    if age is None or stored.seconds is None or stored.seconds > age + CLOCKS_DIFFER:
+    if datetime.fromisoformat(stored.at) < datetime.fromisoformat(started) - CLOCKS_DIFFER:
         return row
     return replace(
-        row, phase=stored.phase, epoch=stored.epoch, epochs=stored.epochs, best=stored.best, eta=stored.eta,
-        node=row.node or stored.node, note=" ".join(stored.note.split()),
+        row, phase=FINISHING if stored.state == "succeeded" else stored.phase, epoch=stored.epoch,
+        epochs=stored.epochs, best=stored.best, eta=stored.eta, node=row.node or stored.node,
+        note=" ".join(stored.note.split()), at=stored.at,
     )  # fmt: skip

@@ -121,8 +121,9 @@ def logs(
     from workflows.commands.logs import Pick, Printer, there_now
     from workflows.commands.logs import follow as follow_lines
 
-    pick, chosen, printer = Pick(stage, model, fold), wanted(since, grep), Printer(console(), as_json=as_json)
+    pick, chosen = Pick(stage, model, fold), wanted(since, grep)
     with found_run(run, _profile(profile)) as found:
+        printer = Printer(console(), pick.of(found), as_json=as_json)
         if follow:
             follow_lines(found, pick, chosen, printer)
         else:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.contract.exits import TABLE, Exit, StageError
-from workflows.board import Row
+from workflows.board import Row, how_far
 from workflows.cluster import workflow as wf
 from workflows.cluster.logs import Wanted
 from workflows.cluster.run import Run
@@ -80,7 +80,7 @@ def _first_sentence(task: PlannedTask, row: Row, attempts: int) -> str:
     words = {"succeeded": "is done", "failed": "failed", "stopped": "was stopped", "omitted": "was left out"}
     tries = f" after {attempts} attempts" if attempts > 1 and row.state in words else ""
     where = f" on {row.node}" if row.node else ""
-    far = f", at epoch {row.epoch:.1f} of {row.epochs}" if row.epoch is not None and row.epochs else ""
+    far = f", epoch {how_far(row)}" if how_far(row) else ""
     return f"{task.name} {words.get(row.state, f'is {row.phase or row.state}')}{tries}{where}{far}."
 
 

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -199,10 +199,11 @@ def _sorted(lines: Iterator[Line]) -> Iterator[Line]:
 
 
 class Printer:
-    """Prints lines, each with its task in the task's own colour."""
+    """Prints lines, each with its task in the task's own colour, one below the other."""
 
-    def __init__(self, console: "Console", *, as_json: bool) -> None:
+    def __init__(self, console: "Console", tasks: Sequence[PlannedTask], *, as_json: bool) -> None:
         self._console, self._as_json = console, as_json
+        self._width = max(len(task.name) for task in tasks)
         self._colours: dict[str, str] = {}
 
     def __call__(self, line: Line) -> None:
@@ -216,6 +217,6 @@ class Printer:
         attempt = f" ({line.attempt + 1})" if line.attempt else ""
         loud = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level, "")
         self._console.print(
-            Text(f"{line.task}{attempt}", colour), Text(line.at[11:], "dim"), Text(line.text, loud),
+            Text(f"{line.task}{attempt}".ljust(self._width), colour), Text(line.at[11:], "dim"), Text(line.text, loud),
             soft_wrap=True, highlight=False,
         )  # fmt: skip

@@ -33,7 +33,7 @@ def show(run: Run, console: "Console") -> None:
 def watch(run: Run, console: "Console") -> Exit:
     """Keep the board up to date until the run has ended. Ctrl-C detaches; the run goes on."""
     said = ""
-    with quiet_terminal(), Board(_name(run), console) as board:
+    with quiet_terminal(), Board(_name(run), console, run.seconds) as board:
         try:
             while True:
                 rows = run.status()
