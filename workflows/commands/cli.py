@@ -191,6 +191,7 @@ def purge(
         if not yes:
             typer.confirm("Remove it?", abort=True, err=True)
         remove(found, what)
+    typer.echo("Removed.", err=True)
     if as_json:
         print_json(asdict(what))
 
