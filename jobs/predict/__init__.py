@@ -8,6 +8,7 @@ from jobs.contract.done import Done, Reference
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.runtime.context import Context
+from jobs.runtime.libraries import loading
 from jobs.runtime.store import Missing
 
 # Raised by hand when the same weights and films begin to mean other predictions.
@@ -39,10 +40,11 @@ def run(context: Context) -> dict[str, float]:
         },
     )
     if (done := work.done()) is None:
-        if detects:
-            from jobs.predict.detector import predict_films
-        else:
-            from jobs.predict.classifier import predict_films
+        with loading():
+            if detects:
+                from jobs.predict.detector import predict_films
+            else:
+                from jobs.predict.classifier import predict_films
         table, scores = predict_films(context, trained)
         path = context.scratch / ("boxes.parquet" if detects else "films.parquet")
         table.to_parquet(path, index=False, compression="zstd")

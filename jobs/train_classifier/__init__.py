@@ -5,6 +5,7 @@ from typing import Final
 from jobs.contract.experiment import training_slice
 from jobs.contract.names import Stage
 from jobs.runtime.context import Context
+from jobs.runtime.libraries import loading
 
 # Raised by hand when the same inputs come to mean other results.
 WEIGHTS_VERSION: Final = 1
@@ -24,7 +25,8 @@ def run(context: Context) -> dict[str, float]:
     model = context.experiment.classifiers[context.model]
     weights = context.work("weights", weights_inputs(context))
     if (trained := weights.done()) is None:
-        from jobs.train_classifier.weights import train
+        with loading():
+            from jobs.train_classifier.weights import train
 
         trained = train(context, weights)
     oof = context.work(
@@ -36,7 +38,8 @@ def run(context: Context) -> dict[str, float]:
         },
     )
     if (predicted := oof.done()) is None:
-        from jobs.train_classifier.oof import predict_fold
+        with loading():
+            from jobs.train_classifier.oof import predict_fold
 
         predicted = predict_fold(context, trained, oof)
     scores = {**predicted.scores, "best": trained.scores["best"], "last": trained.scores["last"]}

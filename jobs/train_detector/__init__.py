@@ -5,6 +5,7 @@ Where the experiment asks for it, the settings are searched for first, and the b
 """
 
 from jobs.runtime.context import Context
+from jobs.runtime.libraries import loading
 from jobs.train_detector.task import Task
 
 
@@ -20,12 +21,14 @@ def run(context: Context) -> dict[str, float]:
         works, start = {"search": search.digest}, {"start": search.scores["start"]}
     work = task.weights_work()
     if (weights := work.done()) is None:
-        from jobs.train_detector.weights import train  # what is done needs no PyTorch
+        with loading():  # what is done needs no PyTorch
+            from jobs.train_detector.weights import train
 
         weights = train(task, work)
     work = task.boxes_work(weights.digest)
     if (oof := work.done()) is None:
-        from jobs.train_detector.boxes import out_of_fold
+        with loading():
+            from jobs.train_detector.boxes import out_of_fold
 
         oof = out_of_fold(task, work, weights)
     scores = {"opacity": oof.scores["opacity"], "best": weights.scores["best"], "last": weights.scores["last"], **start}
