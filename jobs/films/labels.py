@@ -70,10 +70,13 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing; put it there, or name another folder.") from error
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read as CSV: {error}") from error
+        raise BadInput(f"{path} cannot be read as CSV: {error}. Save it anew, as UTF-8 with commas.") from error
     missing = [column for column in columns if column not in table]
     if missing:
-        raise BadInput(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(map(str, table))}.")
+        there = ", ".join(map(str, table))
+        raise BadInput(
+            f"{path} lacks the column {', '.join(missing)}; it has {there}. Rename what is meant, or add it."
+        )
     if table.empty:
         raise BadInput(f"{path} has no rows.")
     return table
@@ -90,8 +93,10 @@ def check_ids(films: Mapping[str, str], labels: Labels) -> None:
         BadInput: a film without label, a label without film, a film of another study than its label says, a study
             without film. All are listed.
     """
-    problems = [f"{IMAGE_FILE}: film {image} is not there" for image in sorted(set(labels.films) - set(films))]
-    missing = sorted(set(labels.classes) - {label.study for label in labels.films.values()})
+    problems = [
+        f"{IMAGE_FILE}: film {image} has no file {image}.dcm" for image in sorted(set(labels.films) - set(films))
+    ]
+    missing = sorted(set(labels.classes) - {label.study for label in labels.films.values()} - set(films.values()))
     problems += [f"{STUDY_FILE}: study {study} has no film" for study in missing]
     for image, study in films.items():
         label = labels.films.get(image)

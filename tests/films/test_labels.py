@@ -103,7 +103,7 @@ def test_films_and_labels_that_are_not_of_each_other_are_refused_and_all_listed(
     message = str(refused.value)
     for says in (
         "4 problems",
-        "film i9 is not there",
+        "film i9 has no file i9.dcm",
         "study s3 has no film",
         "film i2 has no row",
         "film i1 lies in study s1, its label says s2",

@@ -261,7 +261,7 @@ def test_films_right_in_the_source_are_found_too(context: Make, films: Path):
             lambda films: shutil.copytree(min((films / "train").iterdir()), films / "train" / "twin"),
             "the image is there twice",
         ),
-        (lambda films: min(films.rglob("*.dcm")).unlink(), "is not there"),
+        (lambda films: min(films.rglob("*.dcm")).unlink(), "has no file"),
         (lambda films: (films / "train_image_level.csv").unlink(), "train_image_level.csv is missing"),
     ],
 )
