@@ -7,6 +7,7 @@ Keys are relative to the prefix. Every call retries with backoff; what still fai
 import errno
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -27,11 +28,15 @@ from jobs.contract import environment
 from jobs.contract.done import Output
 from jobs.contract.exits import BadInput, ServiceAway
 
+log = logging.getLogger(__name__)
+
 # Objects above the threshold travel in parallel parts.
 TRANSFER: Final = TransferConfig(
     multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=8, num_download_attempts=8
 )
-ATTEMPTS: Final = 8  # with botocore's exponential backoff (at most 20 s) this bears about a minute without a server
+# Seven pauses that double bear about a minute without a server. That is botocore's legacy mode: the standard one pauses
+# for three seconds in all, and soon not at all where many threads wait at once.
+RETRIES: Final = {"mode": "legacy", "total_max_attempts": 8}
 WRONG_KEYS: Final = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -92,7 +97,7 @@ class Store:
         if parts.scheme != "s3" or not parts.netloc:
             raise BadInput(f"{url!r} is no S3 address: write s3://bucket or s3://bucket/prefix.")
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries=RETRIES,
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=32,
@@ -103,6 +108,7 @@ class Store:
         )
         region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        client.meta.events.register_first("needs-retry.s3", _say_that_it_is_away)
         prefix = parts.path.strip("/")
         return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client)
 
@@ -266,7 +272,10 @@ class Store:
                 f"No keys for {self.url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role."
             ) from error
         except (aws.ConnectionError, aws.HTTPClientError, aws.ResponseStreamingError, aws.IncompleteReadError) as error:
-            raise ServiceAway(f"The S3 server {where} did not answer after {ATTEMPTS} attempts: {error}") from error
+            raise ServiceAway(
+                f"The S3 server {where} did not answer for about a minute: {error}. "
+                f"See that it is up, and that {environment.ENDPOINT} names it."
+            ) from error
         except aws.BotoCoreError as error:
             raise BadInput(f"{self.url} at {where} cannot be used: {error}") from error
         except boto3.exceptions.Boto3Error as error:
@@ -293,8 +302,14 @@ class Store:
                 f"{where} refuses the keys given for {self.url} ({code}): check them and the bucket's policy."
             )
         if status >= 500 or code in {"SlowDown", "RequestTimeout"}:
-            return ServiceAway(f"{where} answered {status} {code} for {self.url}/{key} after {ATTEMPTS} attempts.")
+            return ServiceAway(f"{where} answered {status} {code} for {self.url}/{key} for about a minute.")
         return BadInput(f"{where} refused {self.url}/{key}: {error}")
+
+
+def _say_that_it_is_away(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
+    """Once a request, before the pauses grow long."""
+    if attempts == 2 and caught_exception:
+        log.warning("S3 does not answer; trying for about a minute: %s", caught_exception)
 
 
 def sha256_of(path: Path) -> str:

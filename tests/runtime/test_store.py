@@ -95,8 +95,15 @@ def test_two_faults_in_a_row_are_borne(fate: str, s3_server: Server, s3_store: S
         assert proxy.connections > 2
 
 
-def test_a_service_that_stays_away_is_said_to_be_away(s3_store: Store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jobs.runtime.store.ATTEMPTS", 2)
+def test_a_service_that_stays_away_is_waited_for_and_then_said_to_be_away(
+    s3_store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    pauses: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", pauses.append)
+    monkeypatch.setattr("random.random", lambda: 0.5)  # of the longest pause
     store = Store.open("s3://bucket", endpoint="http://127.0.0.1:9", addressing="path")
+    away = 'Could not connect to the endpoint URL: "http://127.0.0.1:9/bucket/key"'
     with pytest.raises(ServiceAway, match="did not answer"):
         store.get("key")
+    assert 45 < sum(pauses) < 90
+    assert caplog.messages == [f"S3 does not answer; trying for about a minute: {away}"]

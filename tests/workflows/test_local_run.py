@@ -92,6 +92,13 @@ def test_tasks_keep_the_users_own_home_and_share_a_cache(tmp_path, monkeypatch, 
     assert (tmp_path / "runs/r/tasks/a/attempt-0.log").read_text() == f"{tmp_path} {tmp_path}/cache/cxrfold/packs\n"
 
 
+def test_a_bucket_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch, s3_environment):
+    monkeypatch.setenv(environment.STORE, "s3://no-such-bucket")
+    with pytest.raises(BadInput, match=r"There is no bucket no-such-bucket .* create it"):
+        execute(monkeypatch, tmp_path, plan(a="print(1)"))
+    assert not (tmp_path / "runs/r/tasks").exists()
+
+
 def test_one_run_is_not_executed_twice_at_the_same_time(tmp_path, monkeypatch, s3_environment):
     hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
     (tmp_path / "runs/r").mkdir(parents=True)

@@ -53,6 +53,7 @@ def run(
     folder = RUNS / name
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder), local_store() as store:
+        next(open_store().list(layout.run(name)), None)  # wrong keys and a bucket that is not there are told at once
         plan = _plan(experiment, profile, name, predict)
         say_start(console, len(plan.tasks), folder, machine)
         with quiet_terminal(), Board(name, console) as board:
