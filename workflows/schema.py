@@ -88,9 +88,16 @@ def validate(tree: Node, model: type[Model], what: str) -> Model:
     try:
         return model.model_validate(pruned.plain())
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(problem, pruned, model) for problem in error.errors())
+        problems = error.errors()
+        causes = [one for one in problems if not any(_within(other["loc"], one["loc"]) for other in problems)]
+        lines = dict.fromkeys(_explain(problem, pruned, model) for problem in causes)
         count = "a mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         raise BadInput("\n  ".join([f"{count} in {what}:", *lines])) from error
+
+
+def _within(inner: Steps, outer: Steps) -> bool:
+    """Whether a place lies deeper in another: a wrong entry makes the list around it wrong, too, which says nothing."""
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def nearest(word: str, words: Iterator[str] | list[str]) -> str | None:

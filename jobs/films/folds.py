@@ -4,7 +4,6 @@ import warnings
 from pathlib import Path
 
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from jobs.contract.exits import BadInput
 from jobs.films.labels import read_table
@@ -22,6 +21,8 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
     Raises:
         BadInput: fewer groups than folds, or no stratum with a study a fold.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # a prepare that is done does not wait for it
+
     groups = rows["group"].nunique()
     if groups < count:
         raise BadInput(

@@ -1,6 +1,5 @@
 """One attempt at one stage, from the environment to the exit code."""
 
-import errno
 import importlib
 import logging
 import os
@@ -18,6 +17,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.runtime import logs
 from jobs.runtime.context import Context
+from jobs.runtime.disk import room_in
 from jobs.runtime.machine import cpus
 from jobs.runtime.metrics import push_outcome
 from jobs.runtime.progress import Progress
@@ -54,16 +54,12 @@ def _run(context: Context) -> Exit:
             config = context.experiment.model_dump(mode="json")
             context.progress.tracker = Wandb(context.scratch / "tracker", context.run, task, config)
         module = importlib.import_module(context.stage.module)
-        scores: dict[str, float] = module.run(context)
+        with room_in(context.scratch, context.cache):
+            scores: dict[str, float] = module.run(context)
     except StageError as error:
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
         return _fail(context, error.exit, str(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            where = error.filename or context.scratch
-            message = f"The disk is full ({where}): give the stage more scratch space, or clear it."
-            log.error("%s", message)
-            return _fail(context, Exit.BAD_INPUT, message)
         log.exception("A bug in %s: please report it with this log.", context.stage)
         return _fail(context, Exit.BUG, f"{type(error).__name__}: {error}")
     text = score_text(scores)

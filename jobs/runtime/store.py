@@ -4,7 +4,6 @@ Keys are relative to the prefix. Every call retries with backoff; what still fai
 (:class:`ServiceAway`, worth another attempt) and settings that are wrong (:class:`BadInput`, not worth one).
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -27,6 +26,7 @@ from botocore.config import Config
 from jobs.contract import environment
 from jobs.contract.done import Output
 from jobs.contract.exits import BadInput, ServiceAway
+from jobs.runtime.disk import room_in
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class Store:
         """
         key = what if isinstance(what, str) else what.key
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_beside(path) as temporary, self._explained(key):
+        with _temporary_beside(path) as temporary, room_in(path.parent), self._explained(key):
             self.client.download_file(self.bucket, self.prefix + key, str(temporary), Config=TRANSFER)
             if isinstance(what, Output) and sha256_of(temporary) != what.sha256:
                 raise Damaged(f"{self.url}/{key} came with other bytes than were stored (sha256 differs).")
@@ -283,12 +283,6 @@ class Store:
             if isinstance(cause, aws.ClientError):
                 raise self._explain(cause, key, where) from error
             raise ServiceAway(f"Moving {self.url}/{key} failed: {error}") from error
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise BadInput(
-                    f"The disk is full: no room for {key} ({error.filename or tempfile.gettempdir()})."
-                ) from error
-            raise
 
     def _explain(self, error: aws.ClientError, key: str, where: str) -> Exception:
         code = str(error.response.get("Error", {}).get("Code", ""))

@@ -1,7 +1,9 @@
+import errno
 import io
 import itertools
 import json
 import os
+import re
 import signal
 import sys
 import tarfile
@@ -15,6 +17,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from safetensors import SafetensorError
 
 from jobs.contract import environment, layout
 from jobs.contract.done import Heartbeat
@@ -244,10 +247,17 @@ def test_one_training_of_several_bears_its_number_and_the_time_left_is_of_all(
     assert (after.phase, after.best) == ("predicting", 0.4), "a worse candidate is not the best so far"
 
 
-def test_a_full_disk_is_no_bug_and_says_what_to_do(stage, s3_store: Store):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/scratch/x"),
+        OSError("With tag (7FE0,0010) got exception: [Errno 28] No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_no_bug_and_says_what_to_do(stage, s3_store: Store, error: Exception):
     def body(context: Context) -> dict[str, float]:
-        Path("/dev/full").write_bytes(b"x")
-        return {}
+        raise error
 
     assert stage(body) is Exit.BAD_INPUT
-    assert "The disk is full" in heartbeat(s3_store).message
+    assert re.search(r"The disk is full: \d+ MiB are left in /.*\. Make room there", heartbeat(s3_store).message)

@@ -69,14 +69,16 @@ def test_a_model_may_extend_a_model_of_another_file(tmp_path):
 
 
 def test_all_mistakes_are_told_at_once_with_file_line_and_nearest_key(tmp_path):
-    file = write(tmp_path, "bad", "sed: 2\nclassifiers:\n  b3:\n    bacth: 8\n    optimizer: madgard\n    size: 500\n")
+    file = write(tmp_path, "bad", "sed: 2\nclassifiers:\n  b3:\n    bacth: 8\n    optimizer: madgard\n    size: 500\n"
+                           "    stages: [{lr: fast, epochs: 1}]\n")  # fmt: skip
     says = mistakes(file)
-    assert "4 mistakes" in says
+    assert "5 mistakes" in says
     assert "bad.yaml:1: sed: unknown key; did you mean seed?" in says
     assert "bad.yaml:4: classifiers.b3.bacth: unknown key; did you mean batch?" in says
     assert "bad.yaml:5: classifiers.b3.optimizer" in says
     assert "did you mean madgrad?" in says
     assert "bad.yaml:6: classifiers.b3.size" in says
+    assert "bad.yaml:7: classifiers.b3.stages.0.lr" in says
 
 
 def test_a_mistake_in_a_parent_is_shown_in_the_parents_file(tmp_path):
