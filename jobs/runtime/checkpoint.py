@@ -98,10 +98,7 @@ class Checkpoints:
         except Missing:
             return {}
         if record["identity"] != self.identity:
-            raise BadInput(
-                f"{self.store.url}/{self._pointer_key} is a checkpoint of another configuration or dataset: "
-                "remove that prefix, or give back the settings it was made with."
-            )
+            raise self._foreign(self._pointer_key)
         return {role: Output.model_validate(record[role]) for role in ROLES if role in record}
 
     def _read(self, output: Output, role: str) -> tuple[Tensors, State] | None:
@@ -114,9 +111,15 @@ class Checkpoints:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
                 if metadata["identity"] != self.identity:
-                    raise BadInput(f"{output.key} is a checkpoint of another configuration or dataset.")
+                    raise self._foreign(output.key)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         return tensors, json.loads(metadata["state"])
+
+    def _foreign(self, key: str) -> BadInput:
+        return BadInput(
+            f"{self.store.url}/{key} is a checkpoint of another configuration or dataset: "
+            f"remove {self.prefix}, or give back the settings it was made with."
+        )
 
     def clear(self) -> None:
         """Remove all checkpoints of the training, once its work is done."""
