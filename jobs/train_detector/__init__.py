@@ -15,7 +15,8 @@ def run(context: Context) -> dict[str, float]:
     works: dict[str, str] = {}
     start: dict[str, float] = {}
     if task.detector.evolve:
-        from jobs.train_detector.search import evolved
+        with loading():
+            from jobs.train_detector.search import evolved
 
         task, search = evolved(task)
         works, start = {"search": search.digest}, {"start": search.scores["start"]}
