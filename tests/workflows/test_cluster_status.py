@@ -105,6 +105,13 @@ def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
     assert (row.state, row.phase, row.note) == ("running", "finishing", "map4 0.41")
 
 
+def test_a_failed_task_says_itself_what_went_wrong() -> None:
+    task = PlannedTask(Stage.TRAIN_DETECTOR, ("prepare",), "yolo", 0)
+    nodes = wf.tasks(FAILED)[task.name]
+    told = Row(task.name, "failed", "failed", note="labels.csv has no column id", at=nodes.task.finished)
+    assert overlay(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
+
+
 def test_a_pod_that_has_a_node_is_starting() -> None:
     nodes = wf.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.name]
     row = overlay(FOLD_0, nodes, None, live=True, now=NOW)

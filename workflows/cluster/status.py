@@ -47,7 +47,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
             return replace(row, state="stopped", phase="stopped", eta=None, note="wrote a checkpoint")
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
         end = "stopped" if stopped else "failed"
-        return replace(row, state=end, phase=end, eta=None, note=message)
+        told = row.phase == "failed"  # the task itself said what went wrong
+        return replace(row, state=end, phase=end, eta=None, note=row.note if told else message)
     if attempt.message in PREPARING:
         return replace(row, state="running", phase="starting", eta=None, note="the image is fetched and started")
     if not nodes.attempts or attempt.phase == "Pending":
