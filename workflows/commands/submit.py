@@ -82,5 +82,6 @@ def _submitted(submission: Submission, cluster: Cluster, workflow: str, *, creat
     page = cluster.workflows.page(cluster.namespace, workflow)
     if submission.profile.argo_url:
         page = f"{submission.profile.argo_url.rstrip('/')}/workflows/{cluster.namespace}/{workflow}"
-    logs = f"kubectl logs -n {cluster.namespace} -l {RUN_LABEL}={submission.run} -c main --prefix -f"
+    selector = f"-n {cluster.namespace} -l {RUN_LABEL}={submission.run}"
+    logs = f"kubectl logs {selector} -c main --prefix -f --max-log-requests 100"  # it follows five pods by itself
     return Submitted(submission.run, workflow, cluster.namespace, created, page, logs)
