@@ -176,15 +176,8 @@ def _whisker(scale: Scale, low: float | None, high: float | None, style: str = "
 
 
 def _axis(scale: Scale, say: Callable[[float], str]) -> Markup:
-    marks = [
-        f'<text x="{scale.at(mark)}%" y="12" class="{_anchor(scale.at(mark))}">{say(mark) if mark else 0}</text>'
-        for mark in scale.marks
-    ]
+    marks = [f'<text x="{scale.at(mark)}%" y="12">{say(mark) if mark else 0}</text>' for mark in scale.marks]
     return Markup(f'<svg class="axis" aria-hidden="true">{"".join(marks)}</svg>')  # noqa: S704 numbers only
-
-
-def _anchor(at: float) -> str:
-    return "start" if at < 5 else "end" if at > 95 else "middle"
 
 
 def _strip(label: str, parts: Sequence[str]) -> Markup:
