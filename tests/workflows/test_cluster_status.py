@@ -112,6 +112,13 @@ def test_a_failed_task_says_itself_what_went_wrong() -> None:
     assert overlay(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
 
 
+def test_a_task_that_was_done_when_its_run_was_stopped_is_done() -> None:
+    nodes = wf.tasks(STOPPED)[FOLD_0.name]
+    done = replace(BEAT, state="succeeded", phase="done", note="map4 0.41", at=nodes.task.finished)
+    row = overlay(FOLD_0, nodes, done, live=False, now=NOW)
+    assert (row.state, row.phase, row.note) == ("succeeded", "done", "map4 0.41")
+
+
 def test_a_pod_that_has_a_node_is_starting() -> None:
     nodes = wf.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.name]
     row = overlay(FOLD_0, nodes, None, live=True, now=NOW)

@@ -43,6 +43,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
     row = _with_progress(row, stored, attempt.started)
     message = tidy(attempt.message or nodes.task.message)
     if not nodes.task.live:
+        if row.phase == FINISHING:  # Argo shut the workflow down before it saw that
+            return replace(row, state="succeeded", phase="done", eta=None)
         if attempt.exit_code == str(Exit.CHECKPOINTED.value):
             return replace(row, state="stopped", phase="stopped", eta=None, note="wrote a checkpoint")
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
