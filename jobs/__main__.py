@@ -26,8 +26,11 @@ def _add_stage(stage: Stage) -> None:
     @app.command(stage.value, help=f"Run the stage {stage.value} of the run that the environment names.")
     def command(model: Model = None, fold: Fold = None) -> None:
         from jobs.runtime.stage import run_stage
+        from jobs.runtime.stopping import deafen
 
-        raise typer.Exit(run_stage(stage, model, fold))
+        code = run_stage(stage, model, fold)
+        deafen()
+        raise typer.Exit(code)
 
 
 for _stage in Stage:

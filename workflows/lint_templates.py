@@ -24,6 +24,7 @@ ENDS = (
     (End("0", "Error", "pod deleted"), True, "deleted pod"),
     (End("-1", "Failed", "The node was low on resource: memory."), True, "evicted pod"),
     (End("137", message="main: Error (exit code 137)", retries=3), True, "killed pod"),
+    (End("143", message="main: Error (exit code 143)"), True, "pod ended before it listened"),
     (End("137", message="main: OOMKilled (exit code 137)", retries=3), False, "OOM kill, again and again"),
     (End("70", message="main: Error (exit code 70)"), False, "bug (70)"),
     (End("78", message="main: Error (exit code 78)"), False, "bad input (78)"),

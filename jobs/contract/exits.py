@@ -18,6 +18,7 @@ class Exit(IntEnum):
     CHECKPOINTED = 75
     BAD_INPUT = 78
     KILLED = 137
+    TERMINATED = 143
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ TABLE: Final[dict[Exit, Meaning]] = {
     Exit.CHECKPOINTED: Meaning("asked to stop, wrote a checkpoint; the next attempt goes on from it", retry=True),
     Exit.BAD_INPUT: Meaning("bad input or configuration; never retried, the message says what to change", retry=False),
     Exit.KILLED: Meaning("killed by SIGKILL; retried, but once only where the kernel's OOM killer did it", retry=True),
+    Exit.TERMINATED: Meaning("ended by SIGTERM before it listened; the next attempt goes on", retry=True),
 }
 
 

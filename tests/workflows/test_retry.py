@@ -13,6 +13,7 @@ SEEN = [
     (End("137", "Failed", "main: Error (exit code 137)", retries=7), True),
     (End("137", "Failed", "main: OOMKilled (exit code 137)"), True),
     (End("137", "Failed", "main: OOMKilled (exit code 137)", retries=1), False),
+    (End("143", "Failed", "main: Error (exit code 143)"), True),
     (End("70", "Failed", "main: Error (exit code 70)"), False),
     (End("78", "Failed", "main: Error (exit code 78)"), False),
     (End("2", "Failed", "main: Error (exit code 2)"), False),

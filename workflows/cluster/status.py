@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from jobs.contract.exits import Exit
+from jobs.contract.exits import TABLE, Exit
 from workflows.board import FINISHING, Row
 from workflows.cluster.workflow import SUCCEEDED, TaskNodes, seconds
 from workflows.plan import PlannedTask
@@ -47,6 +47,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
             return replace(row, state="succeeded", phase="done", eta=None)
         if attempt.exit_code == str(Exit.CHECKPOINTED.value):
             return replace(row, state="stopped", phase="stopped", eta=None, note="wrote a checkpoint")
+        if attempt.exit_code == str(Exit.TERMINATED.value):
+            return replace(row, state="stopped", phase="stopped", eta=None, note=TABLE[Exit.TERMINATED].says)
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
         end = "stopped" if stopped else "failed"
         told = row.phase == "failed"  # the task itself said what went wrong

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from jobs.contract import environment
 from jobs.contract.done import Heartbeat
-from jobs.contract.exits import BadInput, Exit
+from jobs.contract.exits import BadInput
 from workflows.local.machine import THREAD_VARIABLES
 from workflows.local.plan import Task, Template, Variable
 from workflows.local.variables import substitute
@@ -92,9 +92,9 @@ class Attempt:
         shutil.rmtree(self.folder / "volumes", ignore_errors=True)
 
     def exit_code(self) -> int | None:
-        """The exit code as Argo would report it: 137 for an end by any signal. None while the process runs."""
+        """The exit code as Argo reports it, 128 and the number for an end by a signal. None while the process runs."""
         code = self.process.poll()
-        return Exit.KILLED if code is not None and code < 0 else code
+        return 128 - code if code is not None and code < 0 else code
 
     def read_outputs(self, template: Template) -> dict[str, str]:
         """The output parameters.

@@ -196,7 +196,7 @@ class Engine:
         if code == 0:
             run.outputs, run.state = attempt.read_outputs(run.task.template), State.SUCCEEDED
             attempt.clear()
-        elif self._stopping and code in (Exit.CHECKPOINTED, Exit.KILLED):
+        elif self._stopping and code in (Exit.CHECKPOINTED, Exit.KILLED, Exit.TERMINATED):
             run.state = State.STOPPED
         elif not self._stopping and self._tries_again(run):
             pause = min(run.task.template.retries.pause(attempt.number) * BACKOFF_SCALE, LONGEST_PAUSE)
