@@ -66,6 +66,18 @@ def test_a_task_that_is_picked_is_told_even_if_it_went_well(run: Run, fake: Fake
     assert story.next == "cv.py logs fake1 -s train-classifier -m tiny -k 0"
 
 
+def test_a_task_that_runs_is_told_with_the_way_to_follow_it(run: Run, fake: FakeCluster) -> None:
+    workflow = fake.workflows["fake1-1"]
+    workflow["status"]["phase"] = "Running"
+    for node in workflow["status"]["nodes"].values():
+        if node["displayName"].startswith("train-classifier-tiny-fold-0"):
+            node["phase"] = "Running"
+    run.refresh()
+    story = explain(run, Pick(Stage.TRAIN_CLASSIFIER, "tiny", 0))[0]
+    assert story.paragraph == "train-classifier-tiny-fold-0 is starting on node0."
+    assert story.next == "cv.py logs fake1 -s train-classifier -m tiny -k 0 -f"
+
+
 def test_a_pick_that_means_nothing_names_the_tasks_there_are(run: Run) -> None:
     with pytest.raises(BadInput, match="it has prepare, train-classifier-tiny-fold-0"):
         explain(run, Pick(fold=7))

@@ -62,7 +62,7 @@ def _explain(run: Run, task: PlannedTask, row: Row) -> Explanation:
     sentences = [_first_sentence(task, row, len(attempts))]
     if last and not last.live and row.state != "succeeded":
         sentences += _end(last, task, run)
-    elif row.note and row.state != "succeeded":
+    elif row.note not in ("", row.node) and row.state != "succeeded":
         sentences.append(f"It says: {row.note}.")
     lines = _last_lines(run, task)
     events = _events(run, last) if last and row.state != "succeeded" else ()
@@ -117,6 +117,8 @@ def _next(run: Run, task: PlannedTask, row: Row, last: Node | None) -> str:
     options = f" -s {task.stage}" + (f" -m {task.model} -k {task.fold}" if task.model else "")
     if row.state == "succeeded":
         return f"cv.py logs {run.name}{options}"
+    if row.state == "running":
+        return f"cv.py logs {run.name}{options} -f"
     if row.state == "omitted":
         return f"cv.py explain {run.name}"
     if row.state == "stopped" or (last and last.out_of_memory):
