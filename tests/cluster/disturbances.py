@@ -23,6 +23,20 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     if open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0")[1:3] == [b"-m", b"jobs"]:
 """
 KILL = _STAGE + "        os.kill(int(pid), 9)"
+# Freezes the stage until SIGTERM waits for it, so that what follows meets it in the middle, however fast it trains.
+HOLD = (
+    _STAGE
+    + """        os.kill(int(pid), 19)
+        if os.fork() == 0:
+            os.closerange(0, 3)
+            import time
+            pending = lambda: open(f"/proc/{pid}/status").read().split("ShdPnd:")[1].split()[0]
+            while not int(pending(), 16) >> 14 & 1:
+                time.sleep(0.1)
+            os.kill(int(pid), 18)
+            os._exit(0)
+"""
+)
 # Fills the pod's memory from many processes, each smaller than the stage's, so that the kernel takes that one.
 HOG = (
     _STAGE
@@ -56,12 +70,12 @@ Disturbance = Callable[[Place, str, str], str]
 
 def pod_deleted(place: Place, run: str, workflow: str) -> str:
     """As a drained node, a preempting queue, or a person does."""
-    return kubectl("delete", "pod", place.pod_in_training(run), "-n", place.namespace, "--wait=false")
+    return kubectl("delete", "pod", _held(place, run), "-n", place.namespace, "--wait=false")
 
 
 def process_killed(place: Place, run: str, workflow: str) -> str:
     """SIGKILL: no time to write anything."""
-    return _inside(place, place.pod_in_training(run), KILL)
+    return _inside(place, _held(place, run), KILL)
 
 
 def controller_restarted(place: Place, run: str, workflow: str) -> str:
@@ -72,7 +86,7 @@ def controller_restarted(place: Place, run: str, workflow: str) -> str:
 
 def stopped_and_resumed(place: Place, run: str, workflow: str) -> str:
     """``cv.py stop`` in the middle, ``cv.py resume`` afterwards."""
-    place.pod_in_training(run)
+    _held(place, run)
     said = place.cv("stop", run).stdout
     assert place.status(run)["tasks"][FOLD]["note"] == "wrote a checkpoint"
     return said + place.cv("resume", run, "--revision", place.revision).stdout
@@ -80,9 +94,9 @@ def stopped_and_resumed(place: Place, run: str, workflow: str) -> str:
 
 def out_of_memory_twice(place: Place, run: str, workflow: str) -> str:
     """The kernel's OOM killer comes twice, which fails the task; ``cv.py resume`` then gives it more memory."""
-    first = place.pod_in_training(run)
+    first = _held(place, run)
     _inside(place, first, HOG)
-    second = place.pod_in_training(run, but=first)
+    second = _held(place, run, but=first)
     _inside(place, second, HOG)
     assert place.wait(workflow) == "Failed"
     explained = place.cv("explain", run).stdout
@@ -99,6 +113,13 @@ def disturbed(place: Place, disturbance: Disturbance) -> Outcome:
     phase = place.wait(last)
     attempts = place.attempts(workflow, FOLD) + (place.attempts(last, FOLD) if last != workflow else [])
     return Outcome(phase, attempts, place.outputs(run), said)
+
+
+def _held(place: Place, run: str, *, but: str = "") -> str:
+    """The pod of a fold, frozen in the middle of its training until it is asked to stop, or killed."""
+    pod = place.pod_in_training(run, but=but)
+    _inside(place, pod, HOLD)
+    return pod
 
 
 def _inside(place: Place, pod: str, script: str) -> str:
