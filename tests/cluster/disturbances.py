@@ -19,22 +19,23 @@ FOLD = "train-classifier-tiny-fold-0"
 # Finds the stage's process among Argo's own, which stay to tell how it ended.
 _STAGE = """
 import os
+def words(pid):
+    try:
+        return open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0")
+    except OSError:  # it has just ended
+        return []
 for pid in filter(str.isdigit, os.listdir("/proc")):
-    if open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0")[1:3] == [b"-m", b"jobs"]:
+    if words(pid)[1:3] == [b"-m", b"jobs"]:
 """
 KILL = _STAGE + "        os.kill(int(pid), 9)"
-# Freezes the stage until SIGTERM waits for it, so that what follows meets it in the middle, however fast it trains.
-HOLD = (
+FREEZE = _STAGE + "        os.kill(int(pid), 19)"
+# Lets a frozen stage go on once SIGTERM waits for it.
+THAW = (
     _STAGE
-    + """        os.kill(int(pid), 19)
-        if os.fork() == 0:
-            os.closerange(0, 3)
-            import time
-            pending = lambda: open(f"/proc/{pid}/status").read().split("ShdPnd:")[1].split()[0]
-            while not int(pending(), 16) >> 14 & 1:
-                time.sleep(0.1)
-            os.kill(int(pid), 18)
-            os._exit(0)
+    + """        import time
+        while not int(open(f"/proc/{pid}/status").read().split("ShdPnd:")[1].split()[0], 16) >> 14 & 1:
+            time.sleep(0.1)
+        os.kill(int(pid), 18)
 """
 )
 # Fills the pod's memory from many processes, each smaller than the stage's, so that the kernel takes that one.
@@ -88,7 +89,8 @@ def stopped_and_resumed(place: Place, run: str, workflow: str) -> str:
     """``cv.py stop`` in the middle, ``cv.py resume`` afterwards."""
     _held(place, run)
     said = place.cv("stop", run).stdout
-    assert place.status(run)["tasks"][FOLD]["note"] == "wrote a checkpoint"
+    task = place.status(run)["tasks"][FOLD]
+    assert task["note"] == "wrote a checkpoint", task
     return said + place.cv("resume", run, "--revision", place.revision).stdout
 
 
@@ -116,9 +118,13 @@ def disturbed(place: Place, disturbance: Disturbance) -> Outcome:
 
 
 def _held(place: Place, run: str, *, but: str = "") -> str:
-    """The pod of a fold, frozen in the middle of its training until it is asked to stop, or killed."""
+    """The pod of a fold, frozen in the middle of its training until it is asked to stop, or killed.
+
+    However fast it trains, what follows meets it there.
+    """
     pod = place.pod_in_training(run, but=but)
-    _inside(place, pod, HOLD)
+    _inside(place, pod, FREEZE)
+    threading.Thread(target=_inside, args=(place, pod, THAW), daemon=True).start()
     return pod
 
 

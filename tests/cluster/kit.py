@@ -130,7 +130,7 @@ class Place:
                     return name
             return None
 
-        name: str = until(training, seconds=seconds, about=f"fold {fold} of {run} trains")
+        name: str = until(training, seconds=seconds, every=0.3, about=f"fold {fold} of {run} trains")
         return name
 
     def outputs(self, run: str) -> dict[str, str]:

@@ -201,11 +201,11 @@ def test_without_its_workflow_a_run_is_told_and_resumed_from_the_store(
     own = derived(place, "calm", folder)
 
     def epochs() -> list[str]:
-        said = own.cv("logs", "calm", "-s", "train-classifier", "--grep", r"epoch \d+/48", "--json").stdout
+        said = own.cv("logs", "calm", "-s", "train-classifier", "--grep", r"epoch \d+/120", "--json").stdout
         return [json.loads(line)["text"] for line in said.splitlines()]
 
     told, texts = own.status("calm"), epochs()
-    assert len(texts) == 48, "what the first workflow said is not lost to the second"
+    assert len(texts) == 120, "what the first workflow said is not lost to the second"
     kubectl("delete", "workflow", "-n", own.namespace, "-l", "cxrfold/run=calm", "--wait")
     stored = own.status("calm")
     assert stored["phase"] is None
