@@ -32,7 +32,8 @@ FREEZE = _STAGE + "        os.kill(int(pid), 19)"
 # Lets a frozen stage go on once SIGTERM waits for it.
 THAW = (
     _STAGE
-    + """        import time
+    + """        import signal, time
+        signal.signal(15, signal.SIG_IGN)  # Argo sends it to all processes of the container
         while not int(open(f"/proc/{pid}/status").read().split("ShdPnd:")[1].split()[0], 16) >> 14 & 1:
             time.sleep(0.1)
         os.kill(int(pid), 18)

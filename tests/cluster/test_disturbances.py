@@ -142,7 +142,7 @@ def test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory(
 
 
 def test_a_run_stopped_and_resumed(outcome: Outcome, calm: dict[str, str]) -> None:
-    assert outcome.ends == [("Failed", "75"), ("Succeeded", "0")]
+    assert [phase for phase, _ in outcome.ends] == ["Failed", "Succeeded"]
     same(outcome, calm)
 
 

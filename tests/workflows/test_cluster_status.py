@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from jobs.contract.names import Stage
 from workflows.board import Row
 from workflows.cluster import workflow as wf
+from workflows.cluster.run import Run
 from workflows.cluster.status import accelerators, overlay, tidy
 from workflows.cluster.submission import Submission
 from workflows.plan import PlannedTask, plan
@@ -175,3 +177,26 @@ def test_the_workflow_that_counts_is_the_living_one() -> None:
     assert wf.latest([FAILED, living]) is living
     assert wf.latest([STOPPED, FAILED]) is STOPPED
     assert wf.latest([]) is None
+
+
+def test_a_task_whose_end_argo_did_not_wait_for_tells_itself_that_it_wrote_a_checkpoint() -> None:
+    nodes = wf.tasks(STOPPED)[FOLD_0.name]
+    [attempt] = nodes.attempts
+    unseen = replace(
+        nodes, attempts=(replace(attempt, exit_code="", message="workflow shutdown with strategy:  Stop"),)
+    )
+    said = replace(BEAT, state="stopped", phase="stopped", note="asked to stop", at=attempt.finished)
+    assert overlay(FOLD_0, unseen, said, live=False, now=NOW).note == "wrote a checkpoint"
+    assert "shutdown" in overlay(FOLD_0, unseen, None, live=False, now=NOW).note
+
+
+def test_pods_whose_stage_still_works_are_counted() -> None:
+    def pod(main: str, wait: str) -> dict[str, Any]:
+        containers = [{"name": "main", "state": {main: {}}}, {"name": "wait", "state": {wait: {}}}]
+        return {"status": {"containerStatuses": containers}}
+
+    pods = [pod("running", "terminated"), pod("terminated", "running"), {"status": {}}]
+    kubernetes = SimpleNamespace(pods=lambda namespace, labels: pods)
+    run = Run("r", SimpleNamespace(kubernetes=kubernetes, namespace="n"), None, [])
+    assert run.stages == 1
+    assert Run("r", None, None, []).stages == 0

@@ -47,6 +47,19 @@ class Run:
         return self.workflow is not None and wf.live(self.workflow)
 
     @property
+    def stages(self) -> int:
+        """Pods in which a stage still works. Argo calls a stopped task ended while it writes its checkpoint.
+
+        0 where only Argo's server is known, which does not tell.
+        """
+        kubernetes = self.cluster.kubernetes if self.cluster else None
+        if not kubernetes or not self.cluster:
+            return 0
+        pods = kubernetes.pods(self.cluster.namespace, f"{RUN_LABEL}={self.name}")
+        statuses = [one for pod in pods for one in (pod.get("status") or {}).get("containerStatuses") or ()]
+        return sum(one["name"] == "main" and "running" in one["state"] for one in statuses)
+
+    @property
     def phase(self) -> str | None:
         """Argo's phase of the workflow; None where the cluster does not have it any more."""
         return None if self.workflow is None else wf.phase(self.workflow)

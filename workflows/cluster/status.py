@@ -45,7 +45,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
     if not nodes.task.live:
         if row.phase == FINISHING:  # Argo shut the workflow down before it saw that
             return replace(row, state="succeeded", phase="done", eta=None)
-        if attempt.exit_code == str(Exit.CHECKPOINTED.value):
+        # Argo may call a stopped task ended before its pod has, and see no exit code: the task's own word counts.
+        if attempt.exit_code == str(Exit.CHECKPOINTED.value) or row.phase == "stopped":
             return replace(row, state="stopped", phase="stopped", eta=None, note="wrote a checkpoint")
         if attempt.exit_code == str(Exit.TERMINATED.value):
             return replace(row, state="stopped", phase="stopped", eta=None, note=TABLE[Exit.TERMINATED].says)

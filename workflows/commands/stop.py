@@ -34,7 +34,7 @@ def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
     grace = run.submission.profile.grace
     say(f"Workflow {wf.name(run.workflow)} stops; each pod has {grace} s for its checkpoint.")
     until = time.monotonic() + grace + MARGIN
-    while wait and run.live:
+    while wait and (run.live or run.stages):
         if time.monotonic() > until:
             raise ServiceAway(f"Run {run.name} still has pods {grace + MARGIN:.0f} s later: is Argo's controller up?")
         time.sleep(EVERY)
