@@ -149,7 +149,7 @@ def _fold_row(one: FoldResult, left: float, right: float) -> dict[str, Any]:
         "error": number(one.error) if math.isfinite(one.error) else "",
         "at": place(one.score),
         "width": None,
-        "z": f"{one.verdict.z:+.1f}" if one.verdict else DASH,
+        "z": f"{one.verdict.z:+z.1f}" if one.verdict else DASH,
         "outlying": bool(one.verdict and one.verdict.outlying),
         "aps": [number(ap) for ap in one.aps.values()],
         "patients": one.patients,
