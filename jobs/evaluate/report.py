@@ -276,8 +276,4 @@ def _place(box: Sequence[float]) -> dict[str, float]:
 
 def _command(origin: Origin) -> str:
     revision = provenance.revision().removesuffix("-dirty")
-    experiment = origin.experiment
-    return (
-        f"git checkout {revision[:12]}\n"
-        f"python workflows/cv.py run -e {experiment.name} --data {experiment.data.source} --run {origin.run}"
-    )
+    return f"git checkout {revision[:12]}\npython workflows/cv.py run -e {origin.run}.yaml --run {origin.run}"

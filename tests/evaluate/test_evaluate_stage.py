@@ -1,5 +1,6 @@
 """The stage on a store in which the ensemble is done: what is published, and what it says."""
 
+import html
 import json
 import re
 import threading
@@ -13,6 +14,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, Stage
 from jobs.runtime.work import fetch
 from tests.ensemble.world import experiment, index
+from workflows.files import load_experiment
 
 
 def evaluated(world, of):
@@ -48,6 +50,14 @@ def test_the_page_needs_nothing_but_itself(trained):
     assert re.findall(r"url\(|@import|<script|https?://", page) == []
     assert page.count("data:image/jpeg") == 9, "three films a group"
     assert len(page) < 3e6
+
+
+def test_the_page_holds_the_experiment_that_repeats_the_run(trained, tmp_path):
+    of = experiment(seed=7)
+    _, _, page = evaluated(trained.another_run(), of)
+    file = tmp_path / "run.yaml"
+    file.write_text(html.unescape(re.search(r"resolved</summary><pre>(.*?)</pre>", page, re.DOTALL)[1]))
+    assert load_experiment(file) == of
 
 
 def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
