@@ -92,7 +92,7 @@ def tracker(attempt: str) -> str:
 
 
 def report(name: str, file: str) -> str:
-    """A result a person reads: ``report.html``, ``metrics.json``, ``submission.csv``."""
+    """A result a person reads: ``report.html``, ``quality.html``, ``metrics.json``, ``submission.csv``."""
     return f"{run(name)}/{file}"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RUNS = Path("runs")
-RESULTS = ("report.html", "metrics.json", "submission.csv")
+RESULTS = ("report.html", "quality.html", "metrics.json", "submission.csv")
 # Programs keep compiled code and fonts there; a pod's own copy is gone with the pod, here it may stay.
 KEPT = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
