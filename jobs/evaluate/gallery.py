@@ -21,6 +21,8 @@ SIDE: Final = 320
 QUALITY: Final = 78
 # Predicted boxes drawn beyond the number of true ones.
 EXTRA_BOXES: Final = 2
+# Below this a box is noise: YOLO gives hundreds of them on every film.
+FAINTEST: Final = 0.01
 # The ensemble writes a row's boxes by falling confidence; what comes later and is wrong is never drawn.
 STRONGEST: Final = 16
 
@@ -83,6 +85,7 @@ def _film(row: Mapping[Hashable, Any], of_film: list[tuple[str, Drawn]], of_stud
     none = next((one.confidence for name, one in of_film if name == "none"), 0.0)
     boxes = [one for name, one in of_film if name == "opacity"]
     parts = [sum(one.confidence for one in boxes if one.right) / len(truth) if truth else none]
+    shown = [one for one in boxes if one.right or one.confidence >= FAINTEST]
     if classes:
         parts.append(classes.get(row["study_class"], 0.0))
     return Film(
@@ -94,7 +97,7 @@ def _film(row: Mapping[Hashable, Any], of_film: list[tuple[str, Drawn]], of_stud
         width=int(row["width"]),
         height=int(row["height"]),
         truth=truth,
-        boxes=sorted(boxes, key=lambda one: -one.confidence)[: len(truth) + EXTRA_BOXES],
+        boxes=sorted(shown, key=lambda one: -one.confidence)[: len(truth) + EXTRA_BOXES],
     )
 
 

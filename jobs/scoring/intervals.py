@@ -119,6 +119,8 @@ def judge_folds(scores: list[float], errors: list[float]) -> list[FoldVerdict]:
     """
     limit = NormalDist().inv_cdf(1 - FOLD_ALPHA / (2 * len(scores)))
     values, variances = np.array(scores), np.square(errors)
+    # Near 0 and 1 a bootstrap knows too little: a fold of perfect answers would seem to be sure of them.
+    variances = np.maximum(variances, variances.mean())
     verdicts = []
     for fold in range(len(scores)):
         rest = np.arange(len(scores)) != fold

@@ -73,6 +73,15 @@ def test_equal_folds_rarely_stand_out():
     assert 0.01 < np.mean(alarms) < 0.09
 
 
+def test_a_few_nearly_perfect_folds_raise_no_alarm():
+    """Of 20 answers 9 in 10 are right; a fold of 20 right ones has a bootstrap error of 0 and is no surprise."""
+    rng = np.random.default_rng(1)
+    shares = rng.binomial(20, 0.9, (400, 5)) / 20
+    errors = np.sqrt(shares * (1 - shares) / 20)
+    judged = [judge_folds(list(one), list(error)) for one, error in zip(shares, errors, strict=True)]
+    assert np.mean([any(v.outlying for v in verdicts) for verdicts in judged]) < 0.05
+
+
 def test_a_better_set_of_predictions_is_told_from_noise():
     patient = np.arange(300) // 2
     found = difference(classified(300, 0.3, 1), classified(300, 2.0, 1), patient, 200, 1)
