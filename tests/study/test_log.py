@@ -11,9 +11,10 @@ import pytest
 from jobs.contract import layout
 from jobs.contract.done import Heartbeat
 from jobs.contract.exits import Exit
+from jobs.contract.experiment import Detector, Evolve
 from jobs.contract.names import Stage
 from tests.study.stored import DATASET, ENGINE, store_run, studied
-from workflows.study import compare
+from workflows.study import compare, wording
 from workflows.study.collect import collect
 from workflows.study.compare import Difference, differences
 from workflows.study.page import page
@@ -105,6 +106,11 @@ def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, 
     assert (child["device"], child["device_hours"], child["code"]) == ("NVIDIA H100", "0.5", "0123456789abcdef-dirty")
     assert "The loss became nan" in rows[5]["remark"]
     assert rows[5]["score"] == ""
+
+
+def test_a_learning_rate_is_said_to_be_evolved_where_a_search_only_starts_from_it():
+    assert wording.learning_rate(Detector(epochs=5)) == "1e-2"
+    assert wording.learning_rate(Detector(epochs=5, evolve=Evolve(epochs=10))) == "1e-2 evolved"
 
 
 def test_markdown_tables_are_well_formed(entries, apart):
