@@ -1,7 +1,10 @@
-"""The report's page of a search for settings: what each candidate scored, what the best changed."""
+"""The report's section on a search for settings: what each candidate scored, what the best changed."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
+
+from markupsafe import Markup
 
 from jobs.contract import layout
 from jobs.evaluate.charts import Axis, Line, chart, ticks
@@ -26,12 +29,14 @@ def searches(trained: Sequence[Task], run: str) -> list[dict[str, Any]]:
     ]
 
 
-def _drawn(folds: Sequence[Task]) -> Any:
+def _drawn(folds: Sequence[Task]) -> Markup:
     lines: list[Line] = []
     for task in folds:
-        points = [(place + 1.0, float(one["score"])) for place, one in enumerate(task.candidates)]
-        highest = [(place, max(score for _, score in points[: int(place)])) for place, _ in points]
-        lines += [Line(highest, "mean validation"), *(Line([point], "fold", dots=[3]) for point in points)]
+        scores = [float(one["score"]) for one in task.candidates]
+        best = list(accumulate(scores, max))
+        steps = [(place + 1.0, height) for place in range(len(best)) for height in best[max(place - 1, 0) : place + 1]]
+        lines.append(Line(steps, "mean validation"))
+        lines += [Line([(place, score)], "fold", dots=[3]) for place, score in enumerate(scores, 1)]
     last = max(len(task.candidates) for task in folds)
     across = Axis("candidate", 1, last, [mark for mark in ticks(1, last) if mark == int(mark)])
     return chart(lines, across, Axis("score"), "score by candidate", width=400, height=230)
