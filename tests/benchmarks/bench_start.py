@@ -36,10 +36,9 @@ def seconds(arguments: list[str], told: dict[str, str]) -> float:
 def main(repeats: int = 5) -> None:
     """Print the least times side by side; all take turns, so that they meet the same load."""
     cases = COMMANDS | {name: (["-c", code], {}) for name, code in PODS.items()}
-    least = {name: min(seconds(*case) for _ in range(1)) for name, case in cases.items()}
-    for _ in range(repeats - 1):
-        least = {name: min(least[name], seconds(*case)) for name, case in cases.items()}
-    for name, took in least.items():
+    rounds = [{name: seconds(*case) for name, case in cases.items()} for _ in range(repeats)]
+    for name in cases:
+        took = min(one[name] for one in rounds)
         wanted = "0.4" if name in COMMANDS else "4" if name.startswith("train") else None
         print(f"{name:24} {took:5.2f} s" + (f"   ({wanted} s at most wanted)" if wanted else ""))
 
