@@ -25,10 +25,11 @@ Fold = Annotated[int | None, typer.Option(help="the fold that is held out")]
 def _add_stage(stage: Stage) -> None:
     @app.command(stage.value, help=f"Run the stage {stage.value} of the run that the environment names.")
     def command(model: Model = None, fold: Fold = None) -> None:
+        from jobs.contract.task import TaskId
+        from jobs.runtime.preemption import deafen
         from jobs.runtime.stage import run_stage
-        from jobs.runtime.stopping import deafen
 
-        code = run_stage(stage, model, fold)
+        code = run_stage(TaskId(stage, model, fold))
         deafen()
         raise typer.Exit(code)
 
@@ -44,7 +45,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Score any submission with the competition's metric."""
-    from jobs.scoring.score import score_files
+    from jobs.tools.score import score_files
 
     score_files(predictions, labels, as_json=as_json)
 
@@ -55,7 +56,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Say whether the second run scores otherwise than the first by more than noise, patient by patient."""
-    from jobs.scoring.compare import compare_runs
+    from jobs.tools.compare import compare_runs
 
     compare_runs(runs, as_json=as_json)
 
@@ -66,7 +67,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Say what a split by study would leak, from label files alone."""
-    from jobs.films.audit import audit_labels
+    from jobs.tools.audit import audit_labels
 
     audit_labels(labels, as_json=as_json)
 
@@ -78,7 +79,7 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="same seed, same bytes")] = 1,
 ) -> None:
     """Write synthetic chest films in the competition's exact layout."""
-    from jobs.films.phantom import write_phantom
+    from jobs.films.phantom.writing import write_phantom
 
     write_phantom(folder, patients=patients, seed=seed)
 
@@ -86,7 +87,7 @@ def phantom(
 @weights_app.command("add")
 def weights_add(name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")]) -> None:
     """Fetch pretrained weights from the internet and put them into the store, by hash."""
-    from jobs.nets.weights import add
+    from jobs.tools.weights import add
 
     add(name)
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.contract import environment
 from jobs.runtime.store import Store
-from workflows.s3_server import Server, embedded_s3
+from workflows.store.embedded import Server, embedded_s3
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from jobs.contract.experiment import (
     NoneRule,
 )
 from jobs.contract.names import STUDY_COLUMNS, Stage
+from jobs.contract.plan import plan
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import choose_folds
 from jobs.evaluate import gallery
@@ -33,8 +34,7 @@ from jobs.films.loader import Films
 from jobs.prepare import _tables
 from jobs.prepare.sources import Folder, open_source
 from jobs.scoring.submission import parse, render
-from tests.ensemble.world import boxes_table, films_table, index
-from workflows.plan import plan
+from tests.jobs.ensemble.world import boxes_table, films_table, index
 
 FILMS = index(patients=30)
 # What a person reads; nothing is computed from it.

@@ -5,7 +5,7 @@ from typing import Final
 RUN: Final = "CXRFOLD_RUN"
 FROM_RUN: Final = "CXRFOLD_FROM_RUN"  # set for a test set: the run whose weights predict it
 EXPERIMENT: Final = "CXRFOLD_EXPERIMENT"  # the resolved experiment, JSON
-SUBMISSION: Final = "CXRFOLD_SUBMISSION"  # the rest of what a run was submitted with, JSON; prepare's alone
+ORDER: Final = "CXRFOLD_ORDER"  # the rest of what a run was submitted with, JSON; prepare's alone
 STORE: Final = "CXRFOLD_STORE"  # s3://bucket or s3://bucket/prefix
 ADDRESSING: Final = "CXRFOLD_S3_ADDRESSING"  # auto, path or virtual
 ENDPOINT: Final = "AWS_ENDPOINT_URL_S3"

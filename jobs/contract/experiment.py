@@ -5,11 +5,14 @@ A model's ``inference`` holds what can change without training anew; all else in
 training reads.
 """
 
-import hashlib
-import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from jobs.contract.digest import digest, settings
+from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+
+YOLO_NAME: Final = "yolov5[nsmlx]u|yolov8[nsmlx]|yolo11[nsmlx]"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -138,8 +141,27 @@ class Classifier(Frozen):
     @property
     def classes(self) -> tuple[str, ...]:
         """The head's outputs, in order."""
-        study, film = ("negative", "typical", "indeterminate", "atypical"), ("none", "opacity")
-        return {"study4": study, "joint6": study + film, "film2": film}[self.head]
+        return {"study4": STUDY_CLASSES, "joint6": ALL_CLASSES, "film2": FILM_CLASSES}[self.head]
+
+    @property
+    def answers_studies(self) -> bool:
+        """Whether the head is trained on the study classes."""
+        return self.head != "film2" and self.loss_on == "all"
+
+    @property
+    def answers_films(self) -> bool:
+        """Whether the head is trained on none and opacity as a film's two classes."""
+        return self.head != "study4"
+
+    @property
+    def answers_boxes(self) -> bool:
+        """Whether the model predicts boxes."""
+        return False
+
+    @property
+    def figure(self) -> str:
+        """The figure that the model's epochs are scored by."""
+        return "map4" if self.answers_studies else "film2"
 
     @property
     def inference_size(self) -> int:
@@ -168,7 +190,7 @@ class Evolve(Frozen):
 class Detector(Frozen):
     """A YOLO detector of opacities."""
 
-    model: Annotated[str, StringConstraints(pattern=r"^(yolov5[nsmlx]u|yolov8[nsmlx]|yolo11[nsmlx])$")] = "yolov8m"
+    model: Annotated[str, StringConstraints(pattern=rf"^({YOLO_NAME})$")] = "yolov8m"
     width: Annotated[float, Field(gt=0, le=2)] | None = Field(
         None, description="channel multiple instead of the model's own"
     )
@@ -196,8 +218,7 @@ class Detector(Frozen):
     flip: Fraction = Field(0.5, description="chance of a left-right flip")
     brightness: Fraction = Field(0.4, description="largest relative change of brightness")
     patience: Count | None = Field(None, description="epochs without a better score after which training ends")
-    # Not dumped where there is none: a run without a search keeps the name it had before there were any.
-    evolve: Evolve | None = Field(None, exclude_if=lambda evolve: evolve is None)
+    evolve: Evolve | None = None
     inference: DetectorInference = DetectorInference()
 
     @model_validator(mode="after")
@@ -215,9 +236,32 @@ class Detector(Frozen):
         return self.evolve.epochs // self.epochs if self.evolve else 0
 
     @property
+    def answers_studies(self) -> bool:
+        """Whether the model predicts study classes."""
+        return False
+
+    @property
+    def answers_films(self) -> bool:
+        """Whether the model predicts none and opacity as a film's two classes."""
+        return False
+
+    @property
+    def answers_boxes(self) -> bool:
+        """Whether the model predicts boxes."""
+        return True
+
+    @property
+    def figure(self) -> str:
+        """The figure that the model's epochs are scored by."""
+        return "opacity"
+
+    @property
     def inference_size(self) -> int:
         """Pixels a side at inference."""
         return self.inference.size or self.size
+
+
+Model = Classifier | Detector
 
 
 class NoneRule(Frozen):
@@ -290,15 +334,35 @@ class Experiment(Frozen):
         return self
 
     @property
+    def models(self) -> dict[str, Model]:
+        """All models by name, classifiers first."""
+        return {**self.classifiers, **self.detectors}
+
+    @property
+    def voters(self) -> dict[str, Model]:
+        """The models that have a weight in the ensemble."""
+        return {name: model for name, model in self.models.items() if self.ensemble.weights.get(name, 1.0) > 0}
+
+    @property
+    def none_sources(self) -> tuple[str, ...]:
+        """The fields of :class:`NoneRule` that the voters feed."""
+        voters = self.voters.values()
+        fed = {
+            "boxes": any(model.answers_boxes for model in voters),
+            "negative": any(model.answers_studies for model in voters),
+            "film2": any(model.answers_films for model in voters),
+        }
+        return tuple(source for source, is_fed in fed.items() if is_fed)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Every size in pixels that a model trains or predicts at."""
-        models: list[Classifier | Detector] = [*self.classifiers.values(), *self.detectors.values()]
-        return tuple(sorted({m.size for m in models} | {m.inference_size for m in models}))
+        return tuple(sorted({size for model in self.models.values() for size in (model.size, model.inference_size)}))
 
     @property
     def hash(self) -> str:
         """SHA-256 of what the experiment computes; titles, remarks and the tracker do not count."""
-        return digest(self.model_dump(mode="json", exclude={"title", "remark", "inferred", "tracker"}))
+        return digest(settings(self, without=("title", "remark", "inferred", "tracker")))
 
     @property
     def default_run(self) -> str:
@@ -306,12 +370,12 @@ class Experiment(Frozen):
         return f"{self.name}-{self.hash[:8]}"
 
 
-def training_slice(model: Classifier | Detector) -> dict[str, Any]:
-    """What a model's training reads of it."""
-    return model.model_dump(mode="json", exclude={"inference", "evolve"})
+def training_settings(model: Model) -> dict[str, Any]:
+    """What a model's training reads of it, for hashes."""
+    return settings(model, without=("inference", "evolve"))
 
 
-def digest(value: Any) -> str:
-    """SHA-256 in hex of a JSON value, independent of the order of keys."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def inference_settings(model: Model) -> dict[str, Any]:
+    """What a model's predictions read of it beside the weights, for hashes: a size equal to the training's is none."""
+    own_size = model.inference_size if model.inference_size != model.size else None
+    return settings(model.inference.model_copy(update={"size": own_size}))

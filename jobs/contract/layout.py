@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from jobs.contract.names import Stage
+from jobs.contract.task import TaskId
 
 WORK: Final = "work/"
 RUNS: Final = "runs/"
@@ -44,38 +45,38 @@ def run_experiment(name: str) -> str:
     return f"{run(name)}/experiment.json"
 
 
-def run_submission(name: str) -> str:
-    """The profile, revision and test set a run was submitted with."""
+def run_order(name: str) -> str:
+    """The profile, revision and test set that a run was submitted with."""
+    return f"{run(name)}/order.json"
+
+
+def former_run_order(name: str) -> str:
+    """The same up to release 0.1."""
     return f"{run(name)}/submission.json"
 
 
-def task(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
-    """Prefix of one task: ``runs/<run>/<stage>/<model>/fold-<k>``, shorter where a stage has no model or fold."""
-    parts = [run(name), str(stage)]
-    if model is not None:
-        parts.append(model)
-    if fold is not None:
-        parts.append(f"fold-{fold}")
-    return "/".join(parts)
+def task(name: str, task: TaskId) -> str:
+    """Prefix of one task of a run, e.g. ``runs/<run>/<stage>/<model>/fold-<k>``."""
+    return f"{run(name)}/{task.path}"
 
 
-def reference(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
+def reference(name: str, of: TaskId) -> str:
     """Where a run says which work a task of it stands for."""
-    return f"{task(name, stage, model, fold)}.json"
+    return f"{task(name, of)}.json"
 
 
-def heartbeat(name: str, stage: Stage, model: str | None = None, fold: int | None = None) -> str:
-    """The task's latest sign of life."""
-    return f"{task(name, stage, model, fold)}/heartbeat.json"
+def heartbeat(name: str, of: TaskId) -> str:
+    """The task's latest heartbeat."""
+    return f"{task(name, of)}/heartbeat.json"
 
 
-def attempt(name: str, stage: Stage, model: str | None, fold: int | None, started: datetime, number: int) -> str:
+def attempt(name: str, of: TaskId, started: datetime, number: int) -> str:
     """One attempt at a task. A run that is sent again counts its attempts anew, so the start (UTC) is part of it."""
-    return f"{task(name, stage, model, fold)}/{started:%Y%m%dT%H%M%SZ}-attempt-{number}"
+    return f"{task(name, of)}/{started:%Y%m%dT%H%M%SZ}-attempt-{number}"
 
 
 def log(attempt: str) -> str:
-    """What an attempt said."""
+    """The log of an attempt."""
     return f"{attempt}.log"
 
 

@@ -1,7 +1,10 @@
 """The field's own words, each spelt in one place."""
 
+import re
 from enum import StrEnum
 from typing import Final
+
+from jobs.contract.exits import BadInput
 
 
 class Stage(StrEnum):
@@ -15,10 +18,27 @@ class Stage(StrEnum):
     EVALUATE = "evaluate"
 
     @property
+    def per_fold(self) -> bool:
+        """Whether a run has the stage once per model and fold."""
+        return self in (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR, Stage.PREDICT)
+
+    @property
     def module(self) -> str:
         """The Python package of the stage, e.g. ``jobs.train_classifier``."""
         return f"jobs.{self.value.replace('-', '_')}"
 
+
+# Labels on workflows and pods.
+RUN_LABEL: Final = "cxrfold/run"
+EXPERIMENT_LABEL: Final = "cxrfold/experiment"
+STAGE_LABEL: Final = "cxrfold/stage"
+MODEL_LABEL: Final = "cxrfold/model"
+FOLD_LABEL: Final = "cxrfold/fold"
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+
+# Room for Argo's suffix in a label of 63 characters.
+LONGEST_RUN_NAME: Final = 53
+_RUN_NAME: Final = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{LONGEST_RUN_NAME - 2}}}[a-z0-9])?")
 
 STUDY_CLASSES: Final = ("negative", "typical", "indeterminate", "atypical")
 FILM_CLASSES: Final = ("none", "opacity")
@@ -31,3 +51,17 @@ STUDY_COLUMNS: Final = (
     "Indeterminate Appearance",
     "Atypical Appearance",
 )
+
+
+def check_run_name(run: str) -> str:
+    """Return a run's name, which is part of labels, pod names, S3 keys and paths, if it can be all of these.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    if not _RUN_NAME.fullmatch(run):
+        raise BadInput(
+            f"{run!r} cannot name a run: use 1 to {LONGEST_RUN_NAME} of a-z, 0-9 and -, with a letter or digit at "
+            "both ends."
+        )
+    return run

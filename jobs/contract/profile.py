@@ -11,7 +11,7 @@ from jobs.contract.names import Stage
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9.]+(m|[kMGTP]i?)?$")]
 Seconds = Annotated[int, Field(ge=1)]
 
-# The stages that ask for a GPU.
+# The stages that ask for a GPU. That they are also those with a task per fold is a coincidence: see Stage.per_fold.
 GPU_STAGES = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR, Stage.PREDICT)
 
 

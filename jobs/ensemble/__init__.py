@@ -5,19 +5,20 @@ set every fold's net judges every film and is a voice of its own. Beside the sub
 nets, by the same rules.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
-from jobs.contract import environment, layout
+from jobs.contract import layout
+from jobs.contract.digest import settings
 from jobs.contract.names import STUDY_CLASSES
+from jobs.contract.records import Done
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import Members, gather
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
-from jobs.runtime.work import fetch
+from jobs.runtime.work import Work, fetch
 from jobs.scoring.competition import hours, set_against
 from jobs.scoring.submission import check, parse, render
 
@@ -32,24 +33,21 @@ def run(context: Context) -> dict[str, float]:
     Raises:
         BadInput: folds are missing or of another dataset, or nothing says which films show no opacity.
     """
-    test = bool(os.environ.get(environment.FROM_RUN))
+    test = context.settings.from_run is not None
     dataset = fetch_dataset(context, [])
     members = gather(context, dataset.hash, test)
-    for stage, model, fold in members.missing:
-        context.progress.say(f"{stage} {model} fold {fold} is not done: fold {fold} is left out until it is")
-    settings = context.experiment.ensemble
-    work = context.work(
-        "submission",
-        {
-            "version": VERSION,
-            "dataset": dataset.hash,
-            "ensemble": settings.model_dump(mode="json", exclude={"min_folds"}),
-            "predictions": members.digests,
-            "folds": list(members.folds),
-            "degraded": bool(members.missing),
-        },
-    )
-    if (done := work.done()) is None:
+    for task in members.missing:
+        context.progress.say(f"{task} is not done: fold {task.fold} is left out until it is")
+    inputs = {
+        "version": VERSION,
+        "dataset": dataset.hash,
+        "ensemble": settings(context.experiment.ensemble, without={"min_folds"}),
+        "predictions": members.digests,
+        "folds": list(members.folds),
+        "degraded": bool(members.missing),
+    }
+
+    def make(work: Work) -> Done:
         index = dataset.index if test else dataset.index[dataset.index["fold"].isin(members.folds)]
         states = [""] if test else ["", "untrained-"]
         outputs: dict[str, Path] = {}
@@ -58,12 +56,14 @@ def run(context: Context) -> dict[str, float]:
             outputs |= _fuse(context, members, index, state, test)
             context.stop.check()
             context.progress.step(films=len(index))
-        done = work.finish(outputs, {}, context.cost())
+        return work.finish(outputs, {}, context.cost())
+
+    done = context.once("submission", inputs, make)
     text = fetch(context.store, done.outputs[SUBMISSION], context.cache).read_bytes()
     context.store.put(layout.report(context.run, SUBMISSION), text)
     scores = {"folds": float(len(members.folds))} if members.missing else {}
     scores |= _competition_hours(context, members) if test else {}
-    context.refer({"submission": work.digest}, scores)
+    context.refer({"submission": done.digest}, scores)
     return scores
 
 
@@ -82,14 +82,16 @@ def _fuse(context: Context, members: Members, index: pd.DataFrame, state: str, t
         """A model's voices: its folds, pooled out of fold. ``silent``: columns that were never trained."""
         outputs = [members.done[model, fold].outputs[f"{state}{file}"] for fold in members.folds]
         tables = [pd.read_parquet(fetch(context.store, one, context.cache)) for one in outputs]
-        tables = [table.drop(columns=list(silent)) for table in (tables if test else [pd.concat(tables)])]
+        tables = [
+            table.drop(columns=list(silent), errors="ignore") for table in (tables if test else [pd.concat(tables)])
+        ]
         weight = experiment.ensemble.weights.get(model, 1.0) / len(tables)
         return [Voter(model, weight, table) for table in tables]
 
     classifiers = [
         voter
         for name, model in experiment.classifiers.items()
-        for voter in voters(name, "films.parquet", STUDY_CLASSES if model.loss_on == "film" else ())
+        for voter in voters(name, "films.parquet", () if model.answers_studies else STUDY_CLASSES)
     ]
     detectors = [voter for name in experiment.detectors for voter in voters(name, "boxes.parquet")]
     return _write(context.scratch, index, combine(index, classifiers, detectors, experiment.ensemble), state)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.contract import layout
-from jobs.contract.done import Done
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
-from jobs.contract.names import Stage
+from jobs.contract.plan import fold_tasks
+from jobs.contract.records import Done
+from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
-
-Place = tuple[Stage, str, int]  # a task: stage, model, fold
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Members:
     """
 
     folds: tuple[int, ...]
-    missing: tuple[Place, ...]
+    missing: tuple[TaskId, ...]
     done: Mapping[tuple[str, int], Done]
 
     @property
@@ -35,17 +34,6 @@ class Members:
         for (model, fold), done in sorted(self.done.items()):
             digests.setdefault(model, {})[str(fold)] = done.digest
         return digests
-
-
-def places(experiment: Experiment, test: bool = False) -> list[Place]:
-    """Every task that predicts: those that train, or on a test set those that only predict."""
-    stages = dict.fromkeys(experiment.classifiers, Stage.TRAIN_CLASSIFIER)
-    stages |= dict.fromkeys(experiment.detectors, Stage.TRAIN_DETECTOR)
-    return [
-        (Stage.PREDICT if test else stage, model, fold)
-        for model, stage in stages.items()
-        for fold in experiment.folds.selected
-    ]
 
 
 def gather(context: Context, dataset: str, test: bool) -> Members:
@@ -59,35 +47,35 @@ def gather(context: Context, dataset: str, test: bool) -> Members:
     Raises:
         BadInput: folds are missing, or were made from another dataset.
     """
-    wanted = places(context.experiment, test)
-    missing = [place for place in wanted if context.store.size(layout.reference(context.run, *place)) is None]
+    wanted = fold_tasks(context.experiment, predicts=test)
+    missing = [task for task in wanted if context.store.size(layout.reference(context.run, task)) is None]
     folds = choose_folds(context.experiment, wanted, missing)
     done = {}
-    for stage, model, fold in wanted:
-        if fold not in folds:
+    for task in wanted:
+        if task.fold not in folds:
             continue
-        works = context.upstream(stage, model, fold).works
-        done[model, fold] = context.open_work(stage, works["predictions" if test else "oof"])[1]
-        # Weights are of one split: what they say of a fold counts only where that very fold was held out.
-        origin = done[model, fold] if test else context.open_work(stage, works["weights"])[1]
-        refuse_other_dataset((stage, model, fold), origin.inputs["dataset"], dataset)
+        assert task.model is not None
+        works = context.upstream(task).works
+        predictions = context.open_work(task.stage, works["predictions" if test else "oof"])[1]
+        # Weights are of one split: their predictions of a fold count only where that very fold was held out.
+        origin = predictions if test else context.open_work(task.stage, works["weights"])[1]
+        refuse_other_dataset(task, origin.inputs["dataset"], dataset)
+        done[task.model, task.fold] = predictions
     return Members(folds, tuple(missing), done)
 
 
-def choose_folds(experiment: Experiment, wanted: Sequence[Place], missing: Sequence[Place]) -> tuple[int, ...]:
+def choose_folds(experiment: Experiment, wanted: Sequence[TaskId], missing: Sequence[TaskId]) -> tuple[int, ...]:
     """The folds to put together, given the tasks that are not done.
 
     Raises:
         BadInput: a fold is missing and ``ensemble.min_folds`` does not allow it; says what to run.
     """
-    lost = {fold for _, _, fold in missing}
+    lost = {task.fold for task in missing}
     kept = tuple(fold for fold in experiment.folds.selected if fold not in lost)
     enough = experiment.ensemble.min_folds
     if not missing or (enough is not None and len(kept) >= enough):
         return kept
-    commands = "".join(
-        f"\n  python -m jobs {stage} --model {model} --fold {fold}" for stage, model, fold in sorted(missing)
-    )
+    commands = "".join(f"\n  python -m jobs {task.stage}{task.options}" for task in sorted(missing, key=str))
     allowed = "" if enough is None else f" (ensemble.min_folds asks for {enough}, every model has {len(kept)})"
     raise BadInput(
         f"{len(missing)} of {len(wanted)} folds are missing{allowed}. Resume the run, or run{commands}\n"
@@ -95,15 +83,14 @@ def choose_folds(experiment: Experiment, wanted: Sequence[Place], missing: Seque
     )
 
 
-def refuse_other_dataset(place: Place, made_from: str, dataset: str) -> None:
+def refuse_other_dataset(task: TaskId, made_from: str, dataset: str) -> None:
     """Predictions of different splits must not meet in one score.
 
     Raises:
         BadInput: these were made from another dataset.
     """
-    stage, model, fold = place
     if made_from != dataset:
         raise BadInput(
-            f"{stage} {model} fold {fold} was made from dataset {made_from[:12]}, this run's is {dataset[:12]}: films "
-            f"or split have changed since. Resume the run, or run python -m jobs {stage} --model {model} --fold {fold}."
+            f"{task} was made from dataset {made_from[:12]}, this run's is {dataset[:12]}: films "
+            f"or split have changed since. Resume the run, or run python -m jobs {task.stage}{task.options}."
         )

@@ -1,24 +1,25 @@
 """evaluate: the one number, what surrounds it, and the page that shows it."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from jobs.contract import environment, layout
-from jobs.contract.done import Done, Heartbeat
+from jobs.contract import layout
+from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
+from jobs.contract.records import Done, Heartbeat
+from jobs.contract.task import TaskId
 from jobs.evaluate import gallery, metrics, report
-from jobs.evaluate.history import Task, tasks
+from jobs.evaluate.history import TaskHistory, histories
 from jobs.evaluate.results import Predictions, Results, judge
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
-from jobs.runtime.metrics import push_outcome
-from jobs.runtime.work import fetch
+from jobs.runtime.telemetry.metrics import push_outcome
+from jobs.runtime.work import Work, fetch
 from jobs.scoring import submission
 from jobs.scoring.figures import given_figures
 
@@ -32,38 +33,37 @@ GALLERY_SIZE: Final = 256
 def run(context: Context) -> dict[str, float]:
     """Score what the ensemble wrote and publish ``metrics.json`` and ``report.html`` in the run's tree."""
     experiment = context.experiment
-    fused = context.open_work(Stage.ENSEMBLE, context.upstream(Stage.ENSEMBLE).works["submission"])[1]
+    fused = context.open_work(Stage.ENSEMBLE, context.upstream(TaskId(Stage.ENSEMBLE)).works["submission"])[1]
     dataset = fetch_dataset(context, [])
     if fused.inputs["dataset"] != dataset.hash:
         raise BadInput(
             f"The ensemble is of dataset {fused.inputs['dataset'][:12]}, prepare has since made {dataset.hash[:12]}: "
             f"resume the run {context.run}, so that everything is of one dataset."
         )
-    done_before = tasks(context, fused.inputs["folds"])
-    work = context.work(
-        "report",
-        {
-            "version": VERSION,
-            "run": context.run,
-            "experiment": experiment.model_dump(mode="json"),
-            "submission": fused.digest,
-            "tasks": [
-                [one.stage, one.model, one.fold, sorted(w.digest for w in one.works.values())] for one in done_before
-            ],
-        },
-    )
-    done = work.done() or work.finish(*_evaluate(context, fused, done_before), context.cost())
+    before = histories(context, fused.inputs["folds"])
+    inputs = {
+        "version": VERSION,
+        "run": context.run,
+        "experiment": settings(experiment),
+        "submission": fused.digest,
+        "tasks": [[task.id.path, sorted(work.digest for work in task.works.values())] for task in before],
+    }
+
+    def make(work: Work) -> Done:
+        return work.finish(*_evaluate(context, fused, before), context.cost())
+
+    done = context.once("report", inputs, make)
     for name, output in done.outputs.items():
         context.store.put(layout.report(context.run, name), fetch(context.store, output, context.cache).read_bytes())
-    context.refer({"report": work.digest}, done.scores)
-    if gateway := os.environ.get(environment.PUSHGATEWAY):
+    context.refer({"report": done.digest}, done.scores)
+    if gateway := context.settings.pushgateway:
         _push(context, gateway, dataset.hash, json.loads(context.store.get(layout.report(context.run, METRICS))))
     return done.scores
 
 
 def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) -> None:
     """Tell Prometheus; every time, so that a run that failed and was resumed does not stay failed."""
-    first = Heartbeat.model_validate(context.store.get_json(layout.heartbeat(context.run, Stage.PREPARE)))
+    first = Heartbeat.model_validate(context.store.get_json(layout.heartbeat(context.run, TaskId(Stage.PREPARE))))
     push_outcome(
         gateway, context.experiment.name, dataset[:12], context.run, stored["provenance"]["revision"],
         failed=stored["degraded"],  # an ensemble without a lost fold has a number, and the run has failed all the same
@@ -71,7 +71,7 @@ def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) 
     )  # fmt: skip
 
 
-def _evaluate(context: Context, fused: Done, before: list[Task]) -> tuple[dict[str, Path], dict[str, float]]:
+def _evaluate(context: Context, fused: Done, before: list[TaskHistory]) -> tuple[dict[str, Path], dict[str, float]]:
     experiment = context.experiment
     folds: list[int] = fused.inputs["folds"]
     dataset = fetch_dataset(context, [])

@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.contract import layout
-from jobs.contract.done import Done, Output
 from jobs.contract.names import Stage
+from jobs.contract.plan import fold_tasks
+from jobs.contract.records import Done, Output
+from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 
-TRAINING = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR)
 # What a score is named that was taken without a choice of inference, e.g. opacity_without_tta beside opacity.
 PLAINER = {"size": "_at_training_size", "tta": "_without_tta"}
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskHistory:
     """One task of the run with its pieces of work.
 
     Attributes:
-        stage: the stage.
-        model: the model's name, None where the stage has none.
-        fold: the held-out fold, likewise.
+        id: which task.
         works: kind → what it left.
         epochs: a training's epochs, in order: ``train_score``, ``val_score``, ``train_loss`` … each.
         candidates: of a search for settings, in order: ``score`` and ``settings`` of each; empty without one.
@@ -31,14 +30,17 @@ class Task:
         recipe: the experiment with the best of them, as YAML.
     """
 
-    stage: Stage
-    model: str | None
-    fold: int | None
+    id: TaskId
     works: Mapping[str, Done]
     epochs: tuple[Mapping[str, Any], ...] = ()
     candidates: tuple[Mapping[str, Any], ...] = ()
     searched: float = 0.0
     recipe: str = ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the task is a training."""
+        return "weights" in self.works
 
     @property
     def seconds(self) -> float:
@@ -84,32 +86,27 @@ class Task:
         return self.epochs[-1] if self.epochs else None
 
 
-def tasks(context: Context, folds: list[int]) -> list[Task]:
-    """All tasks before evaluate, in the order of the pipeline; of the training tasks those of ``folds``."""
-    experiment = context.experiment
-    return [
-        _task(context, Stage.PREPARE, None, None),
-        *(_task(context, Stage.TRAIN_CLASSIFIER, name, fold) for name in experiment.classifiers for fold in folds),
-        *(_task(context, Stage.TRAIN_DETECTOR, name, fold) for name in experiment.detectors for fold in folds),
-        _task(context, Stage.ENSEMBLE, None, None),
-    ]
+def histories(context: Context, folds: list[int]) -> list[TaskHistory]:
+    """The history of every task before evaluate, in the order of the pipeline; of training tasks those of ``folds``."""
+    training = [task for task in fold_tasks(context.experiment) if task.fold in folds]
+    return [_history(context, task) for task in (TaskId(Stage.PREPARE), *training, TaskId(Stage.ENSEMBLE))]
 
 
-def _task(context: Context, stage: Stage, model: str | None, fold: int | None) -> Task:
-    digests = context.upstream(stage, model, fold).works
-    works = {kind: context.open_work(stage, digest)[1] for kind, digest in digests.items()}
-    if stage not in TRAINING:
-        return Task(stage, model, fold, works)
+def _history(context: Context, task: TaskId) -> TaskHistory:
+    digests = context.upstream(task).works
+    works = {kind: context.open_work(task.stage, digest)[1] for kind, digest in digests.items()}
+    if "weights" not in works:
+        return TaskHistory(task, works)
     epochs = _json(context, works["weights"].outputs["curve.json"])["epochs"]
     if (search := works.get("search")) is None:
-        return Task(stage, model, fold, works, tuple(epochs))
-    assert model is not None
-    assert fold is not None
-    recipe = context.store.get(layout.recipe(context.run, model, fold)).decode()
+        return TaskHistory(task, works, tuple(epochs))
+    assert task.model is not None
+    assert task.fold is not None
+    recipe = context.store.get(layout.recipe(context.run, task.model, task.fold)).decode()
     candidates = _json(context, search.outputs["candidates.json"])
     curves = [output for name, output in search.outputs.items() if name.startswith("curve-")]
     searched = sum(_seconds(_json(context, curve)["epochs"]) for curve in curves)
-    return Task(stage, model, fold, works, tuple(epochs), tuple(candidates), searched, recipe)
+    return TaskHistory(task, works, tuple(epochs), tuple(candidates), searched, recipe)
 
 
 def _json(context: Context, output: Output) -> Any:

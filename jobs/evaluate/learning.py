@@ -6,23 +6,23 @@ from typing import Any, Final
 
 from jobs.contract.experiment import Experiment
 from jobs.evaluate.charts import Axis, Line, chart, thinned, ticks
-from jobs.evaluate.history import Task
+from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.words import DASH, number
 
 WORTH: Final = {"size": "inference size adds", "tta": "TTA adds"}
 
 
-def learning(trained: Sequence[Task], experiment: Experiment) -> list[dict[str, Any]]:
+def learning(trained: Sequence[TaskHistory], experiment: Experiment) -> list[dict[str, Any]]:
     """A chart a model: its folds' scores by epoch, thin, and their mean, thick.
 
     Args:
         trained: the training tasks.
         experiment: says what a model's epochs are scored by.
     """
-    models: dict[str, list[Task]] = {}
+    models: dict[str, list[TaskHistory]] = {}
     for task in trained:
-        if task.model and task.best:
-            models.setdefault(task.model, []).append(task)
+        if task.id.model and task.best:
+            models.setdefault(task.id.model, []).append(task)
     return [
         {**_learning_of(folds), "model": name, "measure": _measure(experiment, name)} for name, folds in models.items()
     ]
@@ -30,13 +30,11 @@ def learning(trained: Sequence[Task], experiment: Experiment) -> list[dict[str, 
 
 def _measure(experiment: Experiment, model: str) -> str:
     """What a model's epochs are scored by."""
-    if model in experiment.detectors:
-        return "opacity AP of the fold"
-    one = experiment.classifiers[model]
-    return "film2 of the fold" if one.head == "film2" or one.loss_on == "film" else "map4 of the fold"
+    figure = experiment.models[model].figure
+    return f"{figure}{' AP' if figure == 'opacity' else ''} of the fold"
 
 
-def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
+def _learning_of(folds: Sequence[TaskHistory]) -> dict[str, Any]:
     lines: list[Line] = []
     for key, style in (("train_score", "training"), ("val_score", "validation")):
         runs = [_scores(task, key) for task in folds]
@@ -58,12 +56,12 @@ def _learning_of(folds: Sequence[Task]) -> dict[str, Any]:
     }
 
 
-def _learnt(task: Task) -> dict[str, Any]:
+def _learnt(task: TaskHistory) -> dict[str, Any]:
     assert task.best is not None
     assert task.last is not None
     best, train, last = float(task.best["val_score"]), task.best.get("train_score"), task.last.get("val_score")
     return {
-        "fold": task.fold,
+        "fold": task.id.fold,
         "best": number(best),
         "epoch": int(task.best["epoch"]) + 1,
         "train": number(float(train)) if train is not None else DASH,
@@ -74,7 +72,7 @@ def _learnt(task: Task) -> dict[str, Any]:
     }
 
 
-def _scores(task: Task, key: str) -> list[tuple[float, float]]:
+def _scores(task: TaskHistory, key: str) -> list[tuple[float, float]]:
     return [(float(epoch["epoch"]) + 1, float(epoch[key])) for epoch in task.epochs if epoch.get(key) is not None]
 
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES
-from jobs.evaluate.history import Task
+from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.results import FoldResult, Results, Stated
 from jobs.runtime import provenance
 from jobs.scoring.intervals import LEVEL, Difference, Interval
+from jobs.scoring.metric import ENGINE
 
-ENGINE: Final = "cxrfold: PASCAL VOC 2010, all recall points, IoU > 0.5, continuous boxes"
 # The study log's unit: map4 as a share of the six classes.
 LOG_UNIT: Final = 4 / 6
 
@@ -29,7 +29,7 @@ class Origin:
     degraded: bool
 
 
-def metrics(results: Results, tasks: Sequence[Task], origin: Origin) -> dict[str, Any]:
+def metrics(results: Results, tasks: Sequence[TaskHistory], origin: Origin) -> dict[str, Any]:
     """Everything as one JSON value; a figure that does not exist is null."""
     sheet = results.sheet
     return {
@@ -137,7 +137,7 @@ def _fold(one: FoldResult) -> dict[str, Any]:
     }
 
 
-def _task(task: Task) -> dict[str, Any]:
+def _task(task: TaskHistory) -> dict[str, Any]:
     said: dict[str, Any] = {}
     if task.best and task.last:
         said |= {
@@ -148,9 +148,9 @@ def _task(task: Task) -> dict[str, Any]:
     if task.candidates:
         said["search"] = {**task.works["search"].scores, "candidates": list(task.candidates)}
     return {
-        "stage": task.stage,
-        "model": task.model,
-        "fold": task.fold,
+        "stage": task.id.stage,
+        "model": task.id.model,
+        "fold": task.id.fold,
         "seconds": task.seconds,
         "peak_memory": task.peak_memory,
         "peak_gpu_memory": task.peak_gpu_memory,

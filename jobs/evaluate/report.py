@@ -13,13 +13,14 @@ from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate import metrics
 from jobs.evaluate.charts import Axis, Line, chart, envelope
 from jobs.evaluate.gallery import Film
-from jobs.evaluate.history import TRAINING, Task
+from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.learning import learning
 from jobs.evaluate.metrics import Origin
 from jobs.evaluate.results import FoldResult, Results, Stated
 from jobs.evaluate.search import searches
 from jobs.evaluate.words import DASH, duration, memory, number
 from jobs.runtime import provenance
+from jobs.scoring.metric import ENGINE
 
 WHAT: Final = {
     "map6": "Mean average precision over all six classes: the competition's metric.",
@@ -37,7 +38,7 @@ _JINJA = Environment(
 
 
 def render(
-    results: Results, tasks: Sequence[Task], origin: Origin, gallery: Mapping[str, Sequence[tuple[Film, str]]]
+    results: Results, tasks: Sequence[TaskHistory], origin: Origin, gallery: Mapping[str, Sequence[tuple[Film, str]]]
 ) -> str:
     """The page.
 
@@ -48,7 +49,7 @@ def render(
         gallery: group → films with the data address of their pixels.
     """
     headline = results.figures[results.headline]
-    trained = [task for task in tasks if task.stage in TRAINING]
+    trained = [task for task in tasks if task.trained]
     fold_range = _fold_range(results.folds)
     return _JINJA.get_template("report.html").render(
         results=results,
@@ -79,13 +80,13 @@ def render(
         command=_command(origin),
         revision=provenance.revision(),
         versions=provenance.versions(),
-        engine=metrics.ENGINE,
+        engine=ENGINE,
         experiment_yaml=yaml.safe_dump(origin.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         works=[
             {
-                "stage": task.stage,
-                "model": task.model or "",
-                "fold": "" if task.fold is None else task.fold,
+                "stage": task.id.stage,
+                "model": task.id.model or "",
+                "fold": "" if task.id.fold is None else task.id.fold,
                 "kind": kind,
                 "digest": done.digest[:16],
                 "created": done.created.strftime("%Y-%m-%d %H:%M"),
@@ -213,12 +214,12 @@ def _confusion(results: Results) -> dict[str, Any] | None:
     return {"classes": STUDY_CLASSES, "rows": rows}
 
 
-def _costs(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+def _costs(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
     """A row a stage and model."""
     rows: list[dict[str, Any]] = []
     most = 0.0
-    for stage, model in dict.fromkeys((task.stage, task.model) for task in tasks):
-        own = [task for task in tasks if (task.stage, task.model) == (stage, model)]
+    for stage, model in dict.fromkeys((task.id.stage, task.id.model) for task in tasks):
+        own = [task for task in tasks if (task.id.stage, task.id.model) == (stage, model)]
         total = sum(task.seconds for task in own)
         most = max(most, total)
         rows.append(

@@ -8,28 +8,28 @@ from markupsafe import Markup
 
 from jobs.contract import layout
 from jobs.evaluate.charts import Axis, Line, chart, ticks
-from jobs.evaluate.history import Task
+from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.words import number
 
 
-def searches(trained: Sequence[Task], run: str) -> list[dict[str, Any]]:
+def searches(trained: Sequence[TaskHistory], run: str) -> list[dict[str, Any]]:
     """A chart a model: the score of each fold's candidates, and the best so far; a row a fold beside it.
 
     Args:
         trained: the training tasks.
         run: the run's name.
     """
-    models: dict[str, list[Task]] = {}
+    models: dict[str, list[TaskHistory]] = {}
     for task in trained:
-        if task.model and task.candidates:
-            models.setdefault(task.model, []).append(task)
+        if task.id.model and task.candidates:
+            models.setdefault(task.id.model, []).append(task)
     return [
         {"model": name, "chart": _drawn(folds), "folds": [_row(task, run) for task in folds]}
         for name, folds in models.items()
     ]
 
 
-def _drawn(folds: Sequence[Task]) -> Markup:
+def _drawn(folds: Sequence[TaskHistory]) -> Markup:
     lines: list[Line] = []
     for task in folds:
         scores = [float(one["score"]) for one in task.candidates]
@@ -42,20 +42,20 @@ def _drawn(folds: Sequence[Task]) -> Markup:
     return chart(lines, across, Axis("score"), "score by candidate", width=400, height=230)
 
 
-def _row(task: Task, run: str) -> dict[str, Any]:
-    assert task.model is not None
-    assert task.fold is not None
+def _row(task: TaskHistory, run: str) -> dict[str, Any]:
+    assert task.id.model is not None
+    assert task.id.fold is not None
     scores = [float(one["score"]) for one in task.candidates]
     place = scores.index(max(scores))
     return {
-        "fold": task.fold,
+        "fold": task.id.fold,
         "start": number(scores[0]),
         "best": number(scores[place]),
         "gain": f"{scores[place] - scores[0]:+.3f}",
         "candidate": place + 1,
         "candidates": len(scores),
         "changed": _changed(task.candidates[0]["settings"], task.candidates[place]["settings"]),
-        "file": layout.recipe(run, task.model, task.fold).rsplit("/", 1)[-1],
+        "file": layout.recipe(run, task.id.model, task.id.fold).rsplit("/", 1)[-1],
         "recipe": task.recipe,
     }
 

@@ -10,6 +10,7 @@ from jobs.contract.exits import BadInput
 from jobs.films.labels import read_table
 from jobs.films.problems import refuse
 
+PATIENT_FILE: Final = "train_meta.csv"  # in the competition's layout
 STUDY_NAMES: Final = ("study", "studyid", "study_id", "studyinstanceuid")
 PATIENT_NAMES: Final = ("patient", "patientid", "patient_id")
 

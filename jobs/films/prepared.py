@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from jobs.contract.done import Output
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
+from jobs.contract.records import Output
 from jobs.films.dataset import Dataset
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
@@ -19,7 +19,7 @@ def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
     Raises:
         BadInput: prepare has not run, or did not make one of the sizes.
     """
-    works = context.upstream(Stage.PREPARE).works
+    works = context.prepared.works
     _, index = context.open_work(Stage.PREPARE, works["index"])
     file = index.outputs["index.parquet"]
     folder = context.cache / "datasets" / file.sha256

@@ -9,7 +9,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Aux, Classifier
 from jobs.contract.names import STUDY_CLASSES
 from jobs.nets.backbone import create_backbone, feature_level, load_pretrained, own_normalisation
-from jobs.nets.weights import Normalisation, Pretrained
+from jobs.nets.pretrained import Normalisation, Pretrained
 
 
 class Answer(NamedTuple):

@@ -1,15 +1,18 @@
 """predict: a fold's net of an earlier run says what it sees on a test set, which has no labels and needs none."""
 
-import os
 from typing import Final
 
 from jobs.contract import environment, layout
-from jobs.contract.done import Done, Reference
 from jobs.contract.exits import BadInput
+from jobs.contract.experiment import inference_settings
 from jobs.contract.names import Stage
+from jobs.contract.plan import training_stage
+from jobs.contract.records import Done, Reference
+from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading
 from jobs.runtime.store import Missing
+from jobs.runtime.work import Work
 
 # Raised by hand when the same weights and films begin to mean other predictions.
 VERSION: Final = 1
@@ -24,22 +27,18 @@ def run(context: Context) -> dict[str, float]:
         Stopped: somebody asked to stop.
         BadInput: the earlier run has no such weights.
     """
-    experiment = context.experiment
-    assert context.model is not None
-    detects = context.model in experiment.detectors
-    model = experiment.detectors[context.model] if detects else experiment.classifiers[context.model]
-    trained = _weights(context, Stage.TRAIN_DETECTOR if detects else Stage.TRAIN_CLASSIFIER)
-    _, prepared = context.open_work(Stage.PREPARE, context.upstream(Stage.PREPARE).works["index"])
-    work = context.work(
-        "predictions",
-        {
-            "version": VERSION,
-            "weights": trained.digest,
-            "inference": {**model.inference.model_dump(mode="json"), "size": model.inference_size},
-            "dataset": prepared.outputs["index.parquet"].sha256,
-        },
-    )
-    if (done := work.done()) is None:
+    detects = context.model in context.experiment.detectors
+    model = context.experiment.models[context.model]
+    trained = _weights(context, training_stage(context.experiment, context.model))
+    _, prepared = context.open_work(Stage.PREPARE, context.prepared.works["index"])
+    inputs = {
+        "version": VERSION,
+        "weights": trained.digest,
+        "inference": inference_settings(model),
+        "dataset": prepared.outputs["index.parquet"].sha256,
+    }
+
+    def make(work: Work) -> Done:
         with loading():
             if detects:
                 from jobs.predict.detector import predict_films
@@ -48,22 +47,24 @@ def run(context: Context) -> dict[str, float]:
         table, scores = predict_films(context, trained)
         path = context.scratch / ("boxes.parquet" if detects else "films.parquet")
         table.to_parquet(path, index=False, compression="zstd")
-        done = work.finish({path.name: path}, scores, context.cost())
+        return work.finish({path.name: path}, scores, context.cost())
+
+    done = context.once("predictions", inputs, make)
     context.refer({"predictions": done.digest}, done.scores)
     return done.scores
 
 
 def _weights(context: Context, stage: Stage) -> Done:
     """The finished training of the earlier run."""
-    earlier = os.environ.get(environment.FROM_RUN)
+    earlier = context.settings.from_run
     if not earlier:
         raise BadInput(f"predict needs the weights of a run: set {environment.FROM_RUN} to its name.")
-    key = layout.reference(earlier, stage, context.model, context.fold)
+    key = layout.reference(earlier, TaskId(stage, context.model, context.fold))
     try:
         reference = Reference.model_validate(context.store.get_json(key))
     except Missing as error:
         raise BadInput(
-            f"Run {earlier} has no weights of {context.model} fold {context.fold} ({context.store.url}/{key} is not "
-            "there): resume that run first, or name one that ended well."
+            f"Run {earlier} has no weights of {context.model} fold {context.fold} ({context.store.url}/{key} does not "
+            "exist): resume that run first, or name one that succeeded."
         ) from error
     return context.open_work(stage, reference.works["weights"])[1]

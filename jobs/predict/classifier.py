@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from jobs.contract.done import Done
+from jobs.contract.records import Done
 from jobs.films.prepared import fetch_dataset
 from jobs.nets.classifier import load_classifier
 from jobs.nets.inference import predict
@@ -16,7 +16,6 @@ from jobs.runtime.work import fetch
 
 def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[str, float]]:
     """A row a film (``image``, ``study``, a probability a class), and the seconds a film took in the estimate."""
-    assert context.model is not None
     torch.set_num_threads(context.threads)
     model = context.experiment.classifiers[context.model]
     dataset = fetch_dataset(context, (model.inference_size,))

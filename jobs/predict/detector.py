@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from jobs.contract.done import Done
+from jobs.contract.records import Done
 from jobs.films.prepared import fetch_dataset
 from jobs.nets.yolo.data import Films
 from jobs.nets.yolo.model import trained as trained_net
@@ -18,7 +18,6 @@ from jobs.runtime.work import fetch
 
 def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[str, float]]:
     """A row a box (``image``, corners in the film's pixels, ``confidence``), and the estimate's seconds a film."""
-    assert context.model is not None
     torch.set_num_threads(context.threads)
     detector = context.experiment.detectors[context.model]
     settings, size = detector.inference, detector.inference_size

@@ -5,18 +5,19 @@ the split.
 """
 
 import json
-import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract import environment, layout
-from jobs.contract.done import Done
+from jobs.contract import layout
+from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data
+from jobs.contract.records import Done, Output
 from jobs.films.dataset import SHARD, index_bytes, shard_name
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
 from jobs.films.quality import quality_sheet, sample
@@ -25,7 +26,7 @@ from jobs.prepare.shards import PIXELS, Shard, make_shards, read_facts
 from jobs.prepare.sources import FilmFile, Source, open_source
 from jobs.runtime.context import Context
 from jobs.runtime.store import sha256_of
-from jobs.runtime.work import fetch
+from jobs.runtime.work import Work, fetch
 
 # Raised by hand when the same films and labels begin to mean another index.
 VERSION: Final = 1
@@ -39,7 +40,7 @@ def run(context: Context) -> dict[str, float]:
 
     A run that predicts (it has weights of another run) takes the source as a test set: no labels, no folds.
     """
-    test = bool(os.environ.get(environment.FROM_RUN))
+    test = context.settings.from_run is not None
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
     tables = _tables(source, context.experiment.data, test)
@@ -51,10 +52,11 @@ def run(context: Context) -> dict[str, float]:
     dataset = index.outputs[INDEX].sha256
     works = {"index": index.digest}
     for size in context.experiment.sizes:
-        pack = context.work(f"pack-{size}", {"version": VERSION, "dataset": dataset, "size": size})
         pixels = [shard.done[shard.packs[size]].outputs[PIXELS] for shard in shards]
         outputs = {shard_name(number): output for number, output in enumerate(pixels)}
-        works[f"pack-{size}"] = (pack.done() or pack.finish(outputs, {}, context.cost())).digest
+        inputs = {"version": VERSION, "dataset": dataset, "size": size}
+        pack = context.once(f"pack-{size}", inputs, partial(_point, context, outputs))
+        works[f"pack-{size}"] = pack.digest
     # The shards' works hold the pixels that the packs point to; named here, they are not taken for unused.
     for number, shard in enumerate(shards):
         works |= {f"{work.kind}-{work.inputs.get('size', 'all')}-{number:03d}": work.digest for work in shard.done}
@@ -71,13 +73,21 @@ def _index(context: Context, source: Source, films: list[FilmFile], shards: list
         "version": VERSION,
         "films": [shard.facts.digest for shard in shards],
         "tables": {path.name: sha256_of(path) for path in tables.files},
-        "folds": experiment.folds.count,
-        "seed": experiment.folds.seed,
-        "duplicates": experiment.data.duplicates,
+        "folds": settings(experiment.folds, without={"run"}),
+        "data": settings(experiment.data, only={"duplicates"}),
     }
-    work = context.work("index", inputs)
-    if done := work.done():
-        return done
+    return context.once("index", inputs, partial(_make_index, context, source, films, shards, tables))
+
+
+def _point(context: Context, outputs: dict[str, Output], work: Work) -> Done:
+    """Finish a pack: it stands for the pixels that the shards' works hold."""
+    return work.finish(outputs, {}, context.cost())
+
+
+def _make_index(
+    context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables, work: Work
+) -> Done:
+    experiment = context.experiment
     context.progress.phase("indexing")
     facts, thumbnails = read_facts(context, shards)
     rows, findings = make_index(films, facts, thumbnails, tables, experiment)

@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract.done import Done
+from jobs.contract.records import Done
 from jobs.films.dataset import SHARD, save_array
-from jobs.films.decoding import Decoded, Task, decode_all, windowed
-from jobs.films.dicom import Facts
+from jobs.films.dicom.decoding import Decoded, Task, decode_all, windowed
+from jobs.films.dicom.film import Facts
 from jobs.films.problems import refuse
 from jobs.prepare.sources import FilmFile, Source
 from jobs.runtime.context import Context

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import digest
-from jobs.films.phantom import PREFIX, VERSION, Phantom, write_phantom
+from jobs.films.phantom.writing import PREFIX, VERSION, Phantom, write_phantom
 from jobs.films.problems import refuse
 from jobs.runtime.store import Missing, Store
 

@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from jobs.contract import layout
-from jobs.contract.done import Output
+from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import digest
+from jobs.contract.records import Output
 from jobs.runtime.store import Damaged, Missing, Store
 
 log = logging.getLogger(__name__)

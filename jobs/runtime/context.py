@@ -4,20 +4,52 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.contract import environment, layout
-from jobs.contract.done import Cost, Done, Reference
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.runtime.progress import Progress
-from jobs.runtime.stopping import Stop
+from jobs.contract.records import Cost, Done, Reference
+from jobs.contract.task import TaskId
+from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Missing, Store
+from jobs.runtime.telemetry.progress import Progress
 from jobs.runtime.work import Work
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says beside the run's place and its store.
+
+    Attributes:
+        from_run: the run whose weights predict a test set; None where the run trains.
+        gpus: GPUs that the task asked for.
+        allow_cpu: whether a missing GPU is replaced by the CPU.
+        checkpoint_seconds: how much work SIGKILL may cost a classifier; None for the default.
+        pushgateway: address of a Prometheus Pushgateway.
+    """
+
+    from_run: str | None = None
+    gpus: int = 0
+    allow_cpu: bool = False
+    checkpoint_seconds: float | None = None
+    pushgateway: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read them from :mod:`jobs.contract.environment`."""
+        seconds = os.environ.get(environment.CHECKPOINT_SECONDS)
+        return cls(
+            from_run=os.environ.get(environment.FROM_RUN) or None,
+            gpus=int(os.environ.get(environment.GPUS) or 0),
+            allow_cpu=os.environ.get(environment.ALLOW_CPU) == "1",
+            checkpoint_seconds=float(seconds) if seconds else None,
+            pushgateway=os.environ.get(environment.PUSHGATEWAY) or None,
+        )
 
 
 @dataclass
@@ -27,37 +59,67 @@ class Context:
     store: Store
     run: str
     experiment: Experiment
-    stage: Stage
-    model: str | None
-    fold: int | None
+    task: TaskId
     attempt: int
     scratch: Path  # this attempt's own folder
     cache: Path  # shared by what runs on this machine; content-addressed
     threads: int
     stop: Stop
     progress: Progress
+    settings: Settings = field(default_factory=Settings)
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def model(self) -> str:
+        """The name of the task's model; only for stages that run once per model and fold."""
+        assert self.task.model is not None
+        return self.task.model
+
+    @property
+    def fold(self) -> int:
+        """The held-out fold; only for stages that run once per model and fold."""
+        assert self.task.fold is not None
+        return self.task.fold
 
     def work(self, kind: str, inputs: Mapping[str, object]) -> Work:
         """A piece of this stage's work."""
-        work = Work(self.store, self.stage, kind, dict(inputs))
+        work = Work(self.store, self.task.stage, kind, dict(inputs))
         self.progress.uses(work.prefix)
         return work
 
-    def upstream(self, stage: Stage, model: str | None = None, fold: int | None = None) -> Reference:
+    def once(self, kind: str, inputs: Mapping[str, object], make: Callable[[Work], Done]) -> Done:
+        """A piece of this stage's work, done: the stored record where there is one, else what ``make`` returns.
+
+        Args:
+            kind: which of the stage's works.
+            inputs: everything that the result follows from, as JSON.
+            make: does the work and finishes it.
+        """
+        work = self.work(kind, inputs)
+        return work.done() or make(work)
+
+    def upstream(self, task: TaskId) -> Reference:
         """What an earlier task of this run stands for.
 
         Raises:
             BadInput: where it has not run; names it and the command that runs it.
         """
         try:
-            return Reference.model_validate(self.store.get_json(layout.reference(self.run, stage, model, fold)))
+            return Reference.model_validate(self.store.get_json(layout.reference(self.run, task)))
         except Missing as error:
-            options = (f" --model {model}" if model else "") + (f" --fold {fold}" if fold is not None else "")
             raise BadInput(
-                f"{stage}{options.replace(' --', ' ')} of run {self.run} is not done: "
-                f"run python -m jobs {stage}{options} first, or resume the run."
+                f"{task} of run {self.run} is not done: run python -m jobs {task.stage}{task.options} first, or resume "
+                "the run."
             ) from error
+
+    @property
+    def prepared(self) -> Reference:
+        """What this run's prepare stands for.
+
+        Raises:
+            BadInput: it has not run.
+        """
+        return self.upstream(TaskId(Stage.PREPARE))
 
     def open_work(self, stage: Stage, digest: str) -> tuple[Work, Done]:
         """Finished work of another stage, by its digest.
@@ -76,11 +138,10 @@ class Context:
     def refer(self, works: dict[str, str], scores: dict[str, float]) -> None:
         """Say in the run's tree which work this task stands for."""
         reference = Reference(
-            run=self.run, stage=self.stage, model=self.model, fold=self.fold, works=works, scores=scores,
-            attempt=self.attempt, created=datetime.now(UTC),
+            run=self.run, stage=self.task.stage, model=self.task.model, fold=self.task.fold, works=works,
+            scores=scores, attempt=self.attempt, created=datetime.now(UTC),
         )  # fmt: skip
-        key = layout.reference(self.run, self.stage, self.model, self.fold)
-        self.store.put_json(key, reference.model_dump(mode="json"))
+        self.store.put_json(layout.reference(self.run, self.task), reference.model_dump(mode="json"))
 
     def device(self) -> str:
         """``cuda`` or ``cpu``: what the task asked for.
@@ -90,10 +151,10 @@ class Context:
         """
         import torch
 
-        asked = int(os.environ.get(environment.GPUS) or 0)
+        asked = self.settings.gpus
         if torch.cuda.is_available():
             return "cuda"
-        if asked and os.environ.get(environment.ALLOW_CPU) != "1":
+        if asked and not self.settings.allow_cpu:
             raise BadInput(
                 f"The task asked for {asked} GPU and PyTorch finds none. On the node, nvidia-smi must work (driver) "
                 "and the pod must be given the device (NVIDIA device plugin; gpu.runtime_class in the profile where "

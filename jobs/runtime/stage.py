@@ -11,25 +11,27 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.contract import environment, layout
-from jobs.contract.done import score_text
 from jobs.contract.exits import TABLE, BadInput, Exit, StageError
 from jobs.contract.experiment import Experiment
-from jobs.contract.names import Stage
-from jobs.runtime import logs
-from jobs.runtime.context import Context
+from jobs.contract.names import Stage, check_run_name
+from jobs.contract.plan import fold_tasks, training_stage
+from jobs.contract.records import score_text
+from jobs.contract.task import TaskId
+from jobs.runtime.context import Context, Settings
 from jobs.runtime.disk import room_in
 from jobs.runtime.machine import cpus
-from jobs.runtime.metrics import push_outcome
-from jobs.runtime.progress import Progress
+from jobs.runtime.preemption import Stop
 from jobs.runtime.provenance import revision
-from jobs.runtime.stopping import Stop
 from jobs.runtime.store import Missing, Store
-from jobs.runtime.tracker import Wandb
+from jobs.runtime.telemetry import logs
+from jobs.runtime.telemetry.metrics import push_outcome
+from jobs.runtime.telemetry.progress import Progress
+from jobs.runtime.telemetry.tracker import Wandb
 
 log = logging.getLogger(__name__)
 
 
-def run_stage(stage: Stage, model: str | None, fold: int | None) -> Exit:
+def run_stage(task: TaskId) -> Exit:
     """Run one stage as the environment says (:mod:`jobs.contract.environment`); what came of it is the exit code."""
     stop = Stop()
     stop.listen()
@@ -37,9 +39,9 @@ def run_stage(stage: Stage, model: str | None, fold: int | None) -> Exit:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     with _scratch() as scratch:
         log_file = scratch / "attempt.log"
-        logs.listen(" ".join([stage, model or "", "" if fold is None else f"fold {fold}"]).strip(), log_file)
+        logs.listen(str(task), log_file)
         try:
-            context = _context(stage, model, fold, scratch, log_file, threads, stop)
+            context = _context(task, scratch, log_file, threads, stop)
         except StageError as error:
             log.error("%s", error)
             return error.exit
@@ -49,18 +51,17 @@ def run_stage(stage: Stage, model: str | None, fold: int | None) -> Exit:
 
 def _run(context: Context) -> Exit:
     try:
-        if context.experiment.tracker == "wandb" and context.fold is not None:
-            task = f"{context.stage} {context.model} fold {context.fold}"
+        if context.experiment.tracker == "wandb" and context.task.fold is not None:
             config = context.experiment.model_dump(mode="json")
-            context.progress.tracker = Wandb(context.scratch / "tracker", context.run, task, config)
-        module = importlib.import_module(context.stage.module)
+            context.progress.tracker = Wandb(context.scratch / "tracker", context.run, str(context.task), config)
+        module = importlib.import_module(context.task.stage.module)
         with room_in(context.scratch, context.cache):
             scores: dict[str, float] = module.run(context)
     except StageError as error:
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
         return _fail(context, error.exit, str(error))
     except Exception as error:
-        log.exception("A bug in %s: please report it with this log.", context.stage)
+        log.exception("A bug in %s: please report it with this log.", context.task.stage)
         return _fail(context, Exit.BUG, f"{type(error).__name__}: {error}")
     text = score_text(scores)
     log.info("done: %s", text or "no score")
@@ -73,7 +74,7 @@ def _run(context: Context) -> Exit:
 def _fail(context: Context, code: Exit, message: str) -> Exit:
     """Say how the attempt ended; where no other follows, the run has failed, and Prometheus is told."""
     context.progress.end("stopped" if code is Exit.CHECKPOINTED else "failed", code, message)
-    gateway = os.environ.get(environment.PUSHGATEWAY)
+    gateway = context.settings.pushgateway
     if gateway and not TABLE[code].retry:
         push_outcome(
             gateway, context.experiment.name, _dataset(context), context.run, revision(),
@@ -85,29 +86,27 @@ def _fail(context: Context, code: Exit, message: str) -> Exit:
 def _dataset(context: Context) -> str:
     """First characters of the dataset's hash, as far as prepare came."""
     try:
-        reference = context.upstream(Stage.PREPARE)
-        _, done = context.open_work(Stage.PREPARE, reference.works["index"])
+        _, done = context.open_work(Stage.PREPARE, context.prepared.works["index"])
     except StageError:
         return "unknown"
     return done.outputs["index.parquet"].sha256[:12]
 
 
-def _context(
-    stage: Stage, model: str | None, fold: int | None, scratch: Path, log_file: Path, threads: int, stop: Stop
-) -> Context:
+def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: Stop) -> Context:
     run = os.environ.get(environment.RUN)
     if not run:
         raise BadInput(f"No run: set {environment.RUN} to the run's name.")
+    check_run_name(run)
     store = Store.from_environment()
     experiment = _experiment(store, run)
-    _check_place(experiment, stage, model, fold)
+    _check_task(experiment, task)
     attempt = int(os.environ.get(environment.ATTEMPT) or 0)
     cache = Path(os.environ.get(environment.CACHE) or scratch / "cache")
     cache.mkdir(parents=True, exist_ok=True)
     return Context(
-        store=store, run=run, experiment=experiment, stage=stage, model=model, fold=fold, attempt=attempt,
+        store=store, run=run, experiment=experiment, task=task, attempt=attempt,
         scratch=scratch, cache=cache, threads=threads, stop=stop,
-        progress=Progress(store, run, stage, model, fold, attempt, log_file),
+        progress=Progress(store, run, task, attempt, log_file), settings=Settings.from_environment(),
     )  # fmt: skip
 
 
@@ -129,26 +128,21 @@ def _experiment(store: Store, run: str) -> Experiment:
         raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
     if given:
         store.put(key, experiment.model_dump_json(indent=1).encode())
-    if submission := os.environ.get(environment.SUBMISSION):
-        store.put(layout.run_submission(run), submission.encode())
+    if order := os.environ.get(environment.ORDER):
+        store.put(layout.run_order(run), order.encode())
     return experiment
 
 
-def _check_place(experiment: Experiment, stage: Stage, model: str | None, fold: int | None) -> None:
-    """A stage that is one task a model and fold needs both, of the experiment."""
-    classifiers, detectors = list(experiment.classifiers), list(experiment.detectors)
-    names = {
-        Stage.TRAIN_CLASSIFIER: classifiers,
-        Stage.TRAIN_DETECTOR: detectors,
-        Stage.PREDICT: classifiers + detectors,
-    }
-    if stage not in names:
+def _check_task(experiment: Experiment, task: TaskId) -> None:
+    """A stage that runs once per model and fold needs both, of the experiment."""
+    if not task.stage.per_fold:
         return
-    models = names[stage]
-    if model not in models:
-        raise BadInput(f"--model {model}: {stage} of {experiment.name} knows {', '.join(models) or 'none'}.")
-    if fold not in experiment.folds.selected:
-        raise BadInput(f"--fold {fold}: {experiment.name} trains folds {list(experiment.folds.selected)}.")
+    predicts = task.stage is Stage.PREDICT
+    models = [name for name in experiment.models if predicts or training_stage(experiment, name) is task.stage]
+    if task.model not in models:
+        raise BadInput(f"--model {task.model}: {task.stage} of {experiment.name} knows {', '.join(models) or 'none'}.")
+    if task not in fold_tasks(experiment, predicts=predicts):
+        raise BadInput(f"--fold {task.fold}: {experiment.name} trains folds {list(experiment.folds.selected)}.")
 
 
 @contextmanager

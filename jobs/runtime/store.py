@@ -24,8 +24,8 @@ from botocore import exceptions as aws
 from botocore.config import Config
 
 from jobs.contract import environment
-from jobs.contract.done import Output
 from jobs.contract.exits import BadInput, ServiceAway
+from jobs.contract.records import Output
 from jobs.runtime.disk import room_in
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.contract import layout
-from jobs.contract.done import Cost, Done, Output
-from jobs.contract.experiment import digest
+from jobs.contract.digest import digest
 from jobs.contract.names import Stage
+from jobs.contract.records import Cost, Done, Output
 from jobs.runtime import provenance
 from jobs.runtime.store import Missing, Store, sha256_of
 

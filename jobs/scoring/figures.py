@@ -11,11 +11,9 @@ FIGURES: Final = {"map6": ALL_CLASSES, "map4": STUDY_CLASSES, "film2": FILM_CLAS
 
 def given_figures(experiment: Experiment) -> tuple[str, ...]:
     """The figures that an experiment's models give, widest first; the first is the headline."""
-    heard = {
-        name: model for name, model in experiment.classifiers.items() if experiment.ensemble.weights.get(name, 1.0) > 0
-    }
-    studies = any(model.head != "film2" and model.loss_on == "all" for model in heard.values())
-    films = any(model.head != "study4" for model in heard.values())
-    boxes = any(experiment.ensemble.weights.get(name, 1.0) > 0 for name in experiment.detectors)
+    voters = experiment.voters.values()
+    studies = any(model.answers_studies for model in voters)
+    films = any(model.answers_films for model in voters)
+    boxes = any(model.answers_boxes for model in voters)
     given = {"map6": studies and boxes, "map4": studies, "film2": films, "opacity": boxes}
     return tuple(name for name in FIGURES if given[name])

@@ -12,11 +12,14 @@ changes with the weights.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.contract.names import ALL_CLASSES
+
+ENGINE: Final = "cxrfold: PASCAL VOC 2010, all recall points, IoU > 0.5, continuous boxes"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

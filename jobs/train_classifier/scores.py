@@ -13,11 +13,6 @@ from jobs.scoring.submission import UNIT_BOX
 Floats = NDArray[np.float64]
 
 
-def figure_of(model: Classifier) -> str:
-    """``map4``; ``film2`` for a model that learns nothing of studies."""
-    return "film2" if model.head == "film2" or model.loss_on == "film" else "map4"
-
-
 def score(model: Classifier, probabilities: Floats, films: Films) -> float:
     """The model's figure for some films.
 
@@ -26,7 +21,7 @@ def score(model: Classifier, probabilities: Floats, films: Films) -> float:
         probabilities: (films, classes).
         films: their labels.
     """
-    if figure_of(model) == "map4":
+    if model.answers_studies:
         return study_map4(pool_studies(probabilities[:, : len(STUDY_CLASSES)], films), films)
     none, opacity = probabilities[:, -2], probabilities[:, -1]
     return mean_ap(average_precisions(film2_table(films.film == 1, none, opacity)))

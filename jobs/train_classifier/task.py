@@ -14,7 +14,7 @@ from jobs.films.loader import Films
 from jobs.films.prepared import fetch_dataset
 from jobs.nets.backbone import needs_its_size
 from jobs.nets.classifier import ClassifierNet, create_classifier
-from jobs.nets.weights import Pretrained, pretrained
+from jobs.nets.pretrained import Pretrained, pretrained
 from jobs.runtime.context import Context
 from jobs.train_classifier.training import random_stream
 
@@ -34,8 +34,6 @@ class Task:
         Raises:
             BadInput: the backbone cannot predict at the size asked for.
         """
-        assert context.model is not None
-        assert context.fold is not None
         torch.set_num_threads(context.threads)
         # The fastest convolution of each shape is looked for once; all shapes stay the same through a training.
         torch.backends.cudnn.benchmark = True

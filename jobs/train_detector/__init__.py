@@ -23,13 +23,13 @@ def run(context: Context) -> dict[str, float]:
     work = task.weights_work()
     if (weights := work.done()) is None:
         with loading():  # what is done needs no PyTorch
-            from jobs.train_detector.weights import train
+            from jobs.train_detector.train import train
 
         weights = train(task, work)
     work = task.boxes_work(weights.digest)
     if (oof := work.done()) is None:
         with loading():
-            from jobs.train_detector.boxes import out_of_fold
+            from jobs.train_detector.out_of_fold import out_of_fold
 
         oof = out_of_fold(task, work, weights)
     scores = {"opacity": oof.scores["opacity"], "best": weights.scores["best"], "last": weights.scores["last"], **start}

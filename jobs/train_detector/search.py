@@ -10,8 +10,8 @@ import json
 from typing import Final
 
 from jobs.contract import layout
-from jobs.contract.done import Done, Output
 from jobs.contract.experiment import Detector
+from jobs.contract.records import Done, Output
 from jobs.runtime.work import Work, fetch
 from jobs.train_detector.evolve import Trial, best, candidate, recipe, settings
 from jobs.train_detector.task import Task
@@ -33,7 +33,6 @@ def evolved(task: Task) -> tuple[Task, Done]:
         BadInput: as of any training; but a candidate that diverges scores 0, and the search goes on.
     """
     context, work = task.context, task.search_work()
-    assert context.model is not None
     start = task.detector.model_copy(update={"evolve": None})
     done = work.done() or _search(task, work, start)
     table = json.loads(fetch(context.store, done.outputs[CANDIDATES], context.cache).read_text())
@@ -69,7 +68,7 @@ def _trained(task: Task) -> Done:
     """The weights of a candidate, or the record that there are none to be had."""
     work = task.weights_work()
     if (done := work.done() or task.diverged_work().done()) is None:
-        from jobs.train_detector.weights import train_or_diverge
+        from jobs.train_detector.train import train_or_diverge
 
         done = train_or_diverge(task, work)
         gc.collect()  # a trainer refers to itself: without this a GPU would have to hold two nets

@@ -5,11 +5,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.contract.done import Output
+from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import Detector, training_slice
+from jobs.contract.experiment import Detector, inference_settings, training_settings
+from jobs.contract.records import Output
 from jobs.films.prepared import fetch_dataset
-from jobs.nets.weights import find, pretrained
+from jobs.nets.pretrained import find, pretrained
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work
 
@@ -49,8 +50,6 @@ class Task:
         Raises:
             BadInput: prepare is not done, or the named weights are not in the store.
         """
-        assert context.model is not None
-        assert context.fold is not None
         detector = context.experiment.detectors[context.model]
         dataset = fetch_dataset(context, ())
         start = find(context.store, detector.weights) if detector.weights else None
@@ -83,9 +82,9 @@ class Task:
         return {
             "version": WEIGHTS_VERSION,
             "seed": experiment.seed,
-            "training": training_slice(self.detector),
+            "training": training_settings(self.detector),
             "fold": self.fold,
-            "siblings": experiment.data.siblings,
+            "data": settings(experiment.data, only={"siblings"}),
             "folds": experiment.folds.count,
             "dataset": self.dataset,
             "pretrained": self.start.sha256 if self.start else None,
@@ -96,7 +95,7 @@ class Task:
         inputs = {
             "version": BOXES_VERSION,
             "weights": weights,
-            "inference": self.detector.inference.model_dump(mode="json"),
+            "inference": inference_settings(self.detector),
             "dataset": self.dataset,
         }
         return self.context.work("oof", inputs)

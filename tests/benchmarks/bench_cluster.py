@@ -23,11 +23,11 @@ from workflows import stored  # noqa: E402
 from workflows.cluster import workflow as wf  # noqa: E402
 from workflows.cluster.client import Cluster  # noqa: E402
 from workflows.cluster.http import Json  # noqa: E402
-from workflows.cluster.run import found_run, workflows_of  # noqa: E402
-from workflows.cluster.submission import Submission, named  # noqa: E402
 from workflows.commands.purge import leftovers, purge  # noqa: E402
 from workflows.commands.submit import submit  # noqa: E402
-from workflows.files import load_experiment, load_profile  # noqa: E402
+from workflows.manifest.spec import Submission, named  # noqa: E402
+from workflows.runs.run import found_run, workflows_of  # noqa: E402
+from workflows.settings.files import load_experiment, load_profile  # noqa: E402
 
 
 def emptied(manifest: Json, name: str) -> Json:

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID
 
-from jobs.films.dicom import read_film
+from jobs.films.dicom.film import read_film
 from jobs.films.letterbox import Letterbox
-from jobs.films.phantom_chest import Chest, Pose, draw
-from jobs.films.phantom_dicom import SYNTAXES, Identity, Quirks, write_dicom
+from jobs.films.phantom.chest import Chest, Pose, draw
+from jobs.films.phantom.dicom import SYNTAXES, Identity, Quirks, write_dicom
 
 HEIGHT, WIDTH, SIZE = 3000, 2500, 512
 

@@ -7,12 +7,12 @@ import resource
 import subprocess
 import sys
 
-LIST = "from workflows.files import list_recipes; list_recipes()"
+LIST = "from workflows.settings.files import list_recipes; list_recipes()"
 IMPORT = "import hera.workflows"
 RENDER = """
 from jobs.contract.profile import Profile
-from workflows.files import load_experiment
-from workflows.render import render
+from workflows.settings.files import load_experiment
+from workflows.manifest.render import render
 models = [f"classifiers.m{i}={{backbone: tf_efficientnet_b3}}" for i in range(3)]
 models += [f"detectors.d{i}={{epochs: 20}}" for i in range(3)]
 rendered = render(load_experiment("demo", models), Profile(), revision="0123abcd")

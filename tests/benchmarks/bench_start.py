@@ -20,8 +20,8 @@ COMMANDS = {
 POD = "import jobs.__main__, jobs.runtime.stage\nfrom jobs.runtime.libraries import loading\nwith loading(): {imports}"
 PODS = {
     "import torch, for scale": "import torch",
-    "train-classifier": POD.format(imports="import jobs.train_classifier.weights, jobs.train_classifier.oof"),
-    "train-detector": POD.format(imports="import jobs.train_detector.weights, jobs.train_detector.boxes"),
+    "train-classifier": POD.format(imports="import jobs.train_classifier.train, jobs.train_classifier.out_of_fold"),
+    "train-detector": POD.format(imports="import jobs.train_detector.train, jobs.train_detector.out_of_fold"),
 }
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.runtime.metrics import Metrics, push_outcome
 from jobs.runtime.store import Moved
+from jobs.runtime.telemetry.metrics import Metrics, push_outcome
 from tests.charts.conftest import Render
 from tests.charts.prometheus import DASHBOARD, free_port, prometheus, queries, server, wait_for
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from workflows.recipes import names
-from workflows.s3_server import Server
+from workflows.settings.recipes import names
+from workflows.store.embedded import Server
 
 ROOT = Path(__file__).parents[2]
 # A joint head with its loss on films alone, a model of films with early stop, a detector.

@@ -1,1 +1,1 @@
-"""The commands that look at and steer runs on a cluster: a module each, a plain function in it."""
+"""The command line: a file per verb, with the verb's options and what it does. Heavy imports happen inside."""

@@ -1,135 +1,28 @@
-"""What became of a task, in a paragraph: from Argo, the pod's events, the exit code's meaning, the log's last lines."""
+"""The command ``explain``."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import asdict
 
-from jobs.contract.exits import TABLE, Exit, StageError
-from workflows.board import Row, how_far
-from workflows.cluster import workflow as wf
-from workflows.cluster.logs import Wanted
-from workflows.cluster.run import Run
-from workflows.cluster.workflow import Node
-from workflows.commands.logs import Pick, said
-from workflows.plan import PlannedTask
+import typer
 
-LAST_LINES: Final = 6
-# Argo's own exit codes.
-ARGO_CODES: Final = {"64": "Argo's executor failed in the pod", "65": "Argo's supervisor failed in the pod"}
+from workflows.commands._options import AsJson, ClusterProfile, OfFold, OfModel, OfStage, OneRun, profile_of
+from workflows.commands._output import print_json
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What became of a task and what to do."""
+def explain(
+    run: OneRun = None, stage: OfStage = None, model: OfModel = None, fold: OfFold = None,
+    profile: ClusterProfile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Explain the state of tasks and what to do next: of the picked ones, else of all that need attention."""
+    from workflows.runs import explanation
+    from workflows.runs.logs import Pick
+    from workflows.runs.run import find_run
 
-    task: str
-    state: str
-    paragraph: str
-    lines: tuple[str, ...]  # the log's last
-    events: tuple[str, ...]  # what Kubernetes says of the pod
-    next: str  # the command to give
-
-    def text(self) -> list[str]:
-        """For people."""
-        parts = [self.paragraph]
-        parts += ["Its last lines:", *(f"    {line}" for line in self.lines)] if self.lines else []
-        parts += ["Kubernetes says:", *(f"    {event}" for event in self.events)] if self.events else []
-        return [*parts, f"Next: {self.next}"]
-
-
-def explain(run: Run, pick: Pick) -> list[Explanation]:
-    """Every picked task that has a story; where none is picked out, those that are not simply done.
-
-    Raises:
-        BadInput: where there is no such run or task.
-    """
-    rows = {row.task: row for row in run.status()}
-    tasks = pick.of(run)
-    chosen = pick != Pick()
-    telling = [
-        task for task in tasks if chosen or rows[task.name].state in {"failed", "stopped"} or _stuck(rows[task.name])
-    ]
-    return [_explain(run, task, rows[task.name]) for task in telling]
-
-
-def _stuck(row: Row) -> bool:
-    return row.phase in {"queued", "again soon"}
-
-
-def _explain(run: Run, task: PlannedTask, row: Row) -> Explanation:
-    nodes = wf.tasks(run.workflow).get(task.name) if run.workflow else None
-    attempts = nodes.attempts if nodes else ()
-    last = attempts[-1] if attempts else None
-    sentences = [_first_sentence(task, row, len(attempts))]
-    if last and not last.live and row.state != "succeeded":
-        sentences += _end(last, task, run)
-    elif row.note not in ("", row.node) and row.state != "succeeded":
-        sentences.append(f"It says: {row.note}.")
-    lines = _last_lines(run, task)
-    events = _events(run, last) if last and row.state != "succeeded" else ()
-    return Explanation(task.name, row.state, " ".join(sentences), lines, events, _next(run, task, row, last))
-
-
-def _last_lines(run: Run, task: PlannedTask) -> tuple[str, ...]:
-    try:
-        return tuple(f"{line.at[11:]} {line.text}".strip() for line in said(run, task, Wanted(), LAST_LINES))
-    except StageError as error:  # what else is known is still worth telling
-        return (f"(no log: {error})",)
-
-
-def _first_sentence(task: PlannedTask, row: Row, attempts: int) -> str:
-    words = {"succeeded": "is done", "failed": "failed", "stopped": "was stopped", "omitted": "was left out"}
-    tries = f" after {attempts} attempts" if attempts > 1 and row.state in words else ""
-    where = f" on {row.node}" if row.node else ""
-    far = f", epoch {how_far(row)}" if how_far(row) else ""
-    return f"{task.name} {words.get(row.state, f'is {row.phase or row.state}')}{tries}{where}{far}."
-
-
-def _end(node: Node, task: PlannedTask, run: Run) -> list[str]:
-    sentences = [f"Argo says: {node.message.rstrip('.')}."] if node.message else []
-    if node.out_of_memory:
-        memory = node.memory or "its memory"
-        return [*sentences, f"The kernel's OOM killer ended it: {memory} were not enough."]
-    if node.exit_code.isdigit() and int(node.exit_code) in list(Exit):
-        if node.message == "pod deleted":
-            return [*sentences, "Somebody or something deleted the pod: a person, a drained node, a preempting queue."]
-        return [*sentences, f"Exit code {node.exit_code} means: {TABLE[Exit(int(node.exit_code))].says}."]
-    if node.exit_code in ARGO_CODES:
-        return [*sentences, f"Exit code {node.exit_code} means: {ARGO_CODES[node.exit_code]}."]
-    if node.exit_code and node.exit_code != "-1":
-        return [*sentences, f"Exit code {node.exit_code} is none of the pipeline's own."]
-    return sentences
-
-
-def _events(run: Run, node: Node) -> tuple[str, ...]:
-    """Warnings about the pod; Kubernetes forgets them after an hour."""
-    if not run.cluster or not run.cluster.kubernetes or not node.pod:
-        return ()
-    events = run.cluster.kubernetes.events(run.cluster.namespace, node.pod)
-    return tuple(dict.fromkeys(_event(event) for event in events if event.get("type") != "Normal"))
-
-
-def _event(event: dict[str, Any]) -> str:
-    times = event.get("count") or 1
-    return f"{event.get('reason')}: {event.get('message')}" + (f" ({times} times)" if times > 1 else "")
-
-
-def _next(run: Run, task: PlannedTask, row: Row, last: Node | None) -> str:
-    options = f" -s {task.stage}" + (f" -m {task.model} -k {task.fold}" if task.model else "")
-    if row.state == "succeeded":
-        return f"cv.py logs {run.name}{options}"
-    if row.state == "running":
-        return f"cv.py logs {run.name}{options} -f"
-    if row.state == "omitted":
-        return f"cv.py explain {run.name}"
-    if row.state == "stopped" or (last and last.out_of_memory):
-        return f"cv.py resume {run.name}"
-    if row.state == "failed" and last and last.exit_code == str(Exit.BAD_INPUT.value):
-        return f"change what the message names, then cv.py submit again, or cv.py resume {run.name}"
-    if row.state == "failed" and last and last.exit_code == str(Exit.BUG.value):
-        again = f"cv.py resume {run.name} --revision NEW"
-        return f"cv.py logs {run.name}{options}; with the bug mended and new images: {again}"
-    if row.state == "failed":
-        return f"cv.py resume {run.name}"
-    if "Insufficient" in row.note:
-        return f"wait, or make room: cv.py runs; cv.py doctor; cv.py status {run.name} -w"
-    return f"cv.py doctor; cv.py status {run.name} -w"
+    with find_run(run, profile_of(profile)) as found:
+        explanations = explanation.explain(found, Pick(stage, model, fold))
+    if as_json:
+        print_json([asdict(one) for one in explanations])
+        return
+    for one in explanations:
+        typer.echo("\n".join(one.text()) + "\n")
+    if not explanations:
+        typer.echo(f"No task of run {found.name} is in trouble.")

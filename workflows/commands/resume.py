@@ -1,68 +1,20 @@
-"""Send a run again as it was: what is done is skipped, what was checkpointed goes on."""
+"""The command ``resume``."""
 
-from typing import Final
+import typer
 
-from jobs.contract.exits import BadInput
-from workflows.cluster import workflow as wf
-from workflows.cluster.run import Run
-from workflows.cluster.submission import Submission
-from workflows.quantity import parse_quantity
-
-# After an OOM kill a task gets so much more.
-RAISE: Final = 2
+from workflows.commands._options import AsJson, ClusterProfile, OfRun, Revision, Watch, profile_of
+from workflows.commands.submit import send
 
 
-def resubmission(run: Run, revision: str | None = None) -> tuple[Submission, list[str]]:
-    """What to send again, and what is said about it.
+def resume(
+    run: OfRun, profile: ClusterProfile = None, watch: Watch = False, revision: Revision = None, as_json: AsJson = False
+) -> None:
+    """Submit a run again after a stop or a failure: only what is missing is done."""
+    from workflows.runs.resubmission import resubmission
+    from workflows.runs.run import find_run
 
-    Args:
-        run: the run; it must not run.
-        revision: of the code, where it is not to be the one it ran with.
-
-    Raises:
-        BadInput: where the run runs, or was never on a cluster.
-    """
-    if run.live:
-        raise BadInput(f"Run {run.name} is running: cv.py status {run.name} -w.")
-    if run.submission is None:
-        raise BadInput(
-            f"Run {run.name} was not submitted to a cluster; cv.py run with the same options goes on with it."
-        )
-    submission = run.submission
-    if run.profile:
-        submission = submission.model_copy(update={"profile": run.profile})
-    killed = [] if run.workflow is None else [
-        (task, nodes.attempts[-1].memory) for task, nodes in wf.tasks(run.workflow).items()
-        if nodes.attempts and not nodes.task.live and nodes.attempts[-1].out_of_memory
-    ]  # fmt: skip
-    memory, said = raised(killed, submission.profile.memory_cap)
-    update = {"memory": {**submission.memory, **memory}, "revision": revision or submission.revision}
-    return submission.model_copy(update=update), said
-
-
-def raised(killed: list[tuple[str, str]], cap: str) -> tuple[dict[str, str], list[str]]:
-    """More memory for tasks that the OOM killer ended, up to the profile's cap.
-
-    Args:
-        killed: the tasks and the memory each had, e.g. ``16Gi``.
-        cap: the most that a task may get.
-    """
-    memory, said = {}, []
-    for task, had in killed:
-        wanted = min(parse_quantity(had) * RAISE, parse_quantity(cap))
-        if wanted <= parse_quantity(had):
-            said.append(
-                f"{task} ran out of memory at {had}, which is the profile's memory_cap: raise that, or batch less."
-            )
-        else:
-            memory[task] = _quantity(int(wanted))
-            said.append(f"{task} ran out of memory at {had}: it gets {memory[task]}.")
-    return memory, said
-
-
-def _quantity(size: int) -> str:
-    """Bytes in the largest unit that divides them."""
-    for power, unit in ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
-        if size % (1 << power) == 0:
-            return f"{size >> power}{unit}"
-    return str(size)
+    with find_run(run, profile_of(profile)) as found:
+        spec, remarks = resubmission(found, revision)
+    for remark in remarks:
+        typer.echo(remark, err=True)
+    send(spec, watch=watch, as_json=as_json)

@@ -1,87 +1,22 @@
-"""All runs: those in the store with their scores, and what the cluster says of them."""
+"""The command ``runs``."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict
 
-from jobs.contract.done import without_text
-from jobs.contract.exits import BadInput, ServiceAway
-from jobs.contract.profile import Profile
-from workflows.cluster import workflow as wf
-from workflows.cluster.client import Cluster
-from workflows.cluster.http import Json
-from workflows.cluster.store import open_store
-from workflows.cluster.submission import RUN_LABEL, Submission
-from workflows.stored import StoredRun, list_runs
-from workflows.stores import local_store
+import typer
+
+from workflows.commands._options import AsJson, ClusterProfile, profile_of
+from workflows.commands._output import print_columns, print_json
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A run in the list."""
+def runs(profile: ClusterProfile = None, as_json: AsJson = False) -> None:
+    """List finished and running runs, with scores."""
+    from workflows.runs.listing import listing
 
-    run: str
-    experiment: str
-    title: str
-    state: str  # Argo's phase, empty where the cluster does not know the run
-    tasks: int | None
-    done: int | None
-    headline: str
-    score: float | None
-    missing_folds: tuple[int, ...]  # that the score was made without
-    changed: str
-
-    def cells(self) -> tuple[str, ...]:
-        """A row for people."""
-        done = "" if self.done is None else f"{self.done}/{self.tasks}"
-        score = "" if self.score is None else f"{self.score:.4f}{without_text(self.missing_folds)}"
-        return self.run, self.title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
-
-
-def listing(profile: Profile | None) -> tuple[list[Listed], str]:
-    """The runs, the latest first, and what could not be looked at.
-
-    Raises:
-        BadInput: where neither a cluster nor a store can be looked at.
-        ServiceAway: likewise, where one is there and does not answer.
-    """
-    cluster, notes, workflows, stored = Cluster.find(profile), [], [], []
-    if cluster:
-        try:
-            workflows = cluster.workflows.list(cluster.namespace, RUN_LABEL)
-        except (BadInput, ServiceAway) as error:
-            notes.append(str(error))
-    known = profile or next((Submission.of(workflow).profile for workflow in workflows), None)
-    try:
-        with nullcontext() if known else local_store():
-            stored = list_runs(open_store(known.store if known else None))
-    except (BadInput, ServiceAway) as error:
-        if not workflows:
-            raise
-        notes.append(f"Scores are not shown. {error}")
-    latest = {run: wf.latest(of_run) for run, of_run in _by_run(workflows).items()}
-    listed = [_listed(run, latest.pop(run.name, None)) for run in stored]
-    listed += [_unstored(workflow) for workflow in latest.values() if workflow]
-    return sorted(listed, key=lambda one: one.changed, reverse=True), " ".join(notes)
-
-
-def _by_run(workflows: list[Json]) -> dict[str, list[Json]]:
-    grouped: dict[str, list[Json]] = {}
-    for workflow in workflows:
-        grouped.setdefault(workflow["metadata"]["labels"][RUN_LABEL], []).append(workflow)
-    return grouped
-
-
-def _listed(run: StoredRun, workflow: Json | None) -> Listed:
-    return Listed(
-        run.name, run.experiment.name, run.experiment.title, wf.phase(workflow) if workflow else "",
-        run.tasks, run.done, run.headline, run.score, run.missing_folds, run.changed.isoformat(),
-    )  # fmt: skip
-
-
-def _unstored(workflow: Json) -> Listed:
-    """A run whose first pod has not stored anything yet."""
-    submission = Submission.of(workflow)
-    return Listed(
-        submission.run, submission.experiment.name, submission.experiment.title, wf.phase(workflow),
-        None, None, "", None, (), workflow["metadata"].get("creationTimestamp") or "",
-    )  # fmt: skip
+    listed, note = listing(profile_of(profile))
+    if note:
+        typer.echo(note, err=True)
+    if as_json:
+        print_json([asdict(run) for run in listed])
+        return
+    head = ("run", "title", "state", "done", "figure", "score", "changed (UTC)")
+    print_columns(head, [run.cells() for run in listed])

@@ -1,43 +1,23 @@
-"""Stop a run: every pod writes its checkpoint, and what is not started never is."""
+"""The command ``stop``."""
 
-import time
-from collections.abc import Callable
-from typing import Final
+from typing import Annotated
 
-from jobs.contract.exits import BadInput, ServiceAway
-from workflows.cluster import workflow as wf
-from workflows.cluster.run import Run
+import typer
 
-EVERY: Final = 2.0
-# Argo itself needs a moment on either side of the pods' grace period.
-MARGIN: Final = 60.0
+from workflows.commands._options import AsJson, ClusterProfile, OfRun, profile_of
+from workflows.commands._output import print_json
 
 
-def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
-    """Ask the run to stop, and wait until it has.
+def stop(
+    run: OfRun, profile: ClusterProfile = None,
+    wait: Annotated[bool, typer.Option(help="until every pod has ended")] = True, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Stop a run on a cluster: every pod writes a checkpoint first."""
+    from workflows.cluster import workflow as wf
+    from workflows.runs import stopping
+    from workflows.runs.run import find_run
 
-    Args:
-        run: the run.
-        say: is told what happens, a line at a time.
-        wait: until every pod has ended.
-
-    Raises:
-        BadInput: where it does not run on this cluster.
-        ServiceAway: where pods are still there after their grace period.
-    """
-    if run.cluster is None or not run.live:
-        where = f"Run {run.name} does not run on the cluster"
-        raise BadInput(f"{where}: it has ended." if run.workflow else f"{where}. A run on this machine ends by Ctrl-C.")
-    assert run.workflow
-    assert run.submission
-    run.cluster.workflows.stop(run.cluster.namespace, wf.name(run.workflow))
-    grace = run.submission.profile.grace
-    say(f"Workflow {wf.name(run.workflow)} stops; each pod has {grace} s for its checkpoint.")
-    until = time.monotonic() + grace + MARGIN
-    while wait and (run.live or run.stages):
-        if time.monotonic() > until:
-            raise ServiceAway(f"Run {run.name} still has pods {grace + MARGIN:.0f} s later: is Argo's controller up?")
-        time.sleep(EVERY)
-        run.refresh()
-    if wait:
-        say(f"Stopped. cv.py resume {run.name} goes on from the checkpoints.")
+    with find_run(run, profile_of(profile)) as found:
+        stopping.stop(found, lambda text: typer.echo(text, err=as_json), wait=wait)
+        if as_json and found.workflow:
+            print_json({"run": found.name, "workflow": wf.name(found.workflow), "phase": found.phase})

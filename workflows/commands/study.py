@@ -6,18 +6,20 @@ from typing import Annotated
 import typer
 
 from jobs.contract.exits import BadInput, Exit
-from workflows.arguments import (
+from workflows.commands._options import (
     AsJson,
     ClusterProfile,
     DataSource,
     FoldList,
+    Gpus,
+    Jobs,
     Settings,
     Smoke,
-    console,
     fold_numbers,
-    print_json,
     source_of,
 )  # fmt: skip
+from workflows.commands._output import console, print_json
+from workflows.commands.submit import send
 
 Named = Annotated[
     str, typer.Option("--experiment", "-e", help="experiments, with commas between; * stands for any text: 'yolo-*'")
@@ -37,27 +39,26 @@ def study(
     collect_only: Annotated[bool, typer.Option("--collect-only", help="run nothing, write down what there is")] = False,
     submit: Annotated[bool, typer.Option("--submit", help="send them to a cluster; collect them later")] = False,
     profile: ClusterProfile = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="processes at once; one a GPU, else one a core")] = None,
-    gpus: Annotated[str | None, typer.Option(help="0,1 for these, none for none; all where not given")] = None,
+    jobs: Jobs = None,
+    gpus: Gpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Run or collect several experiments and write the study log: Markdown, CSV and a page.
 
     What several experiments share is trained once. The same command goes on where it was stopped.
     """
-    from workflows.files import load_profile
     from workflows.local.machine import this_machine
+    from workflows.settings.files import load_profile
     from workflows.study.selection import Asked, select
-    from workflows.study.study import run_all, study_store, submit_all, write_log
+    from workflows.study.study import orders, run_all, study_store, write_log
     from workflows.study.table import records
 
     if submit and collect_only:
         raise BadInput("--submit and --collect-only: first send the experiments, later collect them")
     studied = select(experiments, Asked(source_of(data), fold_numbers(folds), settings or (), smoke), against)
     if submit:
-        from jobs.runtime.provenance import revision
-
-        submit_all(studied, load_profile(profile), revision(), console())
+        for spec in orders(studied, load_profile(profile)):
+            send(spec, watch=False, as_json=False)
         typer.echo("When they are done, the same command with --collect-only in place of --submit writes the log.")
         return
     ended: dict[str, Exit] = {}

@@ -1,87 +1,139 @@
-"""Send a run to the cluster, once: the same run twice goes on with the same workflow."""
+"""The command ``submit``: check, upload, create the workflow, say where it is."""
 
-from dataclasses import dataclass
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from jobs.contract.exits import BadInput
-from workflows.cluster import workflow as wf
-from workflows.cluster.client import Cluster
-from workflows.cluster.http import Exists, Json
-from workflows.cluster.run import workflows_of
-from workflows.cluster.submission import RUN_LABEL, Submission, named, workflow_name
+from workflows.commands._options import (
+    AsJson,
+    ClusterProfile,
+    DataSource,
+    ExperimentName,
+    FoldList,
+    FromRun,
+    PredictSource,
+    Revision,
+    RunName,
+    Settings,
+    Smoke,
+    Watch,
+    resolve,
+    test_set,
+)  # fmt: skip
+from workflows.commands._output import console, print_json
 
-ATTEMPTS = 5  # at a free name, where others submit the same run at the same time
+if TYPE_CHECKING:
+    from workflows.cluster.client import Cluster
+    from workflows.commands.doctor.point import Point
+    from workflows.manifest.spec import RunSpec
+    from workflows.runs.create import Created
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """What became of a submission."""
+def submit(
+    experiment: ExperimentName = "demo",
+    data: DataSource = None,
+    folds: FoldList = None,
+    settings: Settings = None,
+    run: RunName = None,
+    smoke: Smoke = False,
+    profile: ClusterProfile = None,
+    predict: PredictSource = None,
+    from_run: FromRun = None,
+    watch: Watch = False,
+    revision: Revision = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit an experiment to a cluster, after checking both. The same command again continues the same run."""
+    from jobs.runtime.provenance import revision as this_revision
+    from workflows.manifest.spec import RunSpec
+    from workflows.settings.files import load_profile
 
-    run: str
-    workflow: str
-    namespace: str
-    created: bool  # False: it was running already
-    page: str | None
-    logs: str
-
-    def lines(self) -> list[str]:
-        """For people."""
-        first = f"Run {self.run} {'is submitted' if self.created else 'is running already'}: workflow {self.workflow}."
-        return [first, *([f"Argo  {self.page}"] if self.page else []), f"Logs  {self.logs}"]
+    spec = RunSpec.of(
+        resolve(experiment, data, folds, settings, smoke=smoke), load_profile(profile),
+        revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run),
+    )  # fmt: skip
+    send(spec, watch=watch, as_json=as_json)
 
 
-def running(submission: Submission, cluster: Cluster) -> Submitted | None:
-    """The run, where it is running already.
+def send(spec: "RunSpec", *, watch: bool, as_json: bool) -> None:
+    """Check, create the workflow, print, watch; a run that is running already is only printed and watched.
 
     Raises:
-        BadInput: where what runs under its name is another experiment.
+        BadInput: the workflow has mistakes, or the cluster is not ready for it.
+        ServiceAway: the cluster does not answer.
     """
-    return _running(submission, cluster, workflows_of(cluster, submission.run))
+    from workflows.cluster.client import Cluster
+    from workflows.runs.create import running
+    from workflows.runs.run import find_run
+    from workflows.runs.watching import watch as watch_board
+
+    cluster = Cluster.connect(spec.profile)
+    spec = _uploaded(spec)
+    created = running(spec, cluster) or _check_and_create(spec, cluster)
+    if as_json:
+        print_json(asdict(created))
+    else:
+        for line in created.lines():
+            typer.echo(line)
+    sys.stdout.flush()
+    if watch:
+        with find_run(spec.run, spec.profile) as run:
+            raise typer.Exit(watch_board(run, console()))
 
 
-def submit(submission: Submission, cluster: Cluster, manifest: Json) -> Submitted:
-    """Create the run's workflow unless one is running.
+def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "Created":
+    from workflows.commands.doctor.examine import examine, images_of
+    from workflows.manifest.dag import manifest
+    from workflows.runs.create import create
 
-    Args:
-        submission: what to run.
-        cluster: where.
-        manifest: as the submission builds it.
-
-    Raises:
-        BadInput: where the run is another experiment's, or the cluster refuses the workflow.
-    """
-    there = workflows_of(cluster, submission.run)
-    for _ in range(ATTEMPTS):
-        if found := _running(submission, cluster, there):
-            return found
-        name = workflow_name(submission.run, map(wf.name, there))
-        try:
-            cluster.workflows.create(cluster.namespace, named(manifest, name))
-        except Exists:  # somebody else was first
-            there = workflows_of(cluster, submission.run)
-            continue
-        return _submitted(submission, cluster, name, created=True)
-    raise BadInput(
-        f"Workflow {name} is there and is no run {submission.run} ({RUN_LABEL}): remove it, or choose another --run."
-    )
+    with ThreadPoolExecutor(1) as pool:  # the cluster is examined while hera is imported
+        images = images_of(spec.profile, spec.revision, spec.experiment)
+        points = pool.submit(examine, cluster, spec.profile, images, store=False)
+        workflow = manifest(spec)
+        _lint(spec, workflow)
+        _report(points.result())
+    return create(spec, cluster, workflow)
 
 
-def _running(submission: Submission, cluster: Cluster, there: list[Json]) -> Submitted | None:
-    """A run is one experiment; a name given by hand must not join two while one of them runs."""
-    workflow = next((workflow for workflow in there if wf.live(workflow)), None)
-    if workflow is None:
-        return None
-    if Submission.of(workflow).films.hash != submission.films.hash:
-        raise BadInput(
-            f"Run {submission.run} is running with another experiment: stop it first (cv.py stop {submission.run}), "
-            "or choose another --run."
-        )
-    return _submitted(submission, cluster, wf.name(workflow), created=False)
+def _uploaded(spec: "RunSpec") -> "RunSpec":
+    """The order with a folder of films replaced by the address that it was uploaded to."""
+    from workflows.manifest.spec import RunSpec, TestSet
+    from workflows.store.opening import open_store
+    from workflows.store.upload import upload
+
+    experiment, test = spec.experiment, spec.test_set
+    source = test.source if test else experiment.data.source
+    if not Path(source).is_dir():
+        return spec
+    address = upload(Path(source), open_store(spec.profile.store), lambda text: typer.echo(text, err=True))
+    if test:
+        return spec.model_copy(update={"test_set": TestSet(source=address, from_run=test.from_run)})
+    data = experiment.data.model_copy(update={"source": address})
+    moved = experiment.model_copy(update={"data": data})
+    # A default name follows the films, not the folder they were in.
+    name = moved.default_run if spec.run == experiment.default_run else spec.run
+    return RunSpec(run=name, experiment=moved, profile=spec.profile, revision=spec.revision, memory=spec.memory)
 
 
-def _submitted(submission: Submission, cluster: Cluster, workflow: str, *, created: bool) -> Submitted:
-    page = cluster.workflows.page(cluster.namespace, workflow)
-    if submission.profile.argo_url:
-        page = f"{submission.profile.argo_url.rstrip('/')}/workflows/{cluster.namespace}/{workflow}"
-    selector = f"-n {cluster.namespace} -l {RUN_LABEL}={submission.run}"
-    logs = f"kubectl logs {selector} -c main --prefix -f --max-log-requests 100"  # it follows five pods by itself
-    return Submitted(submission.run, workflow, cluster.namespace, created, page, logs)
+def _lint(spec: "RunSpec", workflow: dict[str, Any]) -> None:
+    from workflows.lint.check import check
+
+    findings = [finding for finding in check(spec, workflow) if finding.level != "note"]
+    for finding in findings:
+        typer.echo(finding.text(), err=True)
+    if errors := sum(finding.level == "error" for finding in findings):
+        raise BadInput(f"Nothing was submitted: {errors} mistake{'s' if errors > 1 else ''} above.")
+
+
+def _report(points: "list[Point]") -> None:
+    """Print what needs attention. GPUs that no node has are no reason to stop: nodes may be added."""
+    for point in points:
+        if point.state == "bad" or point.remedy:
+            typer.echo(point.line(), err=True)
+    if any(point.state == "bad" for point in points):
+        raise BadInput("Nothing was submitted: the cluster is not ready for it. cv.py doctor checks again.")

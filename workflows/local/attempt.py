@@ -16,12 +16,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.contract import environment
-from jobs.contract.done import Heartbeat
 from jobs.contract.exits import BadInput
+from jobs.contract.records import Heartbeat
 from workflows.local.machine import THREAD_VARIABLES
-from workflows.local.plan import Task, Template, Variable
+from workflows.local.program import Step, Template, Variable
 from workflows.local.variables import substitute
-from workflows.process import dies_with_parent
+from workflows.store.process import dies_with_parent
 
 # Several processes on one machine cannot serve metrics on one port, and nobody scrapes them here.
 NOT_HERE = (environment.METRICS_PORT, environment.PROGRESS_FILE)
@@ -115,23 +115,23 @@ class Attempt:
 
 
 def start(
-    task: Task, number: int, folder: Path, share: Share, values: Mapping[str, str], local: Mapping[str, str | None]
+    step: Step, number: int, folder: Path, share: Share, values: Mapping[str, str], local: Mapping[str, str | None]
 ) -> Attempt:
     """Start a process for a task.
 
     Args:
-        task: what to run.
+        step: what to run.
         number: of the attempt, 0 for the first.
         folder: the task's own.
         share: what of the machine it gets.
         values: of the workflow's ``{{…}}``.
         local: environment variables that stand for the cluster's: store and keys, cache; None takes one away.
     """
-    template = task.template
+    template = step.template
     folders = _fresh_folders(template, folder)
     variables = dict(os.environ)
     for variable in template.env:
-        value = _value(variable, task, values)
+        value = _value(variable, step, values)
         if value is not None and variable.name not in NOT_HERE:
             variables[variable.name] = _moved(value, folders)
     variables.setdefault(environment.OUTPUTS, str(folder / "outputs"))
@@ -205,15 +205,15 @@ def _moved(text: str, folders: Mapping[str, Path]) -> str:
     return text
 
 
-def _value(variable: Variable, task: Task, values: Mapping[str, str]) -> str | None:
-    place = f"templates.{task.template.name}.env.{variable.name}"
+def _value(variable: Variable, step: Step, values: Mapping[str, str]) -> str | None:
+    place = f"templates.{step.template.name}.env.{variable.name}"
     if variable.secret is not None:
         # A Secret's stand-in is the environment of the person who runs this.
         if variable.name not in os.environ and not variable.optional:
             raise BadInput(f"{place}: a cluster takes it from the Secret {variable.secret}; here, export it")
         return os.environ.get(variable.name)
     if variable.field is not None:
-        known = {"spec.nodeName": socket.gethostname(), "metadata.name": task.name, "metadata.namespace": "local"}
+        known = {"spec.nodeName": socket.gethostname(), "metadata.name": step.name, "metadata.namespace": "local"}
         if variable.field not in known:
             raise BadInput(f"{place}: the local engine has no {variable.field}")
         return known[variable.field]

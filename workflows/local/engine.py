@@ -13,10 +13,10 @@ from workflows.local import graph
 from workflows.local.attempt import Attempt, Share, start
 from workflows.local.graph import State
 from workflows.local.machine import Machine
-from workflows.local.plan import Plan, Task
+from workflows.local.program import Program, Step
 from workflows.local.reaper import Reaper, reaper
 from workflows.local.variables import substitute
-from workflows.retry import End, tries_again
+from workflows.manifest.retry import End, tries_again
 
 TICK = 0.1  # seconds
 # A cluster waits for nodes and services to come back; here nothing comes back by waiting longer than this.
@@ -25,10 +25,10 @@ LONGEST_PAUSE = 5.0  # seconds
 
 
 @dataclass
-class TaskRun:
+class StepRun:
     """A task and what has become of it so far."""
 
-    task: Task
+    step: Step
     threads: int
     state: State = State.WAITING
     attempt: Attempt | None = None
@@ -47,20 +47,20 @@ class TaskRun:
 class Result:
     """What a run came to."""
 
-    runs: tuple[TaskRun, ...]
+    runs: tuple[StepRun, ...]
     exit: Exit
     seconds: float
     message: str = ""
 
 
-Watcher = Callable[[Sequence[TaskRun]], None]
+Watcher = Callable[[Sequence[StepRun]], None]
 
 
 class Engine:
-    """Executes one plan.
+    """Executes one program.
 
     Args:
-        plan: what to do.
+        program: what to do.
         folder: where each task gets a folder of its own.
         machine: what there is to deal out.
         local: environment variables that stand for the cluster's: store, keys, cache; None takes one away.
@@ -69,29 +69,35 @@ class Engine:
 
     def __init__(
         self,
-        plan: Plan,
+        program: Program,
         folder: Path,
         machine: Machine,
         local: Mapping[str, str | None],
         watcher: Watcher = lambda _: None,
     ) -> None:
-        self._plan, self._folder, self._machine, self._local, self._watcher = plan, folder, machine, local, watcher
-        self._above = graph.upstream(plan)
-        self._targets = plan.targets or graph.last_tasks(self._above)
+        self._program, self._folder, self._machine, self._local, self._watcher = (
+            program,
+            folder,
+            machine,
+            local,
+            watcher,
+        )
+        self._above = graph.upstream(program)
+        self._targets = program.targets or graph.last_tasks(self._above)
         executed = graph.needed(self._targets, self._above)
         self._runs = {
-            task.name: TaskRun(task, machine.threads(graph.beside(task.name, self._above)))
-            for task in plan.tasks
-            if task.name in executed
+            step.name: StepRun(step, machine.threads(graph.beside(step.name, self._above)))
+            for step in program.steps
+            if step.name in executed
         }
         self._free_gpus = list(machine.gpus)
-        self._jobs = min(machine.jobs, plan.parallelism or machine.jobs)
+        self._jobs = min(machine.jobs, program.parallelism or machine.jobs)
         self._interrupts = 0
         self._stopping = ""  # why, once no more tasks are started
         for run in self._runs.values():
-            if machine.gpus and run.task.template.gpus > len(machine.gpus):
+            if machine.gpus and run.step.template.gpus > len(machine.gpus):
                 raise BadInput(
-                    f"task {run.task.name} asks for {run.task.template.gpus} GPUs, there are {len(machine.gpus)} here"
+                    f"task {run.step.name} asks for {run.step.template.gpus} GPUs, there are {len(machine.gpus)} here"
                 )
 
     def run(self) -> Result:
@@ -111,19 +117,23 @@ class Engine:
         return self._result(time.monotonic() - began)
 
     def _step(self, watch: Reaper, began: float) -> None:
-        if self._plan.deadline is not None and time.monotonic() - began > self._plan.deadline and not self._stopping:
-            self._stopping = f"the run took longer than its {self._plan.deadline:.0f} s"
+        if (
+            self._program.deadline is not None
+            and time.monotonic() - began > self._program.deadline
+            and not self._stopping
+        ):
+            self._stopping = f"the run took longer than its {self._program.deadline:.0f} s"
         if self._interrupts and not self._stopping:
             self._stopping = "stopped by you; the same command goes on"
         for run in self._running():
             self._collect(run, watch)
         self._enforce()
-        if self._stopping or (self._plan.fail_fast and self._any_failed()):
+        if self._stopping or (self._program.fail_fast and self._any_failed()):
             self._leave_out_waiting()
         else:
             self._start_ready(watch)
 
-    def _running(self) -> list[TaskRun]:
+    def _running(self) -> list[StepRun]:
         return [run for run in self._runs.values() if run.state is State.RUNNING and run.again_at is None]
 
     def _any_failed(self) -> bool:
@@ -135,53 +145,53 @@ class Engine:
         states = {name: run.state for name, run in self._runs.items()}
         for name, run in self._runs.items():
             if run.state is State.WAITING:
-                ready = graph.may_start(run.task, self._above[name], states)
+                ready = graph.may_start(run.step, self._above[name], states)
                 if ready is False:
                     run.state = State.OMITTED
                 if not ready:
                     continue
             elif run.again_at is None or time.monotonic() < run.again_at:
                 continue
-            gpus = run.task.template.gpus if self._machine.gpus else 0
+            gpus = run.step.template.gpus if self._machine.gpus else 0
             if len(self._running()) < self._jobs and gpus <= len(self._free_gpus):
                 self._start(run, gpus, watch)
 
-    def _start(self, run: TaskRun, gpus: int, watch: Reaper) -> None:
+    def _start(self, run: StepRun, gpus: int, watch: Reaper) -> None:
         share = Share(run.threads, tuple(self._free_gpus[:gpus]))
-        folder = self._folder / run.task.name
-        run.attempt = start(run.task, run.next_number, folder, share, self._values(run), self._local)
+        folder = self._folder / run.step.name
+        run.attempt = start(run.step, run.next_number, folder, share, self._values(run), self._local)
         watch.watch(run.attempt.process.pid)
         del self._free_gpus[:gpus]
         run.state, run.again_at = State.RUNNING, None
 
-    def _values(self, run: TaskRun) -> dict[str, str]:
+    def _values(self, run: StepRun) -> dict[str, str]:
         """All that ``{{…}}`` may name in this task."""
-        plan, last = self._plan, run.end or End("0", status="")
+        program, last = self._program, run.end or End("0", status="")
         values = {
-            "workflow.name": plan.name,
+            "workflow.name": program.name,
             "workflow.namespace": "local",
-            "pod.name": run.task.name,
-            "node.name": run.task.name,
+            "pod.name": run.step.name,
+            "node.name": run.step.name,
             "retries": str(run.next_number),
             "lastRetry.exitCode": last.exit_code,
             "lastRetry.status": last.status,
             "lastRetry.message": last.message,
         }
         for kind, named in (
-            ("parameters", plan.parameters),
-            ("labels", plan.labels),
-            ("annotations", plan.annotations),
+            ("parameters", program.parameters),
+            ("labels", program.labels),
+            ("annotations", program.annotations),
         ):
             values |= {f"workflow.{kind}.{name}": value for name, value in named.items()}
         for other in self._runs.values():
-            values |= {f"tasks.{other.task.name}.outputs.parameters.{k}": v for k, v in other.outputs.items()}
-        template, place = run.task.template, f"task {run.task.name}.arguments"
-        given = {**{k: v for k, v in template.inputs.items() if v is not None}, **run.task.arguments}
+            values |= {f"tasks.{other.step.name}.outputs.parameters.{k}": v for k, v in other.outputs.items()}
+        template, place = run.step.template, f"task {run.step.name}.arguments"
+        given = {**{k: v for k, v in template.inputs.items() if v is not None}, **run.step.arguments}
         return values | {f"inputs.parameters.{k}": substitute(v, values, place) for k, v in given.items()}
 
     # ---- ending
 
-    def _collect(self, run: TaskRun, watch: Reaper) -> None:
+    def _collect(self, run: StepRun, watch: Reaper) -> None:
         attempt = run.attempt
         assert attempt is not None
         code = attempt.exit_code()
@@ -194,31 +204,31 @@ class Engine:
         message = "" if code == 0 else f"main: Error (exit code {code})"
         run.end = End(str(code), "Succeeded" if code == 0 else "Failed", message, attempt.number)
         if code == 0:
-            run.outputs, run.state = attempt.read_outputs(run.task.template), State.SUCCEEDED
+            run.outputs, run.state = attempt.read_outputs(run.step.template), State.SUCCEEDED
             attempt.clear()
         elif self._stopping and code in (Exit.CHECKPOINTED, Exit.KILLED, Exit.TERMINATED):
             run.state = State.STOPPED
         elif not self._stopping and self._tries_again(run):
-            pause = min(run.task.template.retries.pause(attempt.number) * BACKOFF_SCALE, LONGEST_PAUSE)
+            pause = min(run.step.template.retries.pause(attempt.number) * BACKOFF_SCALE, LONGEST_PAUSE)
             run.again_at = time.monotonic() + pause
         else:
             run.state = State.FAILED
 
-    def _tries_again(self, run: TaskRun) -> bool:
-        retries = run.task.template.retries
+    def _tries_again(self, run: StepRun) -> bool:
+        retries = run.step.template.retries
         assert run.end is not None
         if run.end.retries >= retries.limit or retries.policy not in ("Always", "OnFailure"):
             return False
         try:
             return tries_again(retries.expression, run.end) if retries.expression != "true" else True
         except ValueError as error:
-            raise BadInput(f"templates.{run.task.template.name}.retryStrategy.expression: {error}") from error
+            raise BadInput(f"templates.{run.step.template.name}.retryStrategy.expression: {error}") from error
 
     def _enforce(self) -> None:
         """Deadlines, the wish to stop, and the end of patience."""
         now = time.monotonic()
         for run in self._running():
-            attempt, template = run.attempt, run.task.template
+            attempt, template = run.attempt, run.step.template
             assert attempt is not None
             late = template.deadline is not None and now - attempt.started > template.deadline
             if self._stopping or late:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from jobs.contract.exits import BadInput
-from workflows.expression import evaluate
-from workflows.local.plan import Plan, Task
+from workflows.local.program import Program, Step
+from workflows.manifest.expression import evaluate
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(?=[.\s)&|]|$)")
 _ENDS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned")
@@ -28,19 +28,19 @@ class State(StrEnum):
         return self not in (State.WAITING, State.RUNNING)
 
 
-def upstream(plan: Plan) -> dict[str, tuple[str, ...]]:
+def upstream(program: Program) -> dict[str, tuple[str, ...]]:
     """The tasks that each task's ``depends`` names.
 
     Raises:
         BadInput: where one is not there, or a task waits for itself by way of others.
     """
-    names = {task.name for task in plan.tasks}
+    names = {step.name for step in program.steps}
     found: dict[str, tuple[str, ...]] = {}
-    for task in plan.tasks:
-        words = [word for word in _NAME.findall(re.sub(r"\.\w+", "", task.depends)) if word]
+    for step in program.steps:
+        words = [word for word in _NAME.findall(re.sub(r"\.\w+", "", step.depends)) if word]
         if unknown := [word for word in words if word not in names]:
-            raise BadInput(f"task {task.name}.depends: there is no task {unknown[0]}")
-        found[task.name] = tuple(dict.fromkeys(words))
+            raise BadInput(f"task {step.name}.depends: there is no task {unknown[0]}")
+        found[step.name] = tuple(dict.fromkeys(words))
     for name in found:
         if name in ancestors(name, found):
             raise BadInput(f"task {name}.depends: it waits for itself")
@@ -64,7 +64,7 @@ def beside(name: str, above: Mapping[str, tuple[str, ...]]) -> int:
     return sum(1 for other in above if other not in before and name not in ancestors(other, above))
 
 
-def may_start(task: Task, above: tuple[str, ...], states: Mapping[str, State]) -> bool | None:
+def may_start(step: Step, above: tuple[str, ...], states: Mapping[str, State]) -> bool | None:
     """Whether a waiting task starts now: yes, never (False), or not known yet (None).
 
     Raises:
@@ -72,7 +72,7 @@ def may_start(task: Task, above: tuple[str, ...], states: Mapping[str, State]) -
     """
     if any(not states[name].ended for name in above):
         return None  # Argo, too, decides once everything named has ended
-    if not task.depends:
+    if not step.depends:
         return True
     values: dict[str, bool] = {}
     for name in above:
@@ -82,9 +82,9 @@ def may_start(task: Task, above: tuple[str, ...], states: Mapping[str, State]) -
         values |= {f"{key}.{end}": end == came for end in _ENDS}
         values[key] = states[name] is State.SUCCEEDED
     try:
-        return evaluate(task.depends.replace("-", "_"), values)
+        return evaluate(step.depends.replace("-", "_"), values)
     except ValueError as error:
-        raise BadInput(f"task {task.name}.depends: {error}") from error
+        raise BadInput(f"task {step.name}.depends: {error}") from error
 
 
 def last_tasks(above: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.contract import layout
 from jobs.contract.exits import BadInput
-from workflows.stored import status
+from workflows.runs.stored import status
 from workflows.study.author import Score, author_score
 from workflows.study.selection import Studied
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
-    from workflows.board import Row
+    from workflows.board.rows import Row
 
 
 @dataclass(frozen=True)

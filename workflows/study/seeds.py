@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from jobs.contract.experiment import Experiment, digest, training_slice
+from jobs.contract.digest import digest, settings
+from jobs.contract.experiment import Experiment, training_settings
 from workflows.study.collect import Entry
-from workflows.study.wording import models
 
 
 def seeds_apart(entries: Sequence[Entry]) -> dict[str, float]:
@@ -27,9 +27,9 @@ def same_training(one: Experiment, other: Experiment) -> bool:
 
 
 def _trainings(experiment: Experiment) -> tuple[object, ...]:
-    return experiment.seed, experiment.data.siblings, [training_slice(model) for model in models(experiment)]
+    return experiment.seed, experiment.data.siblings, [training_settings(model) for model in experiment.models.values()]
 
 
 def _but_for_the_seed(experiment: Experiment) -> str:
     words = {"name", "title", "remark", "inferred", "tracker"}
-    return digest(experiment.model_dump(mode="json", exclude={"seed", *words}))
+    return digest(settings(experiment, without={"seed", *words}))

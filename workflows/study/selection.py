@@ -8,7 +8,7 @@ import yaml
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
-from workflows.files import EXPERIMENTS, find, load_experiment
+from workflows.settings.files import EXPERIMENTS, find, load_experiment
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from jobs.contract import environment
 from jobs.contract.exits import TABLE, BadInput, Exit
 from jobs.contract.profile import Profile
+from jobs.runtime.provenance import revision
 from workflows.local.machine import Machine
-from workflows.stores import local_store
+from workflows.manifest.spec import RunSpec
+from workflows.store.opening import local_store, open_store
 from workflows.study import page, table
 from workflows.study.collect import Entry, collect
 from workflows.study.compare import Difference, differences
@@ -35,13 +37,14 @@ def run_all(studied: Sequence[Studied], profile: Profile, machine: Machine, cons
     Returns:
         Run → what came of it. After Ctrl-C those that were not begun are missing.
     """
-    from workflows.local.run import run
+    from workflows.local.execute import execute
 
     ended: dict[str, Exit] = {}
     for number, one in enumerate(studied, 1):
         console.rule(f"{number} of {len(studied)}: {one.experiment.name}", align="left")
         try:
-            ended[one.run] = run(one.experiment, profile, one.run, machine, console)
+            spec = RunSpec.of(one.experiment, profile, revision=revision(), run=one.run)
+            ended[one.run] = execute(spec, machine, console)
         except BadInput as error:
             console.print(str(error), style="bold red", markup=False, soft_wrap=True)
             ended[one.run] = error.exit
@@ -50,23 +53,18 @@ def run_all(studied: Sequence[Studied], profile: Profile, machine: Machine, cons
     return ended
 
 
-def submit_all(studied: Sequence[Studied], profile: Profile, revision: str, console: "Console") -> None:
-    """Send experiments to a cluster, each as a run of its own.
+def orders(studied: Sequence[Studied], profile: Profile) -> list[RunSpec]:
+    """The order of each experiment's run, for a cluster.
 
     Raises:
-        BadInput: where the films are a folder: uploading renames the runs, so that collecting would not find them.
+        BadInput: the films are a folder: uploading renames the runs, so that collecting would not find them.
     """
-    from workflows.cluster.submission import Submission
-    from workflows.commands.send import send
-
     if folder := next((one.experiment.data.source for one in studied if Path(one.experiment.data.source).is_dir()), ""):
         raise BadInput(
             f"--data {folder}: a study on a cluster reads films from its store. cv.py submit --data {folder} uploads "
             "them and prints their address; give that."
         )
-    for one in studied:
-        submission = Submission(run=one.run, experiment=one.experiment, profile=profile, revision=revision)
-        send(submission, watch=False, as_json=False)
+    return [RunSpec.of(one.experiment, profile, revision=revision(), run=one.run) for one in studied]
 
 
 @contextmanager
@@ -75,11 +73,9 @@ def study_store(profile: Profile | None) -> Iterator["Store"]:
 
     The environment names it while the context lasts, so that ``jobs compare`` opens the same.
     """
-    from workflows.cluster.store import open_store
-
     if profile is None:
         with local_store():
-            yield open_store(None)
+            yield open_store()
         return
     store, before = open_store(profile.store), dict(os.environ)
     told = {environment.STORE: profile.store.url, environment.ADDRESSING: profile.store.addressing}

@@ -25,8 +25,8 @@ from jobs.nets.yolo.data import Films, PackedDataset, PackedLoader
 from jobs.nets.yolo.model import CHANNELS, CLASSES, Tensors
 from jobs.nets.yolo.predict import opacity_ap, predict
 from jobs.runtime.checkpoint import Checkpoints
-from jobs.runtime.progress import Progress
-from jobs.runtime.stopping import Stop
+from jobs.runtime.preemption import Stop
+from jobs.runtime.telemetry.progress import Progress
 
 TRAIN_SAMPLE: Final = 256  # training films scored after each epoch, to be held against the validation score
 

@@ -8,7 +8,7 @@ from jobs.contract.profile import GPU_STAGES, Profile
 from workflows.cluster.client import Cluster
 from workflows.commands.doctor.objects import kubernetes
 from workflows.commands.doctor.point import Point
-from workflows.quantity import parse_quantity
+from workflows.manifest.quantity import parse_quantity
 
 
 def gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:

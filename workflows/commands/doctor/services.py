@@ -11,8 +11,8 @@ from jobs.contract.exits import ServiceAway, StageError
 from jobs.contract.profile import Profile
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Forbidden, Http, NotThere, new_session
-from workflows.cluster.store import open_store
 from workflows.commands.doctor.point import Point
+from workflows.store.opening import open_store
 
 BUCKET_SECONDS: Final = 2.0  # a person waits
 

@@ -1,0 +1,59 @@
+"""The tasks of a run and what each waits for: the one list that workflow, board, ensemble and report share."""
+
+from dataclasses import dataclass
+
+from jobs.contract.experiment import Experiment
+from jobs.contract.names import Stage
+from jobs.contract.task import TaskId
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One task of a run: one pod on a cluster, one process here.
+
+    Attributes:
+        id: which task.
+        needs: the tasks that must end first.
+        detector: whether its model is a detector, so that it needs the image with ultralytics.
+    """
+
+    id: TaskId
+    needs: tuple[TaskId, ...] = ()
+    detector: bool = False
+
+    @property
+    def name(self) -> str:
+        """The task's name, e.g. ``b3-fold-2``."""
+        return self.id.name
+
+
+def plan(experiment: Experiment, *, predicts: bool = False) -> list[PlannedTask]:
+    """All tasks of a run, each after those it needs.
+
+    Args:
+        experiment: its models and selected folds decide.
+        predicts: whether the run predicts a test set with another run's weights. A test set has no labels, so such a
+            run ends with the ensemble.
+    """
+    prepare = PlannedTask(TaskId(Stage.PREPARE))
+    tasks = [
+        PlannedTask(task, (prepare.id,), task.model in experiment.detectors)
+        for task in fold_tasks(experiment, predicts=predicts)
+    ]
+    ensemble = PlannedTask(TaskId(Stage.ENSEMBLE), tuple(task.id for task in tasks))
+    last = [] if predicts else [PlannedTask(TaskId(Stage.EVALUATE), (ensemble.id,))]
+    return [prepare, *tasks, ensemble, *last]
+
+
+def fold_tasks(experiment: Experiment, *, predicts: bool = False) -> list[TaskId]:
+    """The tasks that a run has once per model and fold, model by model."""
+    return [
+        TaskId(Stage.PREDICT if predicts else training_stage(experiment, name), name, fold)
+        for name in experiment.models
+        for fold in experiment.folds.selected
+    ]
+
+
+def training_stage(experiment: Experiment, model: str) -> Stage:
+    """The stage that trains a model of the experiment."""
+    return Stage.TRAIN_DETECTOR if model in experiment.detectors else Stage.TRAIN_CLASSIFIER

@@ -1,0 +1,1 @@
+"""Reading DICOM films: header, codecs, grey scale."""

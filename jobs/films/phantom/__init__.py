@@ -1,0 +1,1 @@
+"""Synthetic chest films in the competition's layout."""

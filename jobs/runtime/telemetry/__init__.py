@@ -1,0 +1,1 @@
+"""What a running stage reports: heartbeat, progress, logs, metrics, trackers."""

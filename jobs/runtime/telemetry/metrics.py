@@ -1,0 +1,93 @@
+"""What Prometheus sees of a stage: scraped while it runs, and the outcome pushed once at the end."""
+
+import logging
+import threading
+import time
+from typing import Final
+from urllib.error import URLError
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, pushadd_to_gateway, start_http_server
+
+from jobs.contract.task import TaskId
+from jobs.runtime.store import Moved
+
+log = logging.getLogger(__name__)
+
+LABELS: Final = ("stage", "model", "fold")
+JOB: Final = "cxrfold"
+
+
+class Metrics:
+    """Counters and gauges of one stage, served on ``/metrics`` where a port is given."""
+
+    def __init__(self, task: TaskId) -> None:
+        self.registry = CollectorRegistry()
+        fold = "" if task.fold is None else str(task.fold)
+        self._labels = {"stage": str(task.stage), "model": task.model or "", "fold": fold}
+        self.step = self._gauge("cxrfold_step", "Steps done in the current phase.")
+        self.epoch = self._gauge("cxrfold_epoch", "Epochs done.")
+        self.loss = self._gauge("cxrfold_loss", "Latest training loss.")
+        self.best = self._gauge("cxrfold_best_score", "Best score of the fold so far.")
+        self.improved = self._gauge("cxrfold_best_improved_timestamp_seconds", "When the best score last rose.")
+        self.speed = self._gauge("cxrfold_films_per_second", "Films a second in the current phase.")
+        self.heartbeat = self._gauge("cxrfold_heartbeat_timestamp_seconds", "The stage's latest sign of life.")
+        films = Counter("cxrfold_films", "Films worked on.", LABELS, registry=self.registry)
+        self.films = films.labels(**self._labels)
+        self._moved = Gauge(
+            "cxrfold_store_bytes_total",
+            "Bytes moved to and from the store.",
+            (*LABELS, "direction"),
+            registry=self.registry,
+        )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, LABELS, registry=self.registry).labels(**self._labels)
+
+    def serve(self, port: int, moved: Moved) -> threading.Thread:
+        """Serve ``/metrics``; the store's byte counts are read when asked for."""
+        self._moved.labels(**self._labels, direction="up").set_function(lambda: moved.up)
+        self._moved.labels(**self._labels, direction="down").set_function(lambda: moved.down)
+        _, thread = start_http_server(port, registry=self.registry)
+        return thread
+
+
+def push_outcome(
+    gateway: str, experiment: str, dataset: str, run: str, revision: str, *, failed: bool, seconds: float,
+    gauges: dict[tuple[str, str, str], float] | None = None,
+) -> None:  # fmt: skip
+    """Push a run's outcome. The group is the experiment and the dataset, never the run: a series a run would never end.
+
+    A failure leaves the last success and its scores as they are: only what is pushed anew is replaced.
+
+    Args:
+        gateway: address of the Pushgateway.
+        experiment: the experiment's name.
+        dataset: first characters of the dataset's hash.
+        run: the run's name, in an info metric.
+        revision: the code's revision, in an info metric.
+        failed: whether the run failed.
+        seconds: how long the run took.
+        gauges: (metric name, label name, label value) → value.
+    """
+    registry = CollectorRegistry()
+    Gauge("cxrfold_run_info", "The run behind these figures.", ("run", "revision"), registry=registry).labels(
+        run, revision
+    ).set(1)
+    Gauge("cxrfold_run_failed", "1 where the latest run failed.", registry=registry).set(int(failed))
+    Gauge("cxrfold_run_duration_seconds", "How long the latest run took.", registry=registry).set(seconds)
+    now = time.time()
+    Gauge("cxrfold_last_completion_timestamp_seconds", "When a run last ended.", registry=registry).set(now)
+    if not failed:
+        Gauge("cxrfold_last_success_timestamp_seconds", "When a run last succeeded.", registry=registry).set(now)
+    families: dict[str, Gauge] = {}
+    for (name, label, value), figure in (gauges or {}).items():
+        if name not in families:
+            families[name] = Gauge(name, f"{name.removeprefix('cxrfold_')} by {label}.", (label,), registry=registry)
+        families[name].labels(value).set(figure)
+    try:
+        pushadd_to_gateway(
+            gateway, job=JOB, registry=registry, grouping_key={"experiment": experiment, "dataset": dataset}
+        )
+    except (URLError, OSError) as error:
+        # The figures are in metrics.json; a gateway that is away must not fail a run that has its number.
+        log.warning("the Pushgateway %s did not take the outcome: %s", gateway, error)

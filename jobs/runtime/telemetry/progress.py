@@ -1,0 +1,232 @@
+"""Progress of a stage. One call feeds all who watch: terminal, pod log, Argo, the heartbeat, Prometheus."""
+
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from jobs.contract import environment, layout
+from jobs.contract.records import Heartbeat
+from jobs.contract.task import TaskId
+from jobs.runtime.store import Store
+from jobs.runtime.telemetry.metrics import Metrics
+from jobs.runtime.telemetry.tracker import Wandb
+
+log = logging.getLogger("progress")
+
+HEARTBEAT_SECONDS: Final = 30.0
+LINE_SECONDS: Final = 20.0  # a pod's log gets a line of progress so often
+LOCAL_SECONDS: Final = 0.5  # the local engine's board reads a file
+
+
+class Progress:
+    """The watchers of one task: ``start`` and ``end`` frame its life; the rest is for its stage to call."""
+
+    def __init__(self, store: Store, run: str, task: TaskId, attempt: int, log_file: Path) -> None:
+        self.store, self.metrics = store, Metrics(task)
+        self._beat_key = layout.heartbeat(run, task)
+        now = datetime.now(UTC)
+        this = layout.attempt(run, task, now, attempt)
+        self._log_key, self._tracker_key = layout.log(this), layout.tracker(this)
+        self._log_file, self._log_size = log_file, -1
+        node = os.environ.get(environment.NODE) or os.uname().nodename
+        self.beat = Heartbeat(
+            stage=task.stage,
+            model=task.model,
+            fold=task.fold,
+            phase="starting",
+            attempt=attempt,
+            at=now,
+            started=now,
+            node=node,
+        )
+        self._begun, self._start, self._films = time.monotonic(), 0, 0
+        self._part, self._number, self._count = "", 1, 1
+        self._line_at = self._local_at = 0.0
+        self.tracker: Wandb | None = None
+        self._bar: Bar | None = None
+        self._bar_task: TaskID | None = None
+        self._ended, self._news = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
+        outputs = os.environ.get(environment.OUTPUTS)
+        self._local = Path(outputs) / "heartbeat.json" if outputs else None
+        if self._local:
+            self._local.parent.mkdir(parents=True, exist_ok=True)  # a pod's /tmp is empty
+        argo = os.environ.get(environment.PROGRESS_FILE)
+        self._argo = Path(argo) if argo else None
+
+    def start(self) -> None:
+        """Begin to beat."""
+        if port := os.environ.get(environment.METRICS_PORT):
+            self.metrics.serve(int(port), self.store.moved)
+        self._thread.start()
+
+    def end(self, phase: str, exit_code: int, message: str = "") -> None:
+        """The last beat and the rest of the log. A store that is away does not change how a stage ended."""
+        self._close_bar()
+        self._ended.set()
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._set(phase=phase, exit_code=exit_code, message=message[:500], eta=0.0 if exit_code == 0 else None)
+        self._write_local()
+        self._send(last=True)
+
+    @contextmanager
+    def part(self, name: str, number: int, count: int, best: float | None) -> Iterator[None]:
+        """What happens meanwhile is one of several trainings alike: its phases bear its name, the time left is of all.
+
+        Args:
+            name: what each of them is, e.g. ``candidate``.
+            number: which this one is, from 1.
+            count: how many there are.
+            best: the best score of those before, None where this is the first.
+        """
+        self._part, self._number, self._count = f"{name} {number}/{count}", number, count
+        self._set(best=best)
+        try:
+            yield
+        finally:
+            self._part, self._number, self._count = "", 1, 1
+
+    def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
+        """A new phase.
+
+        Args:
+            name: what is done, e.g. ``training``.
+            steps: how many steps it has.
+            epochs: how many epochs it has.
+            start: steps done before, by an earlier attempt.
+        """
+        self._close_bar()
+        self._begun, self._start, self._films = time.monotonic(), start, 0
+        name = self._part or name
+        self._set(
+            phase=name, step=start, steps=steps, epochs=epochs or self.beat.epochs, eta=None, films_per_second=None
+        )
+        log.info("%s%s", name, f", {start} of {steps} steps done before" if start else _steps(steps))
+        self._write_local()
+        self._news.set()
+        if sys.stdout.isatty() and steps:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Bar(*columns, transient=True)
+            self._bar_task = self._bar.add_task(name, total=steps, completed=start)
+            self._bar.start()
+
+    def step(self, films: int = 0, loss: float | None = None) -> None:
+        """One more step done, of so many films."""
+        done = (self.beat.step or 0) + 1
+        self._films += films
+        passed = max(time.monotonic() - self._begun, 1e-9)
+        epochs, steps = self.beat.epochs, self.beat.steps
+        to_do = steps * (self._count - self._number + 1) - done if steps else None
+        left = None if to_do is None else to_do * passed / (done - self._start)
+        epoch = epochs * done / steps if epochs and steps else self.beat.epoch
+        speed = self._films / passed if self._films else None
+        self._set(step=done, films_per_second=speed, eta=left, epoch=epoch)
+        self.metrics.step.set(done)
+        self.metrics.films.inc(films)
+        if speed is not None:
+            self.metrics.speed.set(speed)
+        if loss is not None:
+            self.metrics.loss.set(loss)
+        self._show(loss)
+
+    def epoch(self, number: int, best: float | None = None, **figures: float | None) -> None:
+        """An epoch ended. ``number`` epochs are done; figures are printed as they are named."""
+        if best is not None and (self.beat.best is None or best > self.beat.best):
+            self.metrics.best.set(best)
+            self.metrics.improved.set(time.time())
+            self._set(best=best)
+        self._set(epoch=float(number))
+        self.metrics.epoch.set(number)
+        shown = {name: value for name, value in {**figures, "best": best}.items() if value is not None}
+        if self.tracker:
+            self.tracker.log(number, shown)
+        text = " ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        log.info("epoch %s/%s %s", number, self.beat.epochs or "?", text)
+
+    def uses(self, work: str) -> None:
+        """The task makes or reads the work of this prefix: whoever tidies up the store sees that in the heartbeat."""
+        if work not in self.beat.works:
+            self._set(works=(*self.beat.works, work))
+
+    def say(self, text: str) -> None:
+        """A line for the log."""
+        log.info("%s", text)
+
+    def _set(self, **fields: object) -> None:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.beat = self.beat.model_copy(update={"at": datetime.now(UTC), "memory": memory, **fields})
+
+    def _show(self, loss: float | None) -> None:
+        now = time.monotonic()
+        if self._bar and self._bar_task is not None:
+            self._bar.update(self._bar_task, completed=self.beat.step)
+        elif now - self._line_at > LINE_SECONDS:
+            self._line_at = now
+            beat = self.beat
+            parts = [f"step {beat.step}/{beat.steps}" if beat.steps else f"step {beat.step}"]
+            parts += [f"epoch {beat.epoch:.1f}/{beat.epochs}"] if beat.epoch is not None and beat.epochs else []
+            parts += [f"loss {loss:.4g}"] if loss is not None else []
+            parts += [f"{beat.films_per_second:.1f} films/s"] if beat.films_per_second else []
+            parts += [f"{beat.eta:.0f} s left"] if beat.eta is not None else []
+            log.info("%s: %s", beat.phase, ", ".join(parts))
+        if now - self._local_at > LOCAL_SECONDS:
+            self._local_at = now
+            self._write_local()
+
+    def _write_local(self) -> None:
+        if self._local:
+            _replace(self._local, self.beat.model_dump_json())
+        if self._argo and self.beat.steps:
+            done = self.beat.steps * (self._number - 1) + (self.beat.step or 0)
+            _replace(self._argo, f"{done}/{self.beat.steps * self._count}")
+
+    def _keep_beating(self) -> None:
+        self._send()
+        while True:
+            self._news.wait(HEARTBEAT_SECONDS)
+            self._news.clear()
+            if self._ended.is_set():
+                return
+            self._send()
+
+    def _send(self, *, last: bool = False) -> None:
+        """Heartbeat and log to the store, as far as it is there: a missed beat must not end a training."""
+        self.metrics.heartbeat.set(time.time())
+        try:
+            self.store.put(self._beat_key, self.beat.model_dump_json().encode())
+            if self.tracker and last:
+                self.store.upload(self.tracker.finish(), self._tracker_key)
+            size = self._log_file.stat().st_size if self._log_file.exists() else 0
+            if size and size != self._log_size:
+                self.store.put(self._log_key, self._log_file.read_bytes())
+                self._log_size = size
+        except Exception as error:  # the heartbeat's thread has nobody to tell
+            log.warning("no heartbeat could be stored: %s", error)
+
+    def _close_bar(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _steps(steps: int | None) -> str:
+    return f", {steps} step{'' if steps == 1 else 's'}" if steps else ""
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text)
+    temporary.replace(path)

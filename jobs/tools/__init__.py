@@ -1,0 +1,1 @@
+"""The small commands beside the stages: score, compare, audit, weights, phantom."""

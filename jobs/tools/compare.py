@@ -1,0 +1,190 @@
+"""``python -m jobs compare``: whether one run scores otherwise than another by more than noise.
+
+Both are judged on the same films, patient by patient, from the submissions that their ensembles stored: nothing is
+trained or predicted for it.
+"""
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from jobs.contract import environment, layout
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Experiment
+from jobs.contract.names import Stage
+from jobs.contract.records import Done, Reference
+from jobs.contract.task import TaskId
+from jobs.runtime.store import Missing, Store
+from jobs.runtime.work import Work, fetch
+from jobs.scoring.answers import AnswerSheet, answer_sheet, film2_table
+from jobs.scoring.figures import FIGURES, given_figures
+from jobs.scoring.intervals import LEVEL, Difference, bootstrap, mean_over_classes, paired
+from jobs.scoring.metric import Detections, Floats, Ints, MatchTable, average_precisions, mean_ap
+from jobs.scoring.submission import Submission, read
+
+RESAMPLES: Final = 1000
+SEED: Final = 1
+
+
+@dataclass(frozen=True)
+class Judgeable:
+    """A run with what is needed to score it again."""
+
+    run: str
+    experiment: Experiment
+    ensemble: Done
+    index: Done
+
+    @property
+    def dataset(self) -> str:
+        """The hash of the dataset its predictions are of."""
+        return str(self.ensemble.inputs["dataset"])
+
+
+def compare_runs(runs: str, *, as_json: bool) -> None:
+    """Compare two runs of the environment's store and print the second's difference from the first.
+
+    Args:
+        runs: their names, ``FIRST,SECOND``.
+        as_json: print JSON instead of a sentence.
+
+    Raises:
+        BadInput: a run is unfinished, or the two have no dataset, fold or figure in common.
+    """
+    names = [name.strip() for name in runs.split(",")]
+    if len(names) != 2 or not all(names):
+        raise BadInput(f"--runs {runs}: name two runs, FIRST,SECOND.")
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(os.environ.get(environment.CACHE) or folder)
+        result = compare(Store.from_environment(), names[0], names[1], cache)
+    print(json.dumps(result, indent=1, allow_nan=False) if as_json else _sentence(result))
+
+
+def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any]:
+    """The second run's difference from the first, in the widest figure that both give, on the folds both have.
+
+    Args:
+        store: where both runs are.
+        first: the run compared with.
+        second: the run compared.
+        cache: a folder for what is fetched.
+
+    Raises:
+        BadInput: a run is unfinished, or the two have no dataset, fold or figure in common.
+    """
+    pair = [_open(store, name) for name in (first, second)]
+    figure, folds = common(*pair)
+    index = pd.read_parquet(fetch(store, pair[0].index.outputs["index.parquet"], cache))
+    index = index[index["fold"].isin(folds)]
+    sheet = answer_sheet(index)
+    tables = [_table(store, one, figure, index, sheet, cache) for one in pair]
+    patient = sheet.patient[len(sheet.studies) :] if figure == "film2" else sheet.patient
+    scores, apart = _difference(tables, patient, figure)
+    return {
+        "runs": [first, second],
+        "figure": figure,
+        "folds": folds,
+        "patients": int(patient.max()) + 1,
+        "scores": scores,
+        "difference": apart.value,
+        "interval": {**asdict(apart.interval), "over": "patients", "level": LEVEL, "resamples": RESAMPLES},
+        "p": apart.p,
+        "beyond_noise": apart.beyond_noise,
+    }
+
+
+def common(first: Judgeable, second: Judgeable) -> tuple[str, list[int]]:
+    """What two runs can be compared by: the widest figure that both give, and the folds both have.
+
+    Raises:
+        BadInput: they are of different datasets, or there is no such figure or fold.
+    """
+    if first.dataset != second.dataset:
+        raise BadInput(
+            f"{first.run} and {second.run} are of different datasets ({first.dataset[:12]}, {second.dataset[:12]}): "
+            "other films or another split, so their scores do not compare."
+        )
+    folds = sorted(set(first.ensemble.inputs["folds"]) & set(second.ensemble.inputs["folds"]))
+    if not folds:
+        raise BadInput(
+            f"{first.run} and {second.run} have no fold in common: folds {first.ensemble.inputs['folds']} and "
+            f"{second.ensemble.inputs['folds']}. Run one with --folds of the other."
+        )
+    both = [name for name in given_figures(first.experiment) if name in given_figures(second.experiment)]
+    if not both:
+        raise BadInput(f"{first.run} and {second.run} share no figure: their models predict different things.")
+    return both[0], folds
+
+
+def _open(store: Store, run: str) -> Judgeable:
+    try:
+        experiment = Experiment.model_validate_json(store.get(layout.run_experiment(run)))
+        ensemble, prepare = (
+            Reference.model_validate(store.get_json(layout.reference(run, TaskId(stage)))).works
+            for stage in (Stage.ENSEMBLE, Stage.PREPARE)
+        )
+        _, submission = Work.finished(store, Stage.ENSEMBLE, ensemble["submission"])
+        _, index = Work.finished(store, Stage.PREPARE, prepare["index"])
+    except Missing as error:
+        raise BadInput(f"Run {run} has no submission in {store.url} to compare: finish it first.") from error
+    if submission.inputs["dataset"] != index.outputs["index.parquet"].sha256:
+        raise BadInput(f"Run {run} has prepared another dataset since its ensemble: resume it first.")
+    return Judgeable(run, experiment, submission, index)
+
+
+def _table(
+    store: Store, one: Judgeable, figure: str, index: pd.DataFrame, sheet: AnswerSheet, cache: Path
+) -> MatchTable:
+    """What a run's figure is computed from, on the films of ``index`` alone."""
+    if figure == "film2":
+        said = pd.read_parquet(fetch(store, one.ensemble.outputs["films.parquet"], cache))
+        films = said.set_index("image").loc[list(sheet.films)]
+        boxes = index.set_index("image")["boxes"].loc[list(sheet.films)]
+        has_box = np.array([len(of_film) > 0 for of_film in boxes])
+        return film2_table(has_box, films["none"].to_numpy(), films["opacity"].to_numpy())
+    submission = read(fetch(store, one.ensemble.outputs["submission.csv"], cache))
+    return sheet.match(only(submission, set(sheet.ids)), one.run)
+
+
+def only(submission: Submission, wanted: set[str]) -> Submission:
+    """The rows of a submission that are wanted, in their order."""
+    kept = [number for number, row in enumerate(submission.ids) if row in wanted]
+    number = np.full(len(submission.ids), -1, dtype=np.int64)
+    number[kept] = np.arange(len(kept))
+    said = submission.detections
+    stays = number[said.unit] >= 0
+    return Submission(
+        tuple(submission.ids[row] for row in kept),
+        Detections(number[said.unit[stays]], said.label[stays], said.confidence[stays], said.box[stays]),
+    )
+
+
+def _difference(tables: list[MatchTable], patient: Ints, figure: str) -> tuple[list[float], Difference]:
+    classes = FIGURES[figure]
+    scores = [mean_ap(average_precisions(table), classes) for table in tables]
+
+    def drawn(table: MatchTable) -> Floats:
+        columns = [table.classes.index(name) for name in classes]
+        return mean_over_classes(bootstrap(table, patient, RESAMPLES, SEED)[:, columns])
+
+    if not all(map(math.isfinite, scores)):
+        raise BadInput(f"There is no ground truth for {figure} on the folds that both runs have.")
+    return scores, paired(scores[1] - scores[0], drawn(tables[0]), drawn(tables[1]))
+
+
+def _sentence(result: dict[str, Any]) -> str:
+    first, second = result["runs"]
+    before, after = result["scores"]
+    around, verdict = result["interval"], "more than noise" if result["beyond_noise"] else "within noise"
+    return (
+        f"{second} against {first}: {result['figure']} {before:.4f} to {after:.4f}, {result['difference']:+.4f} (95 % "
+        f"{around['low']:+.4f} to {around['high']:+.4f} over {result['patients']} patients, p {result['p']:.3f}): "
+        f"{verdict}"
+    )

@@ -1,0 +1,115 @@
+"""``python -m jobs score``: the competition's metric for any submission against any label files."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from jobs.contract.exits import BadInput
+from jobs.contract.names import ALL_CLASSES
+from jobs.films.labels import read_labels
+from jobs.films.patients import PATIENT_FILE, read_patients
+from jobs.scoring.answers import AnswerSheet, answer_sheet
+from jobs.scoring.figures import FIGURES
+from jobs.scoring.intervals import Interval, bootstrap, interval, mean_over_classes
+from jobs.scoring.metric import ENGINE, MatchTable, average_precisions, left_out, mean_ap
+from jobs.scoring.submission import read
+
+RESAMPLES: Final = 1000
+SEED: Final = 1
+
+
+def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
+    """Score a submission file and print the figures.
+
+    Args:
+        predictions: the submission.
+        labels: a folder with the competition's two label files. Where it also has its table of patients, intervals are
+            drawn over patients, else over studies.
+        as_json: print JSON instead of a table.
+
+    Raises:
+        BadInput: a file is missing, cannot be understood, or the submission does not answer for exactly these labels.
+    """
+    if not predictions.is_file():
+        raise BadInput(f"{predictions} is missing; name a submission file with the columns id,PredictionString.")
+    index, drawn_over = _index(labels)
+    sheet = answer_sheet(index)
+    result = {
+        "engine": ENGINE,
+        "predictions": str(predictions),
+        "studies": len(sheet.studies),
+        "films": len(sheet.films),
+        **_figures(sheet, sheet.match(read(predictions), str(predictions))),
+        "interval": {"over": drawn_over, "level": 0.95, "resamples": RESAMPLES},
+    }
+    if as_json:
+        print(json.dumps(result, indent=1, allow_nan=False))
+    else:
+        _show(result)
+
+
+def _index(labels: Path) -> tuple[pd.DataFrame, str]:
+    """A row a film, as the answer sheet wants it, and what stands for patients."""
+    known = read_labels(labels)
+    rows = pd.DataFrame(
+        [(image, film.study, known.classes[film.study], film.boxes) for image, film in known.films.items()],
+        columns=["image", "study", "study_class", "boxes"],
+    )
+    table = labels / PATIENT_FILE
+    if not table.exists():
+        return rows, "studies"
+    return rows.assign(patient=rows["study"].map(read_patients(table)).fillna(rows["study"])), "patients"
+
+
+def _figures(sheet: AnswerSheet, table: MatchTable) -> dict[str, Any]:
+    aps = average_precisions(table)
+    samples = bootstrap(table, sheet.patient, RESAMPLES, SEED)
+
+    def stated(classes: tuple[str, ...]) -> dict[str, Any]:
+        columns = [ALL_CLASSES.index(name) for name in classes]
+        around = interval(mean_over_classes(samples[:, columns]))
+        return {"score": _number(mean_ap(aps, classes)), "interval": _bounds(around)}
+
+    return {
+        # A submission has no film-level opacity, which film2 would need.
+        "figures": {name: stated(classes) for name, classes in FIGURES.items() if name != "film2"},
+        "classes": {name: stated((name,)) for name in ALL_CLASSES},
+        "left_out": left_out(aps),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _bounds(around: Interval | None) -> dict[str, float] | None:
+    return None if around is None else asdict(around)
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table(title=f"{result['predictions']}: {result['studies']} studies, {result['films']} films")
+    for heading in ("", "score", f"95 % interval, drawn over {result['interval']['over']}"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, row in result["figures"].items():
+        table.add_row(f"[bold]{name}", *_cells(row), end_section=name == list(result["figures"])[-1])
+    for name, row in result["classes"].items():
+        table.add_row(f"AP {name}", *_cells(row))
+    console = Console()
+    console.print(table)
+    if result["left_out"]:
+        console.print(f"Left out of the means, since no label names it: {', '.join(result['left_out'])}.")
+    console.print(result["engine"])
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str]:
+    score, around = row["score"], row["interval"]
+    return (
+        "-" if score is None else f"{score:.4f}",
+        "-" if around is None else f"{around['low']:.4f} to {around['high']:.4f}",
+    )

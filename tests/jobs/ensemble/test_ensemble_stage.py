@@ -1,0 +1,88 @@
+"""The stage on a store in which the trainings are done."""
+
+import pytest
+
+from jobs import ensemble
+from jobs.contract import environment, layout
+from jobs.contract.exits import BadInput
+from jobs.contract.names import Stage
+from jobs.contract.records import Reference
+from jobs.ensemble.members import choose_folds, places
+from jobs.scoring.submission import parse
+from tests.jobs.ensemble.world import FOLDS, boxes_table, experiment, index
+
+YOLO_1 = (Stage.TRAIN_DETECTOR, "yolo", 1)
+
+
+def submission(world):
+    return parse(world.result("submission.csv").decode(), "submission.csv")
+
+
+def done_of(world):
+    context = world.context(Stage.ENSEMBLE, experiment())
+    reference = Reference.model_validate(world.store.get_json(layout.reference(world.run, Stage.ENSEMBLE)))
+    return context.open_work(Stage.ENSEMBLE, reference.works["submission"])[1]
+
+
+def test_pools_the_folds_once_and_a_changed_setting_pools_them_again(trained):
+    world, films = trained.another_run(), trained.films
+    ensemble.run(world.context(Stage.ENSEMBLE, experiment()))
+    first = done_of(world)
+    assert len(submission(world).ids) == films["study"].nunique() + len(films)
+    assert set(first.outputs) == {"submission.csv", "untrained-submission.csv"}
+    assert not first.inputs["degraded"]
+    ensemble.run(world.context(Stage.ENSEMBLE, experiment()))
+    assert done_of(world) == first
+    text = world.result("submission.csv")
+    ensemble.run(world.context(Stage.ENSEMBLE, experiment(ensemble={"labels": "top"})))
+    assert done_of(world).digest != first.digest
+    assert len(world.result("submission.csv")) < len(text)
+
+
+def test_a_missing_fold_is_refused_with_the_command_that_makes_it(trained):
+    world = trained.another_run(without=[YOLO_1])
+    with pytest.raises(BadInput, match=r"(?s)1 of 4 folds are missing.*detector --model yolo --fold 1\n.*min_folds"):
+        ensemble.run(world.context(Stage.ENSEMBLE, experiment()))
+    assert world.store.size(layout.report(world.run, "submission.csv")) is None
+
+
+def test_min_folds_goes_on_with_the_folds_that_every_model_has_and_says_so(trained, caplog):
+    caplog.set_level("INFO")
+    world, films = trained.another_run(without=[YOLO_1]), trained.films
+    ensemble.run(world.context(Stage.ENSEMBLE, experiment(ensemble={"min_folds": 1})))
+    done = done_of(world)
+    assert done.inputs["degraded"]
+    assert "train-detector yolo fold 1 is not done: fold 1 is left out until it is" in caplog.messages
+    assert done.inputs["folds"] == [0]
+    judged = films[films["fold"] == 0]
+    assert len(submission(world).ids) == judged["study"].nunique() + len(judged)
+
+
+def test_too_few_folds_for_min_folds_are_refused():
+    of = experiment(ensemble={"min_folds": 2})
+    wanted = places(of)
+    with pytest.raises(BadInput, match=r"min_folds asks for 2, every model has 1"):
+        choose_folds(of, wanted, wanted[:1])
+
+
+def test_predictions_of_another_dataset_are_refused(trained):
+    world = trained.another_run()
+    world.prepare(index(patients=20))
+    with pytest.raises(BadInput, match=r"train-classifier b3 fold 0 was made from dataset"):
+        ensemble.run(world.context(Stage.ENSEMBLE, experiment()))
+
+
+def test_on_a_test_set_every_folds_net_is_a_voice(trained, monkeypatch):
+    monkeypatch.setenv(environment.FROM_RUN, "earlier")
+    world, films, of = trained.another_run(), trained.films, experiment()
+    dataset = world.prepare(films.assign(fold=-1, study_class=None, boxes=[[]] * len(films)))
+    for model in ("b3", "yolo"):
+        for fold in range(FOLDS):
+            world.predict(of, dataset, model, fold)
+    said = ensemble.run(world.context(Stage.ENSEMBLE, of))
+    assert said == {"competition_hours": 4 * 2.0 * 1263 / 3600}, "four nets, two seconds a film each"
+    found = submission(world)
+    assert len(found.ids) == films["study"].nunique() + len(films)
+    strongest = found.detections.confidence[found.detections.label == 5].max()
+    each = [boxes_table(films, 0.9, fold)["confidence"].max() for fold in range(FOLDS)]
+    assert strongest < max(each), "voices are averaged"

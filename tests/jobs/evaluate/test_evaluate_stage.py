@@ -1,0 +1,172 @@
+"""The stage on a store in which the ensemble is done: what is published, and what it says."""
+
+import html
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from jobs import ensemble, evaluate
+from jobs.contract import environment, layout
+from jobs.contract.exits import BadInput
+from jobs.contract.names import ALL_CLASSES, Stage
+from jobs.runtime.work import fetch
+from tests.jobs.ensemble.world import experiment, index
+from workflows.settings.files import load_experiment
+
+
+def evaluated(world, of):
+    """Ensemble and evaluate: the scores, metrics.json and report.html."""
+    ensemble.run(world.context(Stage.ENSEMBLE, of))
+    scores = evaluate.run(world.context(Stage.EVALUATE, of))
+    return scores, json.loads(world.result("metrics.json")), world.result("report.html").decode()
+
+
+def test_publishes_every_figure_with_where_it_comes_from(trained):
+    scores, metrics, page = evaluated(trained.another_run(), experiment(title="Made <up>"))
+    assert list(scores) == ["map6", "map4", "opacity"]
+    assert metrics["headline"] == {"figure": "map6", "score": scores["map6"]}
+    assert set(metrics["classes"]) == set(ALL_CLASSES)
+    assert all(one["score"] > one["untrained"] for one in metrics["classes"].values())
+    assert metrics["study_log_unit"] == pytest.approx(scores["map4"] * 4 / 6)
+    assert [fold["fold"] for fold in metrics["per_fold"]] == [0, 1]
+    assert metrics["data"]["films"] == len(index())
+    assert not metrics["degraded"]
+    assert metrics["engine"].startswith("cxrfold: PASCAL VOC 2010")
+    assert metrics["provenance"]["versions"]["numpy"]
+    assert len(metrics["tasks"]) == 6
+    classifier = next(task for task in metrics["tasks"] if task["stage"] == "train-classifier")
+    assert classifier["best"]["epoch"] == classifier["last"]["epoch"] == 3
+    assert classifier["seconds"] == 4, "four epochs of a second outweigh the last attempt's clock"
+    assert f"{scores['map6']:.3f}" in page
+    assert "Made &lt;up&gt;" in page
+
+
+def test_the_page_needs_nothing_but_itself(trained):
+    _, _, page = evaluated(trained.another_run(), experiment())
+    assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,)[^"]*"', page) == []
+    assert re.findall(r"url\(|@import|<script|https?://", page) == []
+    assert page.count("data:image/jpeg") == 9, "three films a group"
+    assert len(page) < 3e6
+
+
+def test_the_page_holds_the_experiment_that_repeats_the_run(trained, tmp_path):
+    of = experiment(seed=7)
+    _, _, page = evaluated(trained.another_run(), of)
+    file = tmp_path / "run.yaml"
+    file.write_text(html.unescape(re.search(r"resolved</summary><pre>(.*?)</pre>", page, re.DOTALL)[1]))
+    assert load_experiment(file) == of
+
+
+def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
+    world = trained.another_run(without=[(Stage.TRAIN_CLASSIFIER, "b3", 1)])
+    _, metrics, page = evaluated(world, experiment(ensemble={"min_folds": 1}))
+    assert metrics["degraded"]
+    assert metrics["missing_folds"] == [1]
+    assert "<b>Degraded.</b> Fold 1 left out" in page
+
+
+def test_what_the_choices_of_inference_add_is_said(trained):
+    world = trained.another_run()
+    for fold in (0, 1):
+        context = world.context(Stage.TRAIN_DETECTOR, experiment(), "yolo", fold)
+        works = context.upstream(Stage.TRAIN_DETECTOR, "yolo", fold).works
+        _, oof = context.open_work(Stage.TRAIN_DETECTOR, works["oof"])
+        files = {name: fetch(world.store, output, context.cache) for name, output in oof.outputs.items()}
+        scores = {"opacity": 0.5, "opacity_without_tta": 0.47 - fold / 10}
+        done = context.work("oof", {**oof.inputs, "tta": True}).finish(files, scores, oof.cost)
+        context.refer({**works, "oof": done.digest}, {})
+    _, metrics, page = evaluated(world, experiment())
+    worth = {(task["model"], task["fold"]): task["worth"] for task in metrics["tasks"]}
+    assert worth["yolo", 1] == {"tta": pytest.approx(0.13)}
+    assert worth["b3", 1] == {}
+    assert "<th>TTA adds</th><td>+0.030</td><td>+0.130</td>" in page
+
+
+def test_a_detector_alone_is_scored_by_its_boxes(trained):
+    scores, metrics, page = evaluated(trained.another_run(), experiment(classifiers={}))
+    assert list(scores) == ["opacity"]
+    assert list(metrics["classes"]) == ["opacity"]
+    assert metrics["confusion"] is None
+    assert "Which class is taken for which" not in page
+
+
+def test_a_classifier_alone_is_scored_by_its_classes(trained):
+    scores, metrics, _ = evaluated(trained.another_run(), experiment(detectors={}))
+    assert list(scores) == ["map4"]
+    assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == index()["study"].nunique()
+
+
+def test_a_search_for_settings_is_told_with_its_gain_its_recipe_and_what_the_gain_is_worth(trained):
+    world, of = (
+        trained.another_run(),
+        experiment(classifiers={}, detectors={"yolo": {"size": 64, "evolve": {"epochs": 60}}}),
+    )
+    world.search(of, "yolo", 0, [0.31, 0.29, 0.42], seconds=20)
+    world.search(of, "yolo", 1, [0.5, 0.1, 0.0], seconds=1)
+    _, metrics, page = evaluated(world, of)
+    found, none = (task for task in metrics["tasks"] if task["stage"] == "train-detector")
+    assert found["seconds"] == 60, "three candidates, not the chosen one alone"
+    assert [one["score"] for one in found["search"]["candidates"]] == [0.31, 0.29, 0.42]
+    assert (found["search"]["start"], found["search"]["best"]) == (0.31, 0.42)
+    assert none["search"]["best"] == none["search"]["start"] == 0.5
+    assert "<b>Optimistic:</b> the settings of yolo were chosen on the very folds" in page
+    row = (
+        "<th>0</th><td>0.310</td><td><b>0.420</b></td><td>+0.110</td><td>3 of 3</td><td><code>evolved-yolo-fold-0.yaml"
+    )
+    assert row in page
+    assert "lr 0.01 → 0.008" in page
+    assert "Nothing: no mutation was better than the start." in page
+    assert "name: evolved-on-0" in page
+
+
+def test_a_run_without_a_search_says_nothing_of_one(trained):
+    _, metrics, page = evaluated(trained.another_run(), experiment())
+    assert "Search for settings" not in page
+    assert "Optimistic" not in page
+    assert not any("search" in task for task in metrics["tasks"])
+
+
+def test_without_resamples_there_is_no_interval_and_still_a_page(trained):
+    _, metrics, page = evaluated(trained.another_run(), experiment(evaluation={"bootstrap": 0, "gallery": 0}))
+    assert metrics["classes"]["none"]["interval"] is None
+    assert "data:image" not in page
+
+
+def test_done_again_it_publishes_the_same_page_and_another_dataset_is_refused(trained):
+    world = trained.another_run()
+    _, _, page = evaluated(world, experiment())
+    evaluate.run(world.context(Stage.EVALUATE, experiment()))
+    assert world.result("report.html").decode() == page
+    world.prepare(index(patients=20))
+    with pytest.raises(BadInput, match="prepare has since made"):
+        evaluate.run(world.context(Stage.EVALUATE, experiment()))
+
+
+def test_the_outcome_is_pushed_where_a_gateway_is_named(trained, monkeypatch):
+    received = {}
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received[self.path] = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    world = trained.another_run()
+    prepare = world.context(Stage.PREPARE, experiment())
+    world.store.put_json(layout.heartbeat(world.run, Stage.PREPARE), prepare.progress.beat.model_dump(mode="json"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(environment.PUSHGATEWAY, f"http://127.0.0.1:{server.server_port}")
+        scores, _, _ = evaluated(world, experiment())
+        server.shutdown()
+    ((path, text),) = received.items()
+    assert "experiment/made-up" in path
+    assert f'cxrfold_score{{metric="map6"}} {scores["map6"]}' in text
+    assert 'cxrfold_score_low{metric="map4"}' in text
+    assert "cxrfold_run_failed 0.0" in text

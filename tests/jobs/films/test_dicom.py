@@ -1,0 +1,227 @@
+"""Films are read as pydicom, the reference, reads them: bit for bit."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+
+from jobs.contract.exits import BadInput
+from jobs.films.dicom.film import read_film, stored_values
+from jobs.films.phantom.dicom import BITS, SYNTAXES, VOI, Identity, Quirks, write_dicom
+
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI", "ignore:The .* bit depth")
+
+IDENTITY = Identity("patient", "study", "series", "image")
+RNG = np.random.default_rng(0)
+SMOOTH = np.clip(np.add.outer(np.linspace(0, 0.5, 50), np.linspace(0, 0.4, 41)) + RNG.normal(0, 0.02, (50, 41)), 0, 1)
+
+
+def write(path: Path, quirks: Quirks, film: NDArray[np.float64] = SMOOTH) -> Path:
+    write_dicom(path, film, IDENTITY, quirks)
+    return path
+
+
+def change(path: Path, **elements: Any) -> Path:
+    """Write a film again with other elements; None takes one out."""
+    file = pydicom.dcmread(path)
+    for name, value in elements.items():
+        if value is None:
+            del file[name]
+        else:
+            setattr(file, name, value)
+    file.save_as(path)
+    return path
+
+
+def reference(path: Path) -> NDArray[np.uint16]:
+    """The film as pydicom shows it, stretched over the values outside the padding."""
+    file = pydicom.dcmread(path)
+    stored = file.pixel_array
+    shown = apply_voi_lut(apply_modality_lut(stored, file), file).astype(np.float64)
+    if file.PhotometricInterpretation == "MONOCHROME1":
+        shown = -shown
+    valid = stored != file.get("PixelPaddingValue", 1 << 20)
+    low, high = shown[valid].min(), shown[valid].max()
+    return np.where(valid, np.rint((shown - low) * (65535 / (high - low))), 0).astype(np.uint16)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_every_syntax_and_depth_decodes_as_pydicom_does(tmp_path: Path, syntax: str, bits: int, inverted: bool):
+    path = write(tmp_path / "film.dcm", Quirks(syntax, bits, inverted))
+    np.testing.assert_array_equal(stored_values(path), pydicom.dcmread(path).pixel_array)
+    np.testing.assert_array_equal(read_film(path).grey, reference(path))
+
+
+@given(
+    st.builds(
+        Quirks,
+        syntax=st.sampled_from(SYNTAXES),
+        bits=st.sampled_from(BITS),
+        inverted=st.booleans(),
+        rescaled=st.booleans(),
+        padded=st.booleans(),
+        voi=st.sampled_from(VOI),
+    ),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_mix_of_quirks_looks_as_pydicom_shows_it(tmp_path: Path, quirks: Quirks, signed: bool):
+    signed = signed and quirks.syntax == ExplicitVRLittleEndian
+    path = write(tmp_path / "film.dcm", replace(quirks, signed=signed))
+    np.testing.assert_array_equal(stored_values(path), pydicom.dcmread(path).pixel_array)
+    np.testing.assert_array_equal(read_film(path).grey, reference(path))
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_other_uncompressed_syntaxes_give_the_same_film(tmp_path: Path, syntax: str):
+    path = write(tmp_path / "film.dcm", Quirks(bits=12, inverted=True, voi="window"))
+    expected = read_film(path).grey
+    file = pydicom.dcmread(path)
+    little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
+    if not little:
+        file.PixelData = file.pixel_array.byteswap().tobytes()
+    file.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(tmp_path / "other.dcm", file, little_endian=little, implicit_vr=implicit, force_encoding=True)
+    np.testing.assert_array_equal(read_film(tmp_path / "other.dcm").grey, expected)
+
+
+def test_the_same_pixels_have_the_same_hash_however_they_are_packed(tmp_path: Path):
+    hashes = {
+        read_film(write(tmp_path / f"{n}.dcm", Quirks(syntax, 12))).facts.pixels_sha256
+        for n, syntax in enumerate(SYNTAXES)
+    }
+    assert len(hashes) == 1
+    assert read_film(write(tmp_path / "other.dcm", Quirks(), SMOOTH[::-1])).facts.pixels_sha256 not in hashes
+
+
+def test_monochrome1_is_turned_round(tmp_path: Path):
+    upright = read_film(write(tmp_path / "two.dcm", Quirks(inverted=False))).grey.astype(int)
+    turned = read_film(write(tmp_path / "one.dcm", Quirks(inverted=True))).grey.astype(int)
+    assert np.abs(upright - turned).max() <= 2 * 65535 / 2**12
+
+
+def test_padding_neither_shows_nor_stretches_the_range(tmp_path: Path):
+    plain = read_film(write(tmp_path / "plain.dcm", Quirks()))
+    padded = read_film(write(tmp_path / "padded.dcm", Quirks(padded=True)))
+    assert padded.facts.padded == pytest.approx(24 / 41)
+    assert (padded.grey[:, :12] == 0).all()
+    assert padded.grey.max() == 65535
+    inner = stored_values(tmp_path / "plain.dcm")[:, 12:-12]
+    stretched = (inner - inner.min()) / (inner.max() - inner.min()) * 65535
+    np.testing.assert_allclose(padded.grey[:, 12:-12], stretched, atol=1)
+    assert plain.facts.padded == 0
+
+
+def test_bits_beyond_those_stored_do_not_count(tmp_path: Path):
+    path = write(tmp_path / "film.dcm", Quirks(bits=12))
+    clean = stored_values(path)
+    file = pydicom.dcmread(path)
+    dirty = file.pixel_array.copy()
+    dirty[::2] |= 0xA000  # overlays of old files
+    change(path, PixelData=dirty.tobytes())
+    np.testing.assert_array_equal(stored_values(path), clean)
+    np.testing.assert_array_equal(read_film(path).grey, reference(path))
+
+
+def test_a_square_is_black_to_white_and_keeps_the_shape(tmp_path: Path):
+    film = np.zeros((400, 300))
+    film[100:300, 100:200] = 1
+    square = read_film(write(tmp_path / "film.dcm", Quirks(), film)).square(64)
+    assert square.dtype == np.uint8
+    assert (square[18:46, 26:38] == 255).all()
+    assert (square[:14] == 0).all()
+
+
+def test_a_film_of_one_grey_is_black(tmp_path: Path):
+    film = read_film(write(tmp_path / "flat.dcm", Quirks(), np.full((20, 20), 0.5)))
+    assert not film.grey.any()
+
+
+def test_a_window_that_does_not_fit_the_film_is_noticed(tmp_path: Path):
+    path = change(write(tmp_path / "film.dcm", Quirks(bits=12)), WindowCenter=100, WindowWidth=100)
+    assert read_film(path).facts.burnt > 0.9
+    assert read_film(write(tmp_path / "plain.dcm", Quirks(bits=12))).facts.burnt < 0.01
+
+
+def test_a_patient_of_blanks_is_no_patient(tmp_path: Path):
+    assert read_film(write(tmp_path / "film.dcm", Quirks())).facts.patient == "patient"
+    assert read_film(change(tmp_path / "film.dcm", PatientID=" ")).facts.patient is None
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(BadInput) as refused:
+        read_film(path)
+    assert str(path) in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_truncated_film_is_refused_wherever_it_ends(tmp_path: Path, syntax: str):
+    path = write(tmp_path / "film.dcm", Quirks(syntax))
+    whole = path.read_bytes()
+    for kept in (len(whole) - 8, len(whole) * 2 // 3, 700, 200):
+        path.write_bytes(whole[:kept])
+        assert any(text in refusal(path) for text in ("cut off", "lacks", "damaged", "no DICOM"))
+
+
+def test_files_that_are_no_dicom_are_refused(tmp_path: Path):
+    path = tmp_path / "film.dcm"
+    path.write_bytes(b"")
+    assert "is empty" in refusal(path)
+    path.write_bytes(b"\x89PNG" * 100)
+    assert "no DICOM file" in refusal(path)
+    path.unlink()
+    assert "No such file" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("elements", "says"),
+    [
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, r"colour image (RGB, 3 samples a pixel)"),
+        ({"NumberOfFrames": 2}, "2 frames"),
+        ({"Rows": None}, "lacks the DICOM elements Rows"),
+        ({"BitsAllocated": 32, "BitsStored": 32}, "32 bits in 32"),
+        ({"BitsStored": 17}, "17 bits in 16"),
+        ({"Rows": 60}, "cut off"),
+        ({"WindowCenter": 5, "WindowWidth": 0}, "grey scale that cannot be applied"),
+    ],
+)
+def test_what_is_no_single_grey_film_is_refused(tmp_path: Path, elements: dict[str, Any], says: str):
+    assert says in refusal(change(write(tmp_path / "film.dcm", Quirks()), **elements))
+
+
+def test_compressed_pixels_of_another_size_than_the_header_says_are_refused(tmp_path: Path):
+    for syntax in (JPEG2000Lossless, RLELossless):
+        assert "pixel" in refusal(change(write(tmp_path / "film.dcm", Quirks(syntax)), Rows=60))
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bytes_are_read_or_refused_but_never_crash(tmp_path: Path, data: st.DataObject):
+    path = write(tmp_path / "film.dcm", Quirks(data.draw(st.sampled_from(SYNTAXES))))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        film = read_film(path)
+    except BadInput:
+        return
+    assert film.grey.shape == (film.facts.height, film.facts.width)

@@ -1,0 +1,175 @@
+"""For every field of a classifier: proof that changing it changes what is computed.
+
+``LIVENESS`` maps a field of the experiment's ``Classifier`` (``aux.stride`` for one of its auxiliary head) to a
+function that takes a folder of its own and fails where the field is dead. Most changes must show in the weights after
+a short training; the others say where else they show.
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from jobs.contract.experiment import Aux, Classifier, ClassifierInference, LearningStage
+from jobs.films.dataset import Dataset
+from jobs.nets.classifier import create_classifier
+from jobs.nets.inference import predict
+from jobs.nets.pretrained import Pretrained
+from jobs.train_classifier.out_of_fold import selected_file
+from jobs.train_classifier.training import Training
+from tests.jobs.nets.classifier_films import TINY, material, write_films
+
+Check = Callable[[Path], None]
+
+AUX = Aux(layers=2, channels=8)
+BASE = TINY.model_copy(update={"stages": (LearningStage(lr=3e-3, epochs=2),), "aux": AUX})
+# Moves too little to score any better: without batch norm only its weights could change that.
+STILL = BASE.model_copy(
+    update={"backbone": "test_efficientnet_gn", "stages": (LearningStage(lr=1e-9, epochs=3),), "aux": None}
+)
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="liveness-")
+
+
+@functools.cache
+def _films() -> Dataset:
+    return write_films(Path(_folder().name), studies=12, sizes=(64, 96))
+
+
+def _train(model: Classifier, seed: int = 3, siblings: Any = "keep") -> Training:
+    training = Training(material(_films(), model, siblings, seed), "cpu", 0)
+    training.run(lambda loss, films: None, lambda figures: None)
+    return training
+
+
+@functools.cache
+def _weights(model: Classifier, seed: int = 3, siblings: Any = "keep") -> dict[str, torch.Tensor]:
+    """The weights that are scored, after a short training."""
+    return dict(_train(model, seed, siblings).scored.state_dict())
+
+
+def _differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() != other.keys() or any(
+        value.shape != other[name].shape or not torch.equal(value, other[name]) for name, value in one.items()
+    )
+
+
+def trains_otherwise(base: Classifier = BASE, **changes: Any) -> Check:
+    """A check that a change of the model shows in its trained weights; ``base`` is what it is a change of."""
+
+    def check(folder: Path) -> None:
+        assert _differ(_weights(base), _weights(base.model_copy(update=changes)))
+
+    return check
+
+
+def of_aux(**changes: Any) -> Check:
+    """Likewise for a change of the auxiliary head."""
+    return trains_otherwise(aux=AUX.model_copy(update=changes))
+
+
+def answers_otherwise(**changes: Any) -> Check:
+    """A check that a change of the inference shows in the probabilities of one and the same net."""
+
+    def check(folder: Path) -> None:
+        net, films = create_classifier(BASE, 1, None), _films()
+        rows = np.arange(6)
+        changed = BASE.model_copy(update={"inference": ClassifierInference(**changes)})
+        answers = [predict(net, one, films.pack(one.inference_size), rows, "cpu") for one in (BASE, changed)]
+        assert not np.allclose(*answers)
+
+    return check
+
+
+def weights(folder: Path) -> None:
+    """Pretrained weights are where the training starts."""
+    path = folder / "pretrained.safetensors"
+    other = create_classifier(BASE, 99, None)
+    save_file({name: value.contiguous() for name, value in other.backbone.state_dict().items()}, path)
+    given = create_classifier(BASE, 1, Pretrained("mine", "", path, None))
+    assert not _differ(dict(given.backbone.state_dict()), dict(other.backbone.state_dict()))
+    assert _differ(dict(given.state_dict()), dict(create_classifier(BASE, 1, None).state_dict()))
+
+
+def patience(folder: Path) -> None:
+    """A stage that gets no better ends early."""
+    assert len(_train(STILL.model_copy(update={"patience": 1})).place.curve) < len(_train(STILL).place.curve)
+
+
+def select(folder: Path) -> None:
+    """Best and last are different weights, and each is what its name asks for."""
+    training = _train(STILL)
+    assert _differ(training.best, dict(training.scored.state_dict()))
+    last = BASE.model_copy(update={"inference": ClassifierInference(select="last")})
+    assert (selected_file(BASE), selected_file(last)) == ("best.safetensors", "last.safetensors")
+
+
+def inference_batch(folder: Path) -> None:
+    """Films go through the net so many at a time."""
+    films, net, ticks = _films(), create_classifier(BASE, 1, None), list[int]()
+    model = BASE.model_copy(update={"inference": ClassifierInference(batch=4)})
+    predict(net, model, films.pack(64), np.arange(6), "cpu", ticks.append)
+    assert ticks == [4, 2]
+
+
+def seed(folder: Path) -> None:
+    """Another seed is another training."""
+    assert _differ(_weights(BASE), _weights(BASE, seed=4))
+
+
+def siblings(folder: Path) -> None:
+    """Each policy is a training of its own."""
+    one, two, three = (_weights(BASE, siblings=policy) for policy in ("keep", "drop", "mask"))
+    assert _differ(one, two)
+    assert _differ(one, three)
+    assert _differ(two, three)
+
+
+JOINT = BASE.model_copy(update={"head": "joint6"})
+
+LIVENESS: dict[str, Check] = {
+    "backbone": trains_otherwise(backbone="test_resnet"),
+    "weights": weights,
+    "size": trains_otherwise(size=96),
+    "head": trains_otherwise(head="joint6"),
+    "loss_on": trains_otherwise(JOINT, loss_on="film"),
+    "aux": trains_otherwise(aux=None),
+    "optimizer": trains_otherwise(optimizer="madgrad"),
+    "stages": trains_otherwise(stages=(*BASE.stages, LearningStage(lr=1e-3, epochs=1))),
+    "schedule": trains_otherwise(schedule="constant"),
+    "warmup": trains_otherwise(warmup=0.5),
+    "batch": trains_otherwise(batch=3),
+    "accumulate": trains_otherwise(accumulate=2),
+    "weight_decay": trains_otherwise(weight_decay=0.1),
+    "label_smoothing": trains_otherwise(label_smoothing=0.1),
+    "dropout": trains_otherwise(dropout=0.5),
+    "drop_path": trains_otherwise(BASE.model_copy(update={"backbone": "test_resnet"}), drop_path=0.4),
+    "augment": trains_otherwise(augment="hard"),
+    "ema": trains_otherwise(ema=0.9),
+    "clip": trains_otherwise(clip=0.1),
+    "precision": trains_otherwise(precision="bf16"),
+    "patience": patience,
+    "aux.stride": of_aux(stride=8),
+    "aux.layers": of_aux(layers=4),
+    "aux.channels": of_aux(channels=16),
+    "aux.loss": of_aux(loss="bce+dice"),
+    "aux.weight": of_aux(weight=0.3),
+    "aux.mask": of_aux(mask="ellipse"),
+    "stages.lr": trains_otherwise(stages=(LearningStage(lr=1e-3, epochs=2),)),
+    "stages.epochs": trains_otherwise(stages=(LearningStage(lr=3e-3, epochs=1),)),
+    "inference.size": answers_otherwise(size=96),
+    "inference.tta": answers_otherwise(tta="flip"),
+    "inference.select": select,
+    "inference.batch": inference_batch,
+}
+
+# Fields of the whole experiment that a classifier's training reads.
+SHARED: dict[str, Check] = {"data.siblings": siblings, "seed": seed}

@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+
+from jobs.contract.experiment import Aux, Classifier, ClassifierInference, LearningStage
+from tests.jobs.nets.liveness_classifier import LIVENESS, SHARED
+
+PARTS = {"aux": Aux, "stages": LearningStage, "inference": ClassifierInference}
+
+
+def test_every_field_of_a_classifier_has_its_check():
+    inner = {f"{part}.{name}" for part, model in PARTS.items() for name in model.model_fields}
+    assert set(LIVENESS) == set(Classifier.model_fields) - {"inference"} | inner
+
+
+@pytest.mark.parametrize("field", [*LIVENESS, *SHARED])
+def test_a_change_of_the_field_changes_what_is_computed(field: str, tmp_path: Path):
+    {**LIVENESS, **SHARED}[field](tmp_path)

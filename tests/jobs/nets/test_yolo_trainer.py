@@ -1,0 +1,150 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs.contract.exits import BadInput, Stopped
+from jobs.contract.experiment import Detector
+from jobs.films.dataset import Dataset
+from jobs.nets.yolo.model import Tensors
+from jobs.nets.yolo.trainer import Training
+from tests.jobs.nets.yolo_films import TINY, write_films
+from tests.jobs.nets.yolo_lab import Memory, same, training
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write_films(tmp_path_factory.mktemp("films"))
+
+
+def finish(dataset: Dataset, detector: Detector, folder: Path, memory: Memory | None = None) -> Memory:
+    memory = memory or Memory()
+    training(dataset, detector, folder, memory).train()
+    return memory
+
+
+def interrupted(dataset: Dataset, detector: Detector, folder: Path, after: int) -> Memory:
+    """Stopped after some batches, then trained to its end by another trainer."""
+    memory = Memory()
+    with pytest.raises(Stopped):
+        training(dataset, detector, folder, memory, after=after).train()
+    return finish(dataset, detector, folder, memory)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "AdamW", "lr": 0.002, "accumulate": 2},
+        {"optimizer": "NAdam", "lr": 0.002, "close_mosaic": 2, "schedule": "cosine"},
+        {"model": "yolo11n", "optimizer": "RMSProp", "lr": 0.0005},
+        {"model": "yolov5nu", "optimizer": "RAdam", "lr": 0.002},
+    ],
+)
+def test_a_training_stopped_in_its_second_epoch_ends_like_one_left_alone(changes, dataset: Dataset, tmp_path: Path):
+    detector = TINY.model_copy(update=changes)
+    alone = finish(dataset, detector, tmp_path)
+    resumed = interrupted(dataset, detector, tmp_path, after=3)
+    assert [state["epoch"] for _, state in resumed.saved] == [0, 1, 2]
+    assert same(alone.saved[-1][0], resumed.saved[-1][0])
+    timeless = [[{**row, "seconds": 0} for row in m.saved[-1][1]["curve"]] for m in (alone, resumed)]
+    assert timeless[0] == timeless[1]
+
+
+def test_what_a_checkpoint_lacks_shows_in_the_weights(dataset: Dataset, tmp_path: Path):
+    memory = Memory()
+    alone = finish(dataset, TINY, tmp_path)
+    with pytest.raises(Stopped):
+        training(dataset, TINY, tmp_path, memory, after=3).train()
+    tensors, state = memory.saved[-1]
+    momentum = {name: torch.zeros_like(t) if name.startswith("optimizer/") else t for name, t in tensors.items()}
+    memory.saved[-1] = (momentum, state)
+    assert not same(alone.saved[-1][0], finish(dataset, TINY, tmp_path, memory).saved[-1][0])
+
+
+def test_the_checkpoint_of_the_last_epoch_says_that_training_is_over(dataset: Dataset, tmp_path: Path):
+    states = [state["finished"] for _, state in finish(dataset, TINY, tmp_path).saved]
+    assert states == [False, False, True]
+
+
+def test_the_curve_has_loss_and_score_on_both_sides(dataset: Dataset, tmp_path: Path):
+    curve = finish(dataset, TINY, tmp_path).saved[-1][1]["curve"]
+    assert [row["epoch"] for row in curve] == [0, 1, 2]
+    for row in curve:
+        assert {"lr", "stage", "train_loss", "val_loss", "train_score", "val_score", "seconds"} <= row.keys()
+        assert all(math.isfinite(value) for value in row.values())
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSProp"])
+def test_optimizer_and_learning_rate_are_those_asked_for(name: str, dataset: Dataset, tmp_path: Path):
+    job = training(dataset, TINY.model_copy(update={"optimizer": name, "lr": 0.00123, "epochs": 1}), tmp_path)
+    job.train()
+    assert type(job.optimizer).__name__.lower() == name.lower()
+    assert {group["initial_lr"] for group in job.optimizer.param_groups} == {0.00123}
+
+
+def test_gradients_are_accumulated_over_k_batches_and_never_across_an_epoch(dataset: Dataset, tmp_path: Path):
+    # 8 training films in batches of 2: 4 batches an epoch, so with k = 3 a step after the third and after the last.
+    detector = TINY.model_copy(update={"batch": 2, "accumulate": 3, "epochs": 2})
+    memory = finish(dataset, detector, tmp_path)
+    assert [state["updates"] for _, state in memory.saved] == [2, 4]
+
+
+def test_training_ends_after_patience_epochs_without_a_better_score(dataset: Dataset, tmp_path: Path):
+    class Falling(Training):
+        def validate(self):
+            return {}, 1 / (2 + self.epoch)
+
+    base = training(dataset, TINY.model_copy(update={"epochs": 6, "patience": 2}), tmp_path)
+    memory = Memory()
+    Falling(base.detector, base.setup, memory, base.progress, base.wish).train()
+    assert [state["finished"] for _, state in memory.saved] == [False, False, True]
+    assert memory.best is not None
+    assert memory.best[1]["epoch"] == 0
+
+
+def test_a_loss_that_is_no_number_is_bad_input_that_names_the_learning_rate(dataset: Dataset, tmp_path: Path):
+    base = training(dataset, TINY, tmp_path)
+    with torch.no_grad():
+        next(base.setup.net.parameters()).fill_(float("nan"))
+    with pytest.raises(BadInput, match=r"loss became nan in epoch 0.*lower lr \(0\.01\)"):
+        base.train()
+
+
+def test_a_gpu_too_small_is_bad_input_and_the_batch_is_never_halved(dataset: Dataset, tmp_path: Path):
+    job = training(dataset, TINY, tmp_path)
+
+    def full(batch: dict[str, torch.Tensor]) -> Tensors:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    job.setup.net.loss = full
+    with pytest.raises(BadInput, match=r"does not hold a batch of 4 films of 64 pixels.*raise accumulate"):
+        job.train()
+    assert job.batch_size == TINY.batch
+
+
+def test_a_worker_that_dies_of_the_stop_signal_first_is_a_stop(dataset: Dataset, tmp_path: Path):
+    job = training(dataset, TINY, tmp_path)
+
+    def dead(batch: dict[str, torch.Tensor]) -> Tensors:
+        job.wish.request()
+        raise RuntimeError("DataLoader worker (pid 17) is killed by signal: Terminated.")
+
+    job.setup.net.loss = dead
+    with pytest.raises(Stopped):
+        job.train()
+
+
+def test_the_seed_changes_what_is_trained(dataset: Dataset, tmp_path: Path):
+    one = finish(dataset, TINY, tmp_path)
+    base = training(dataset, TINY, tmp_path)
+    other = Memory()
+    Training(base.detector, replace(base.setup, seed=4), other, base.progress, base.wish).train()
+    assert not same(one.saved[-1][0], other.saved[-1][0])
+
+
+def test_no_file_but_ultralytics_own_list_of_settings_is_written(dataset: Dataset, tmp_path: Path):
+    finish(dataset, TINY, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["args.yaml"]

@@ -1,0 +1,77 @@
+"""Tiny trainings of a detector: real nets and films, a checkpoint store in memory, nobody who watches."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jobs.contract.experiment import Detector
+from jobs.films.dataset import Dataset
+from jobs.nets.yolo.data import Films
+from jobs.nets.yolo.model import Tensors, initial
+from jobs.nets.yolo.trainer import Setup, Training
+from jobs.runtime.preemption import Stop
+
+State = dict[str, Any]
+
+
+class Memory:
+    """Checkpoints of one training, kept in memory as the store would give them back."""
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[Tensors, State]] = []
+        self.best: tuple[Tensors, State] | None = None
+
+    def load(self) -> tuple[Tensors, State] | None:
+        return copy.deepcopy(self.saved[-1]) if self.saved else None
+
+    def save(self, tensors: Tensors, state: State, *, best: bool = False) -> None:
+        whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        self.saved.append((whole, copy.deepcopy(state)))
+        if best:
+            self.best = self.saved[-1]
+
+
+class Watcher:
+    """Takes progress; asks to stop after so many batches, where it is told to."""
+
+    def __init__(self, stop: Stop | None = None, after: int | None = None) -> None:
+        self.stop, self.after, self.losses, self.started = stop, after, [], []
+
+    def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
+        self.started.append((name, steps, start))
+
+    def step(self, films: int = 0, loss: float | None = None) -> None:
+        self.losses.append(loss)
+        if self.stop and len(self.losses) == self.after:
+            self.stop.request()
+
+    def epoch(self, number: int, best: float | None = None, **figures: float | None) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def setup(dataset: Dataset, detector: Detector, folder: Path, fold: int = 0, seed: int = 3) -> Setup:
+    folds = dataset.index["fold"].to_numpy()
+    return Setup(
+        net=initial(detector, seed), train=Films.of(dataset, np.flatnonzero(folds != fold), detector.size),
+        valid=Films.of(dataset, np.flatnonzero(folds == fold), detector.size), seed=seed, device="cpu", threads=1,
+        folder=folder,
+    )  # fmt: skip
+
+
+def training(
+    dataset: Dataset, detector: Detector, folder: Path, memory: Memory | None = None, after: int | None = None
+) -> Training:
+    """A training ready to run; it asks itself to stop after ``after`` batches."""
+    stop = Stop()
+    return Training(detector, setup(dataset, detector, folder), memory or Memory(), Watcher(stop, after), stop)
+
+
+def same(one: Tensors, other: Tensors) -> bool:
+    """Whether two sets of tensors are equal bit by bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,291 @@
+"""The whole stage against a real S3 server."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from jobs import prepare
+from jobs.contract import environment, layout
+from jobs.contract.exits import BadInput, Stopped
+from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Folds
+from jobs.contract.names import Stage
+from jobs.films.dicom.film import read_film
+from jobs.films.phantom.writing import write_phantom
+from jobs.films.prepared import fetch_dataset
+from jobs.prepare import shards
+from jobs.runtime.context import Context
+from jobs.runtime.preemption import Stop
+from jobs.runtime.store import Store
+from jobs.runtime.telemetry.progress import Progress
+
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+
+Make = Callable[..., Context]
+
+
+@pytest.fixture
+def context(s3_store: Store, tmp_path: Path) -> Make:
+    """A context of prepare for a source."""
+    (tmp_path / "cache").mkdir()
+
+    def make(source: Path | str, sizes: tuple[int, int] = (32, 64), folds: int = 3, **data: str) -> Context:
+        scratch = tmp_path / "scratch" / str(len(list(tmp_path.glob("scratch/*"))))
+        scratch.mkdir(parents=True)
+        experiment = Experiment(
+            name="tiny",
+            data=Data(source=str(source), **data),  # type: ignore[arg-type]
+            folds=Folds(count=folds),
+            classifiers={"net": Classifier(size=sizes[0])},
+            detectors={"yolo": Detector(size=sizes[1])},
+        )
+        progress = Progress(s3_store, "run", Stage.PREPARE, None, None, 0, scratch / "log")
+        return Context(
+            s3_store, "run", experiment, Stage.PREPARE, None, None, 0, scratch, tmp_path / "cache", 2, Stop(), progress
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantom(tmp_path_factory.mktemp("films"), patients=8, seed=2, size=96, table=True)
+
+
+@pytest.fixture
+def films(phantom: Path, tmp_path: Path) -> Path:
+    """A copy of the phantom that a test may spoil."""
+    return Path(shutil.copytree(phantom, tmp_path / "films"))
+
+
+def works(store: Store) -> dict[str, str]:
+    """Digest of each work of the run, by name."""
+    return dict(store.get_json(layout.reference("run", Stage.PREPARE))["works"])
+
+
+def test_films_become_the_packed_dataset(context: Make, phantom: Path):
+    given = context(phantom)
+    scores = prepare.run(given)
+    dataset = fetch_dataset(given, (32, 64))
+    index = dataset.index
+    assert scores == {"films": len(index), "studies": index["study"].nunique(), "patients": 8}
+    assert list(index["image"]) == sorted(path.stem for path in phantom.rglob("*.dcm"))
+    assert set(index["fold"]) == {0, 1, 2}
+    assert index.groupby("patient")["fold"].nunique().max() == 1
+    for number, image in enumerate(index["image"]):
+        film = read_film(next(phantom.rglob(f"{image}.dcm")))
+        for size in (32, 64):
+            np.testing.assert_array_equal(dataset.pack(size)[number], film.square(size))
+
+
+def test_the_near_duplicate_and_the_box_beyond_its_film_are_found(context: Make, phantom: Path, s3_store: Store):
+    given = context(phantom)
+    prepare.run(given)
+    _, done = given.open_work(Stage.PREPARE, works(s3_store)["index"])
+    audit = json.loads(s3_store.get(done.outputs["audit.json"].key))
+    assert len(audit["near_duplicates"]) == 1
+    assert audit["across_patients"] == 1
+    assert audit["clipped"] >= 1
+    one, other, _ = audit["near_duplicates"][0]
+    index = fetch_dataset(given, ()).index.set_index("image")
+    assert index.loc[one, "patient"] != index.loc[other, "patient"]
+    assert index.loc[one, "fold"] == index.loc[other, "fold"]
+    assert (np.array([box for boxes in index["boxes"] for box in boxes]) >= 0).all()
+
+
+def test_the_quality_sheet_lies_with_the_run_and_needs_nothing_else(context: Make, phantom: Path, s3_store: Store):
+    prepare.run(context(phantom))
+    page = s3_store.get(layout.report("run", "quality.html")).decode()
+    assert page.count("<figure>") >= 12
+    assert "http" not in page
+    assert "RLE Lossless" in page
+
+
+def test_all_three_sources_give_the_same_dataset(context: Make, phantom: Path, s3_store: Store):
+    hashes = []
+    for path in phantom.rglob("*.*"):
+        s3_store.upload(path, f"source/{path.relative_to(phantom).as_posix()}")
+    for source in (phantom, f"{s3_store.url}/source", "phantom:patients=8,seed=2,size=96"):
+        given = context(source)
+        prepare.run(given)
+        hashes.append(fetch_dataset(given, ()).hash)
+        assert not list(given.scratch.rglob("*.dcm"))  # what was fetched is gone
+    assert len(set(hashes)) == 1
+
+
+def test_a_second_run_decodes_nothing(context: Make, phantom: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store):
+    prepare.run(context(phantom))
+    first = works(s3_store)
+    monkeypatch.setattr(shards, "decode_all", None)
+    prepare.run(context(phantom))
+    assert works(s3_store) == first
+    prepare.run(context(phantom, folds=4))  # another split
+    assert works(s3_store)["index"] != first["index"]
+
+
+def test_another_seed_of_training_keeps_the_split_and_another_of_the_folds_makes_one(context: Make, phantom: Path):
+    hashes = []
+    for change in ({}, {"seed": 2}, {"folds": Folds(count=3, seed=2)}):
+        given = context(phantom)
+        given = replace(given, experiment=given.experiment.model_copy(update=change))
+        prepare.run(given)
+        hashes.append(fetch_dataset(given, ()).hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_another_size_changes_pixels_and_never_the_split(context: Make, phantom: Path):
+    one, other = context(phantom, (32, 64)), context(phantom, (64, 96))
+    hashes = []
+    for given in (one, other):
+        prepare.run(given)
+        hashes.append(fetch_dataset(given, given.experiment.sizes).hash)
+    assert hashes[0] == hashes[1]
+
+
+def test_a_stopped_prepare_goes_on_after_its_finished_shards(
+    context: Make, phantom: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store
+):
+    monkeypatch.setattr(shards, "SHARD", 4)
+    monkeypatch.setattr(prepare, "SHARD", 4)
+    given = context(phantom)
+    steps: list[int] = []
+
+    def step(films: int) -> None:
+        steps.append(films)
+        if len(steps) == 6:
+            given.stop.request()
+
+    monkeypatch.setattr(given.progress, "step", step)
+    with pytest.raises(Stopped):
+        prepare.run(given)
+    again = context(phantom)
+    seen: list[int] = []
+    monkeypatch.setattr(again.progress, "step", lambda films: seen.append(films))
+    prepare.run(again)
+    assert len(steps) == 6
+    assert len(seen) == len(list(phantom.rglob("*.dcm"))) - 4
+    whole = fetch_dataset(again, (32,))
+    assert len(whole.pack(32)) == len(whole.index)
+
+
+def test_films_that_cannot_be_read_are_listed_together(context: Make, films: Path):
+    paths = sorted(films.rglob("*.dcm"))
+    paths[0].write_bytes(b"no film")
+    paths[5].write_bytes(paths[5].read_bytes()[:-9])
+    with pytest.raises(BadInput) as refused:
+        prepare.run(context(films))
+    message = str(refused.value)
+    assert "2 problems" in message
+    assert f"{paths[0].stem}.dcm is no DICOM file" in message
+    assert f"{paths[5].stem}.dcm is cut off" in message
+
+
+def test_nothing_half_written_is_taken_for_finished(context: Make, films: Path, s3_store: Store):
+    path = min(films.rglob("*.dcm"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with pytest.raises(BadInput):
+        prepare.run(context(films))
+    assert not list(s3_store.list("work/"))
+    path.write_bytes(whole)
+    assert prepare.run(context(films))["films"] == len(list(films.rglob("*.dcm")))
+
+
+def without_patients(films: Path) -> None:
+    for path in films.rglob("*.dcm"):
+        file = pydicom.dcmread(path)
+        file.PatientID = ""
+        file.save_as(path)
+
+
+def test_patients_come_from_a_table_where_the_films_have_none(context: Make, films: Path):
+    expected = {path.stem: pydicom.dcmread(path, stop_before_pixels=True).PatientID for path in films.rglob("*.dcm")}
+    without_patients(films)
+    with pytest.raises(BadInput, match=r"have no PatientID .* set data\.patients to a CSV"):
+        prepare.run(context(films))
+    given = context(films, patients="train_meta.csv")
+    prepare.run(given)
+    index = fetch_dataset(given, ()).index
+    assert dict(zip(index["image"], index["patient"], strict=True)) == expected
+    with pytest.raises(BadInput, match=r"data\.patients: .* has no file other\.csv"):
+        prepare.run(context(films, patients="other.csv"))
+
+
+def test_a_split_from_outside_is_taken_and_one_that_leaks_refused(context: Make, films: Path):
+    given = context(films)
+    prepare.run(given)
+    index = fetch_dataset(given, ()).index
+    index[["study", "fold"]].drop_duplicates().to_csv(films / "split.csv", index=False)
+    taken = context(films, split="split.csv")
+    prepare.run(taken)
+    pd.testing.assert_series_equal(fetch_dataset(taken, ()).index["fold"], index["fold"])
+    studies = pd.DataFrame({"study": sorted(index["study"].unique())})
+    studies.assign(fold=[n % 3 for n in range(len(studies))]).to_csv(films / "split.csv", index=False)
+    with pytest.raises(BadInput, match="leaks"):
+        prepare.run(context(films, split="split.csv"))
+
+
+def test_a_test_set_has_no_labels_and_no_folds(context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write_phantom(tmp_path / "films", patients=3, seed=9, size=96, test=True)
+    without_patients(folder)
+    with pytest.raises(BadInput, match="training needs both"):
+        prepare.run(context(folder))
+    monkeypatch.setenv(environment.FROM_RUN, "other-run")
+    given = context(folder)
+    prepare.run(given)
+    index = fetch_dataset(given, (32,)).index
+    assert (index["fold"] == -1).all()
+    assert index["study_class"].isna().all()
+    assert (index["patient"] == index["study"]).all()
+
+
+def test_films_right_in_the_source_are_found_too(context: Make, films: Path):
+    for study in (films / "train").iterdir():
+        study.rename(films / study.name)
+    (films / "train").rmdir()
+    assert prepare.run(context(films))["films"] > 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda films: shutil.rmtree(films / "train"), "has no films; they must lie at <study>/<series>/<image>.dcm"),
+        (lambda films: min(films.rglob("*.dcm")).rename(films / "train" / "a.dcm"), "a.dcm does not lie at"),
+        (
+            lambda films: shutil.copytree(min((films / "train").iterdir()), films / "train" / "twin"),
+            "the image is there twice",
+        ),
+        (lambda films: min(films.rglob("*.dcm")).unlink(), "has no file"),
+        (lambda films: (films / "train_image_level.csv").unlink(), "train_image_level.csv is missing"),
+    ],
+)
+def test_sources_that_make_no_sense_are_refused(context: Make, films: Path, spoil: Callable[[Path], object], says: str):
+    spoil(films)
+    with pytest.raises(BadInput) as refused:
+        prepare.run(context(films))
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("/nowhere/at/all", "there is no folder"),
+        ("http://example.org/films", "write s3://bucket/prefix"),
+        ("s3://no-such-bucket-here/films", "There is no bucket no-such-bucket-here"),
+        ("phantom:patient=3", "no key 'patient'"),
+    ],
+)
+def test_sources_that_are_not_there_are_refused(context: Make, source: str, says: str):
+    with pytest.raises(BadInput, match=says):
+        prepare.run(context(source))
+
+
+def test_fewer_patients_than_folds_are_refused(context: Make, phantom: Path):
+    with pytest.raises(BadInput, match=r"cannot fill 12 folds"):
+        prepare.run(context(phantom, folds=12))

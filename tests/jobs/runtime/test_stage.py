@@ -1,0 +1,263 @@
+import errno
+import io
+import itertools
+import json
+import os
+import re
+import signal
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+from safetensors import SafetensorError
+
+from jobs.contract import environment, layout
+from jobs.contract.exits import BadInput, Exit, ServiceAway, Stopped
+from jobs.contract.experiment import Classifier, Experiment
+from jobs.contract.names import Stage
+from jobs.contract.records import Heartbeat
+from jobs.runtime.context import Context
+from jobs.runtime.stage import run_stage
+from jobs.runtime.store import Store
+
+EXPERIMENT = Experiment(name="tiny", classifiers={"net": Classifier()})
+
+Body = Callable[[Context], dict[str, float]]
+
+
+@pytest.fixture
+def stage(s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Body], Exit]:
+    """Run a body as the stage train-classifier net fold 2 of a run."""
+    monkeypatch.setenv(environment.RUN, "tiny-run")
+    monkeypatch.setenv(environment.EXPERIMENT, EXPERIMENT.model_dump_json())
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    monkeypatch.setenv(environment.OUTPUTS, str(outputs))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(body: Body) -> Exit:
+        monkeypatch.setitem(sys.modules, "jobs.train_classifier", SimpleNamespace(run=body))
+        return run_stage(Stage.TRAIN_CLASSIFIER, "net", 2)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def heartbeat(store: Store) -> Heartbeat:
+    return Heartbeat.model_validate(store.get_json(layout.heartbeat("tiny-run", Stage.TRAIN_CLASSIFIER, "net", 2)))
+
+
+def stored_log(store: Store) -> list[dict[str, str]]:
+    return [json.loads(line) for line in store.get(left(store, ".log")).splitlines()]
+
+
+def left(store: Store, ending: str) -> str:
+    """The key of what the one attempt left."""
+    [key] = [entry.key for entry in store.list("runs/") if entry.key.endswith(f"-attempt-0{ending}")]
+    return key
+
+
+def test_a_stage_that_ends_well_leaves_score_heartbeat_log_and_experiment(stage, s3_store: Store, tmp_path: Path):
+    def body(context: Context) -> dict[str, float]:
+        context.progress.phase("training", steps=4, epochs=2)
+        for step in range(4):
+            context.progress.step(films=8, loss=1.0 / (step + 1))
+        context.progress.epoch(2, best=0.5, val_loss=0.25)
+        return {"map4": 0.5}
+
+    assert stage(body) is Exit.DONE
+    assert (tmp_path / "outputs" / "score").read_text() == "map4 0.5000"
+    beat = heartbeat(s3_store)
+    assert (beat.phase, beat.exit_code, beat.step, beat.steps, beat.epoch, beat.best) == ("done", 0, 4, 4, 2.0, 0.5)
+    texts = [line["text"] for line in stored_log(s3_store)]
+    assert "epoch 2/2 val_loss 0.25 best 0.5" in texts
+    assert texts[-1] == "done: map4 0.5000"
+    stored = Experiment.model_validate_json(s3_store.get(layout.run_experiment("tiny-run")))
+    assert stored == EXPERIMENT
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "phase"),
+    [
+        (BadInput("labels.csv has no column id: add it"), 78, "failed"),
+        (ServiceAway("S3 is away"), 69, "failed"),
+        (Stopped("stored"), 75, "stopped"),
+        (ZeroDivisionError("oops"), 70, "failed"),
+    ],
+)
+def test_each_kind_of_end_has_its_exit_code_and_says_why(
+    error: Exception, code: int, phase: str, stage, s3_store: Store
+):
+    def body(context: Context) -> dict[str, float]:
+        raise error
+
+    assert stage(body) == code
+    beat = heartbeat(s3_store)
+    assert (beat.exit_code, beat.phase) == (code, phase)
+    assert str(error) in beat.message
+    assert str(error) in stored_log(s3_store)[-1]["text"]
+
+
+def test_the_tracker_leaves_an_archive_and_sends_nothing(stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
+    tracked = EXPERIMENT.model_copy(update={"tracker": "wandb"})
+    monkeypatch.setenv(environment.EXPERIMENT, tracked.model_dump_json())
+
+    def body(context: Context) -> dict[str, float]:
+        context.progress.epoch(1, best=0.5, val_loss=0.25)
+        return {}
+
+    assert stage(body) is Exit.DONE
+    archive = s3_store.get(left(s3_store, "-tracker.tar.gz"))
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        records = [member for member in tar.getmembers() if member.name.endswith(".wandb")]
+        assert b"val_loss" in tar.extractfile(records[0]).read()
+    assert tracked.hash == EXPERIMENT.hash
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Takes what is pushed."""
+
+    pushed: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        self.pushed.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_failure_that_is_not_retried_is_pushed_and_one_that_is_is_not(stage, monkeypatch: pytest.MonkeyPatch):
+    def fail(error: Exception) -> Body:
+        def body(context: Context) -> dict[str, float]:
+            raise error
+
+        return body
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(environment.PUSHGATEWAY, f"127.0.0.1:{server.server_address[1]}")
+        assert stage(fail(Stopped("stored"))) is Exit.CHECKPOINTED
+        assert not Gateway.pushed
+        assert stage(fail(BadInput("no column id"))) is Exit.BAD_INPUT
+        server.shutdown()
+    path, text = Gateway.pushed.pop()
+    assert path.startswith("/metrics/job/cxrfold/")
+    assert {"experiment/tiny", "dataset/unknown"} <= {"/".join(pair) for pair in pairwise(path.split("/"))}
+    assert b"cxrfold_run_failed 1.0" in text
+    assert b"cxrfold_last_success" not in text
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(stage, s3_store: Store):
+    assert stage(lambda context: {"x": 1 / 0}) is Exit.BUG
+    assert "Traceback" in stored_log(s3_store)[-1]["text"]
+
+
+def test_sigterm_becomes_a_wish_to_stop(stage):
+    def body(context: Context) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            context.stop.check()
+        raise AssertionError("the signal was not heard")
+
+    assert stage(body) is Exit.CHECKPOINTED
+
+
+def test_a_missing_upstream_names_the_command(stage, s3_store: Store):
+    assert stage(lambda context: context.upstream(Stage.TRAIN_DETECTOR, "m", 3) and {}) is Exit.BAD_INPUT
+    assert "python -m jobs train-detector --model m --fold 3" in heartbeat(s3_store).message
+
+
+def test_a_gpu_that_is_not_there_is_bad_input_unless_allowed(stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv(environment.GPUS, "1")
+    assert stage(lambda context: context.device() and {}) is Exit.BAD_INPUT
+    assert "device plugin" in heartbeat(s3_store).message
+    monkeypatch.setenv(environment.ALLOW_CPU, "1")
+    assert stage(lambda context: {"ok": float(context.device() == "cpu")}) is Exit.DONE
+
+
+@pytest.mark.parametrize(("model", "fold", "says"), [("other", 2, "--model other"), ("net", 9, "--fold 9")])
+def test_a_place_that_is_not_in_the_experiment_is_refused(
+    model: str, fold: int, says: str, stage, capsys: pytest.CaptureFixture[str]
+):
+    assert run_stage(Stage.TRAIN_CLASSIFIER, model, fold) is Exit.BAD_INPUT
+    assert says in capsys.readouterr().out
+
+
+def test_a_run_without_experiment_is_refused(
+    stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv(environment.EXPERIMENT)
+    assert run_stage(Stage.EVALUATE, None, None) is Exit.BAD_INPUT
+    assert environment.EXPERIMENT in capsys.readouterr().out
+
+
+def test_argo_reads_progress_from_its_file(stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(environment.PROGRESS_FILE, str(tmp_path / "progress"))
+
+    def body(context: Context) -> dict[str, float]:
+        context.progress.phase("training", steps=3, start=1)
+        context.progress.step()
+        return {}
+
+    assert stage(body) is Exit.DONE
+    assert (tmp_path / "progress").read_text() == "2/3"
+
+
+def test_one_training_of_several_bears_its_number_and_the_time_left_is_of_all(
+    stage, s3_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(environment.PROGRESS_FILE, str(tmp_path / "progress"))
+    seen = []
+
+    def body(context: Context) -> dict[str, float]:
+        with context.progress.part("candidate", 3, 4, best=0.4):
+            context.progress.phase("training", steps=10, epochs=2)
+            context.progress.step()
+            seen.append(context.progress.beat)
+            seen.append((tmp_path / "progress").read_text())
+            context.progress.epoch(1, best=0.3)
+        context.progress.phase("predicting", steps=2)
+        seen.append(context.progress.beat)
+        return {}
+
+    seconds = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)), time=time.time)
+    monkeypatch.setattr("jobs.runtime.telemetry.progress.time", clock)
+    assert stage(body) is Exit.DONE
+    candidate, argo, after = seen
+    assert (candidate.phase, candidate.step, candidate.steps, candidate.best) == ("candidate 3/4", 1, 10, 0.4)
+    assert candidate.eta == 19, "nine steps of this one and ten of the last, a second each"
+    assert argo == "21/40"
+    assert (after.phase, after.best) == ("predicting", 0.4), "a worse candidate is not the best so far"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/scratch/x"),
+        OSError("With tag (7FE0,0010) got exception: [Errno 28] No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_no_bug_and_says_what_to_do(stage, s3_store: Store, error: Exception):
+    def body(context: Context) -> dict[str, float]:
+        raise error
+
+    assert stage(body) is Exit.BAD_INPUT
+    assert re.search(r"The disk is full: \d+ MiB are left in /.*\. Make room there", heartbeat(s3_store).message)

@@ -1,0 +1,140 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from jobs.contract.profile import Gpu, Profile, Resources, Secret, StoreSettings, Volume
+from tests.workflows.fake_cluster import FakeCluster, fake_cluster
+from workflows.cluster import http
+from workflows.cluster.client import Cluster
+from workflows.cluster.http import Http
+from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
+from workflows.commands.doctor import examine, images_of
+from workflows.commands.doctor.point import Point
+from workflows.settings.files import load_experiment
+
+NODE: dict[str, Any] = {
+    "metadata": {"name": "node0", "labels": {"accelerator": "a100"}},
+    "spec": {"taints": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]},
+    "status": {"allocatable": {"cpu": "16", "memory": "128Gi", "nvidia.com/gpu": "4"}},
+}
+KUEUE = {"/apis/kueue.x-k8s.io": {"preferredVersion": {"groupVersion": "kueue.x-k8s.io/v1beta2"}}}
+QUEUE = "/apis/kueue.x-k8s.io/v1beta2/namespaces/films/localqueues/gpus"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluster]:
+    monkeypatch.setattr(http, "PAUSES", (0.0,))
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    with fake_cluster() as server:
+        ready = "/api/v1/namespaces/films"
+        server.objects = {
+            "/apis/argoproj.io/v1alpha1": {"resources": []},
+            ready: {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
+            f"{ready}/serviceaccounts/cxrfold": {"metadata": {}},
+            f"{ready}/secrets/keys": {"data": {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}},
+            "/api/v1/nodes": {"items": [NODE, {**NODE, "spec": {}}]},
+            "/films": {},
+        }
+        yield server
+
+
+def profile_of(fake: FakeCluster, **changes: Any) -> Profile:
+    store = StoreSettings(url="s3://films", endpoint=f"http://{fake.address}", secret="keys")
+    return Profile(namespace="films", store=store).model_copy(update=changes)
+
+
+def points(fake: FakeCluster, images: tuple[str, ...] = (), **changes: Any) -> dict[str, Point]:
+    profile = profile_of(fake, **changes)
+    kubernetes = Kubernetes(Http(f"http://{fake.address}", "Kubernetes", "", requests.Session()))
+    cluster = Cluster(KubernetesWorkflows(kubernetes), kubernetes, profile.namespace)
+    return {point.name: point for point in examine(cluster, profile, images, store=False)}
+
+
+def test_a_cluster_that_is_ready_is_all_good(fake: FakeCluster) -> None:
+    found = points(fake)
+    assert {point.state for point in found.values()} == {"good"}
+    assert set(found) == {"argo", "rights", "service account", "bucket", "namespace", "secret", "gpus", "room"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "point", "remedy"),
+    [
+        ("/api/v1/namespaces/films", "namespace", "--create-namespace"),
+        ("/api/v1/namespaces/films/serviceaccounts/cxrfold", "service account", "helm install"),
+        ("/api/v1/namespaces/films/secrets/keys", "secret", "kubectl -n films create secret generic keys"),
+        ("/films", "bucket", "store.url"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_way_to_make_it(
+    fake: FakeCluster, missing: str, point: str, remedy: str
+) -> None:
+    del fake.objects[missing]
+    found = points(fake)[point]
+    assert (found.state, remedy in found.remedy) == ("bad", True)
+
+
+def test_a_secret_without_a_key_is_told_from_one_that_is_not_there(fake: FakeCluster) -> None:
+    env = {"WANDB_API_KEY": Secret(name="keys", key="wandb")}
+    assert points(fake, env=env)["secret"].says == "keys lacks wandb"
+
+
+@pytest.mark.parametrize(
+    ("change", "point", "says"),
+    [
+        ({"gpu": Gpu(resource="amd.com/gpu")}, "gpus", "no node offers 1 amd.com/gpu"),
+        ({"gpu_node_selector": {"accelerator": "h100"}}, "gpus", "gpu_node_selector or a taint"),
+        ({"resources": {"prepare": Resources(memory="512Gi")}}, "room", "no node has 4 CPU and 512Gi for prepare"),
+    ],
+    ids=["no such gpu", "no such node", "too much memory"],
+)
+def test_what_no_node_has_now_is_open_as_nodes_may_come(
+    fake: FakeCluster, change: dict[str, Any], point: str, says: str
+) -> None:
+    found = points(fake, **change)[point]
+    assert (found.state, says in found.says) == ("unsure", True)
+
+
+def test_a_host_path_in_a_restricted_namespace_is_found(fake: FakeCluster) -> None:
+    volume = Volume(name="films", mount_path="/films", source={"hostPath": {"path": "/mnt"}})
+    found = points(fake, volumes=(volume,))["namespace"]
+    assert (found.state, "hostPath volume films" in found.says) == ("bad", True)
+
+
+def test_a_bucket_that_is_out_of_reach_from_here_may_be_in_reach_of_pods(fake: FakeCluster) -> None:
+    store = StoreSettings(endpoint="http://minio.minio.invalid:9000", secret="keys")
+    assert points(fake, store=store)["bucket"].state == "unsure"
+
+
+def test_a_person_may_submit_without_the_right_to_remove(fake: FakeCluster) -> None:
+    fake.refused = {("delete", "workflows")}
+    found = points(fake)["rights"]
+    assert (found.state, found.says) == ("unsure", "you may submit, but not delete workflows")
+    fake.refused = {("create", "workflows")}
+    found = points(fake)["rights"]
+    assert (found.state, found.says) == ("bad", "you may not create workflows")
+
+
+def test_a_queue_is_looked_for_in_the_version_that_kueue_has(fake: FakeCluster) -> None:
+    assert points(fake, queue="gpus")["queue"].says == "Kueue is not there"
+    fake.objects |= KUEUE
+    assert points(fake, queue="gpus")["queue"].says == "gpus is not there"
+    fake.objects[QUEUE] = {}
+    assert points(fake, queue="gpus")["queue"].state == "good"
+
+
+def test_an_image_is_looked_for_in_its_registry(fake: FakeCluster) -> None:
+    there, gone = f"{fake.address}/team/cxrfold:v1", f"{fake.address}/team/cxrfold:v2"
+    fake.objects["/v2/team/cxrfold/manifests/v1"] = {}
+    assert points(fake, images=(there,))["image"].state == "good"
+    assert points(fake, images=(gone,))["image"].says == f"{gone} is not in its registry"
+    assert points(fake, images=("cxrfold:v1",))["image"].state == "unsure"
+    fake.answers = [401] * 40
+    assert points(fake, images=(there,))["image"].state == "unsure"
+
+
+def test_only_the_images_an_experiment_needs_are_asked_for() -> None:
+    assert images_of(Profile(), "v1", load_experiment("yolo-01")) == ["cxrfold-small:v1", "cxrfold-detector:v1"]
+    assert images_of(Profile(), "v1", load_experiment("study-01")) == ["cxrfold-small:v1", "cxrfold:v1"]
+    assert len(images_of(Profile(), "v1")) == 3

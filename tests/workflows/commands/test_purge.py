@@ -1,0 +1,158 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from jobs.contract import layout
+from jobs.contract.digest import digest
+from jobs.contract.exits import BadInput
+from jobs.contract.names import Stage
+from jobs.contract.records import Cost, Done, Heartbeat, Output, Reference
+from jobs.runtime.store import Store
+from workflows.commands.purge import leftovers, purge
+from workflows.runs.run import Run
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def work(store: Store, stage: Stage, inputs: dict[str, Any], outputs: dict[str, Output] | None = None) -> str:
+    """A finished piece of work; its digest."""
+    named = digest({"stage": stage, "inputs": inputs})
+    prefix = layout.work(stage, named)
+    own = Output(key=layout.output(prefix, "0" * 64, "out"), sha256="0" * 64, size=3)
+    store.put(own.key, b"out")
+    done = Done(
+        stage=stage, kind="weights", digest=named, inputs=inputs, outputs=outputs or {"out": own}, scores={},
+        cost=Cost(seconds=1, peak_memory=1), revision="v1", versions={}, created=NOW,
+    )  # fmt: skip
+    store.put_json(layout.done(prefix), done.model_dump(mode="json"))
+    return named
+
+
+def refer(store: Store, run: str, stage: Stage, *digests: str, fold: int | None = None) -> None:
+    """A run's reference to works."""
+    works = {f"kind-{number}": one for number, one in enumerate(digests)}
+    reference = Reference(run=run, stage=stage, fold=fold, works=works, scores={}, attempt=0, created=NOW)
+    store.put_json(layout.reference(run, stage, None, fold), reference.model_dump(mode="json"))
+    store.put_json(layout.run_experiment(run), {"name": run})
+
+
+def beat(store: Store, run: str, stage: Stage, *works: str) -> None:
+    """A task's sign of life, with the work that it makes or reads."""
+    said = Heartbeat(stage=stage, phase="training", attempt=0, at=NOW, started=NOW, works=works)
+    store.put_json(layout.heartbeat(run, stage), said.model_dump(mode="json"))
+    store.put_json(layout.run_experiment(run), {"name": run})
+
+
+def a_run(name: str, store: Store) -> Run:
+    run = Run(name, None, None, [])
+    run.__dict__["store"], run.__dict__["submission"] = store, None
+    return run
+
+
+def keys(store: Store) -> set[str]:
+    return {entry.key for entry in store.list()}
+
+
+def test_work_that_another_run_refers_to_stays(s3_store: Store) -> None:
+    shared = work(s3_store, Stage.PREPARE, {"films": 1})
+    mine = work(s3_store, Stage.TRAIN_CLASSIFIER, {"seed": 1})
+    theirs = work(s3_store, Stage.TRAIN_CLASSIFIER, {"seed": 2})
+    refer(s3_store, "mine", Stage.PREPARE, shared)
+    refer(s3_store, "mine", Stage.TRAIN_CLASSIFIER, mine, fold=0)
+    refer(s3_store, "theirs", Stage.PREPARE, shared)
+    refer(s3_store, "theirs", Stage.TRAIN_CLASSIFIER, theirs, fold=0)
+    before = keys(s3_store)
+    what = leftovers(a_run("mine", s3_store))
+    assert keys(s3_store) == before, "looking removes nothing"
+    assert (what.work, what.shared) == ((layout.work(Stage.TRAIN_CLASSIFIER, mine),), 1)
+    purge(a_run("mine", s3_store), what)
+    gone = before - keys(s3_store)
+    assert all(
+        key.startswith((layout.run("mine") + "/", layout.work(Stage.TRAIN_CLASSIFIER, mine) + "/")) for key in gone
+    )
+    assert not [key for key in keys(s3_store) if key.startswith(layout.run("mine") + "/")]
+
+
+def test_a_run_whose_name_begins_like_another_is_left_alone(s3_store: Store) -> None:
+    refer(s3_store, "demo", Stage.PREPARE, work(s3_store, Stage.PREPARE, {"films": 1}))
+    refer(s3_store, "demo-2", Stage.PREPARE, other := work(s3_store, Stage.PREPARE, {"films": 2}))
+    run = a_run("demo", s3_store)
+    purge(run, leftovers(run))
+    assert s3_store.size(layout.reference("demo-2", Stage.PREPARE)) is not None
+    assert s3_store.size(layout.done(layout.work(Stage.PREPARE, other))) is not None
+
+
+def test_weights_that_another_runs_predictions_were_made_from_stay(s3_store: Store) -> None:
+    weights = work(s3_store, Stage.TRAIN_CLASSIFIER, {"seed": 1})
+    predicted = work(s3_store, Stage.PREDICT, {"models": [{"weights": weights}]})
+    refer(s3_store, "mine", Stage.TRAIN_CLASSIFIER, weights, fold=0)
+    refer(s3_store, "on-test", Stage.PREDICT, predicted, fold=0)
+    assert leftovers(a_run("mine", s3_store)).work == ()
+
+
+def test_work_whose_objects_stand_for_another_runs_work_stays(s3_store: Store) -> None:
+    weights = work(s3_store, Stage.TRAIN_DETECTOR, {"seed": 1})
+    done = Done.model_validate(s3_store.get_json(layout.done(layout.work(Stage.TRAIN_DETECTOR, weights))))
+    other = work(s3_store, Stage.TRAIN_DETECTOR, {"seed": 1, "patience": 3}, outputs=done.outputs)
+    refer(s3_store, "mine", Stage.TRAIN_DETECTOR, weights, fold=0)
+    refer(s3_store, "theirs", Stage.TRAIN_DETECTOR, other, fold=0)
+    assert leftovers(a_run("mine", s3_store)).work == ()
+
+
+def test_a_training_that_was_never_finished_goes_with_its_checkpoints(s3_store: Store) -> None:
+    begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
+    s3_store.put(f"{layout.checkpoints(begun)}/latest.json", b"{}")
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
+    run = a_run("mine", s3_store)
+    assert leftovers(run).work == (begun,)
+    purge(run, leftovers(run))
+    assert keys(s3_store) == set()
+
+
+def test_what_another_runs_task_makes_or_reads_stays(s3_store: Store) -> None:
+    begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
+    read = work(s3_store, Stage.PREPARE, {"films": 1})
+    refer(s3_store, "mine", Stage.PREPARE, read)
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
+    beat(s3_store, "theirs", Stage.TRAIN_CLASSIFIER, begun, layout.work(Stage.PREPARE, read))
+    what = leftovers(a_run("mine", s3_store))
+    assert (what.work, what.shared) == ((), 2)
+
+
+def test_candidates_of_a_search_go_with_the_last_run_that_searched(s3_store: Store) -> None:
+    tried = [work(s3_store, Stage.TRAIN_DETECTOR, {"lr": lr}) for lr in (1, 2, 3)]
+    records = [
+        Done.model_validate(s3_store.get_json(layout.done(layout.work(Stage.TRAIN_DETECTOR, one)))) for one in tried
+    ]
+    curves = {f"curve-{number}": record.outputs["out"] for number, record in enumerate(records)}
+    search = work(s3_store, Stage.TRAIN_DETECTOR, {"start": tried[0]}, outputs=curves)
+    refer(s3_store, "mine", Stage.TRAIN_DETECTOR, search, tried[1], fold=0)
+    refer(s3_store, "plain", Stage.TRAIN_DETECTOR, tried[0], fold=0)
+    refer(s3_store, "theirs", Stage.TRAIN_DETECTOR, search, tried[1], fold=0)
+    assert leftovers(a_run("theirs", s3_store)).work == ()
+    purge(a_run("theirs", s3_store), leftovers(a_run("theirs", s3_store)))
+    what = leftovers(a_run("mine", s3_store))
+    assert set(what.work) == {layout.work(Stage.TRAIN_DETECTOR, one) for one in (search, tried[1], tried[2])}
+    s3_store.delete([layout.done(what.work[0])])  # as far as a purge came that was cut short
+    assert set(leftovers(a_run("mine", s3_store)).work) >= set(what.work[1:])
+    purge(a_run("mine", s3_store), leftovers(a_run("mine", s3_store)))
+    assert {key.split("/")[2] for key in keys(s3_store) if key.startswith("work/")} == {tried[0][:32]}
+
+
+def test_a_purge_cut_short_can_be_given_again(s3_store: Store) -> None:
+    mine = work(s3_store, Stage.PREPARE, {"films": 1})
+    refer(s3_store, "mine", Stage.PREPARE, mine)
+    s3_store.delete([layout.done(layout.work(Stage.PREPARE, mine))])  # as far as the first one came
+    run = a_run("mine", s3_store)
+    purge(run, leftovers(run))
+    assert keys(s3_store) == set()
+
+
+def test_a_run_that_runs_or_is_not_there_is_refused(s3_store: Store) -> None:
+    with pytest.raises(BadInput, match="No run is named mine"):
+        leftovers(a_run("mine", s3_store))
+    run = a_run("mine", s3_store)
+    run.workflows = [{"metadata": {"name": "mine-1"}, "status": {"phase": "Running"}}]
+    with pytest.raises(BadInput, match=r"is running: cv.py stop mine first"):
+        leftovers(run)

@@ -1,0 +1,178 @@
+"""``cv.py run``: what it says, what it leaves, and what the next one does."""
+
+import io
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from rich.console import Console
+
+from jobs.contract import environment
+from jobs.contract.exits import BadInput, Exit
+from jobs.contract.experiment import Experiment
+from jobs.contract.plan import Predict
+from jobs.contract.profile import Profile
+from workflows.local import execute as local
+from workflows.local.machine import Machine, this_machine
+from workflows.local.program import Program, Step, Template, Variable, read
+from workflows.manifest.dag import build
+from workflows.settings.files import load_experiment, load_profile
+from workflows.store.opening import local_store
+
+EXPERIMENT = Experiment.model_validate({"name": "x", "classifiers": {"b": {}}})
+
+
+def plan(**codes):
+    tasks, before = [], ""
+    for name, code in codes.items():
+        command = ("python", "-c", textwrap.dedent(code))
+        tasks.append(Step(name, Template(name, command), before, {}))
+        before = name
+    return Program("w", {}, {}, {}, tuple(tasks), (), False, None, None)
+
+
+def execute(monkeypatch, folder, made, name="r", experiment=EXPERIMENT):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setattr(local, "_program", lambda *_: made)
+    console = Console(file=io.StringIO(), width=500)
+    code = local.run(experiment, Profile(), name, Machine(2, (), 2), console)
+    return code, console.file.getvalue()
+
+
+def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_path, monkeypatch, s3_store):
+    code = """
+        from jobs.contract import layout
+        from jobs.runtime.store import Store
+        store = Store.from_environment()
+        figures = {"headline": {"figure": "map6", "score": 0.456}, "missing_folds": []}
+        store.put_json(layout.report("r", "metrics.json"), figures)
+        store.put(layout.report("r", "report.html"), b"<html>")
+        store.put(layout.report("r", "submission.csv"), b"id,PredictionString")
+    """
+    exit, said = execute(monkeypatch, tmp_path, plan(evaluate=code))
+    assert exit is Exit.DONE
+    assert "map6        0.4560" in said
+    assert "report      runs/r/report.html" in said
+    assert (tmp_path / "runs/r/submission.csv").read_text() == "id,PredictionString"
+
+
+def test_the_recipe_that_a_search_found_lies_beside_the_report(tmp_path, monkeypatch, s3_store):
+    code = """
+        from jobs.contract import layout
+        from jobs.runtime.store import Store
+        Store.from_environment().put(layout.recipe("r", "yolo", 1), b"name: x-evolved")
+    """
+    detector = {"epochs": 2, "evolve": {"epochs": 4}}
+    searching = Experiment.model_validate({"name": "x", "folds": {"run": [1]}, "detectors": {"yolo": detector}})
+    _, said = execute(monkeypatch, tmp_path, plan(train=code), experiment=searching)
+    assert "recipe      runs/r/evolved-yolo-fold-1.yaml" in said
+    assert (tmp_path / "runs/r/evolved-yolo-fold-1.yaml").read_text() == "name: x-evolved"
+
+
+def test_a_failure_shows_its_last_lines_its_log_its_meaning_and_how_to_repeat_it(tmp_path, monkeypatch, s3_environment):
+    bad = "print('first line'); print('the file x.csv lacks the column id'); raise SystemExit(78)"
+    exit, said = execute(monkeypatch, tmp_path, plan(prepare=bad, evaluate="print(1)"))
+    assert exit is Exit.BAD_INPUT
+    assert "prepare failed, exit code 78: bad input or configuration; never retried" in said
+    assert "the file x.csv lacks the column id" in said
+    assert "whole log   runs/r/tasks/prepare/attempt-0.log" in said
+    assert s3_environment["AWS_SECRET_ACCESS_KEY"] not in said
+    repeat = next(line.removeprefix("repeat it   ") for line in said.splitlines() if line.startswith("repeat it"))
+    again = subprocess.run(repeat, shell=True, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (78, "the file x.csv lacks the column id")
+
+
+def test_tasks_keep_the_users_own_home_and_share_a_cache(tmp_path, monkeypatch, s3_environment):
+    code = "import os; print(os.environ['HOME'], os.environ['CXRFOLD_CACHE'])"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    execute(monkeypatch, tmp_path, plan(a=code))
+    assert (tmp_path / "runs/r/tasks/a/attempt-0.log").read_text() == f"{tmp_path} {tmp_path}/cache/cxrfold/packs\n"
+
+
+def test_a_bucket_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch, s3_environment):
+    monkeypatch.setenv(environment.STORE, "s3://no-such-bucket")
+    with pytest.raises(BadInput, match=r"There is no bucket no-such-bucket .* create it"):
+        execute(monkeypatch, tmp_path, plan(a="print(1)"))
+    assert not (tmp_path / "runs/r/tasks").exists()
+
+
+def test_one_run_is_not_executed_twice_at_the_same_time(tmp_path, monkeypatch, s3_environment):
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    (tmp_path / "runs/r").mkdir(parents=True)
+    command = [sys.executable, "-c", hold, str(tmp_path / "runs/r/.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        try:
+            with pytest.raises(BadInput, match="r is running already"):
+                execute(monkeypatch, tmp_path, plan(a="print(1)"))
+        finally:
+            other.kill()
+    assert execute(monkeypatch, tmp_path, plan(a="print(1)"))[0] is Exit.DONE
+
+
+def test_without_a_configured_store_the_embedded_one_serves_and_leaves_no_trace(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in (environment.STORE, environment.ENDPOINT, "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    with local_store() as store:
+        assert store.embedded
+        assert store.environment[environment.ENDPOINT].startswith("http://127.0.0.1:")
+        assert os.environ[environment.STORE] == "s3://cxrfold"
+    assert environment.STORE not in os.environ
+    assert "AWS_ACCESS_KEY_ID" not in os.environ
+
+
+def test_a_configured_store_wins_over_the_profiles(tmp_path, monkeypatch, s3_environment):
+    code = "import os; print(*(os.environ.get(n) for n in ('CXRFOLD_STORE', 'AWS_ENDPOINT_URL_S3', 'AWS_REGION')))"
+    profiles = {"CXRFOLD_STORE": "s3://cluster", "AWS_ENDPOINT_URL_S3": "http://cluster", "AWS_REGION": "moon"}
+    variables = tuple(Variable(name, value) for name, value in profiles.items())
+    task = Step("a", Template("a", ("python", "-c", code), variables), "", {})
+    made = Program("w", {}, {}, {}, (task,), (), False, None, None)
+    monkeypatch.delenv("AWS_REGION")
+    execute(monkeypatch, tmp_path, made)
+    store, endpoint = s3_environment[environment.STORE], s3_environment[environment.ENDPOINT]
+    assert (tmp_path / "runs/r/tasks/a/attempt-0.log").read_text() == f"{store} {endpoint} None\n"
+
+
+def test_an_endpoint_without_a_bucket_means_the_default_bucket(monkeypatch):
+    monkeypatch.delenv(environment.STORE, raising=False)
+    monkeypatch.setenv(environment.ENDPOINT, "http://127.0.0.1:9")
+    with local_store():
+        assert os.environ[environment.STORE] == "s3://cxrfold"
+
+
+@pytest.mark.parametrize(
+    ("visible", "jobs", "gpus", "expected"),
+    [("0,1", None, None, (("0", "1"), 2)), ("0,1", 1, "1", (("1",), 1)), ("", None, None, ((), None)),
+     ("0,1", None, "none", ((), None))],
+)  # fmt: skip
+def test_gpus_decide_how_many_run_at_once(monkeypatch, visible, jobs, gpus, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    machine = this_machine(jobs, gpus)
+    assert machine.gpus == expected[0]
+    assert machine.jobs == (expected[1] or machine.cores) or machine.jobs == min(machine.cores, 2)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(BadInput, match="--gpus 3: there is no GPU 3 here; visible: 0"):
+        this_machine(gpus="3")
+
+
+@pytest.mark.parametrize("profile", [None, "local", "spot", "aws-irsa"])
+@pytest.mark.parametrize("predict", [None, Predict("phantom:patients=3,seed=1", "r")])
+def test_the_engine_understands_the_workflow_of_a_profile(profile, predict):
+    built = build(load_experiment("demo"), load_profile(profile), "r", predict=predict, revision="abc").to_dict()
+    tasks = read(built).tasks
+    assert tasks[0].name == "prepare"
+    assert tasks[1].template.command[:3] == ("python", "-m", "jobs")
+    assert tasks[-1].name == ("ensemble" if predict else "evaluate")
+
+
+def test_a_volume_that_only_a_cluster_has_is_refused_by_name():
+    built = build(load_experiment("demo"), load_profile("on-prem"), "r", revision="abc").to_dict()
+    with pytest.raises(BadInput, match=r"volumes\.films\.persistentVolumeClaim"):
+        read(built)

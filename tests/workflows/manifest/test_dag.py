@@ -1,0 +1,170 @@
+import json
+
+import pytest
+
+from jobs.contract import environment
+from jobs.contract.experiment import Experiment
+from jobs.contract.plan import Predict, plan
+from jobs.contract.profile import Profile
+from workflows.manifest.dag import build
+from workflows.settings.files import PROFILES, load_experiment, load_profile
+
+
+def manifest(experiment="demo", profile="kit", overrides=(), **arguments):
+    loaded = load_experiment(experiment, overrides)
+    given = {"revision": "abc123"} | arguments
+    return build(loaded, load_profile(profile), "trial", **given).to_dict()
+
+
+def templates(workflow):
+    return {template["name"]: template for template in workflow["spec"]["templates"]}
+
+
+def tasks(workflow):
+    return {task["name"]: task for task in templates(workflow)[workflow["spec"]["entrypoint"]]["dag"]["tasks"]}
+
+
+def variables(template):
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in template["container"]["env"]}
+
+
+def test_every_task_is_named_by_stage_model_and_fold():
+    assert list(tasks(manifest(overrides=["folds.run=[0, 2]"]))) == [
+        "prepare",
+        "train-classifier-tiny-fold-0",
+        "train-classifier-tiny-fold-2",
+        "train-detector-yolo-fold-0",
+        "train-detector-yolo-fold-2",
+        "ensemble",
+        "evaluate",
+    ]
+
+
+def test_the_plan_and_the_workflow_name_the_same_tasks():
+    assert [task.name for task in plan(load_experiment("final"))] == list(tasks(manifest("final")))
+
+
+def test_a_pod_runs_its_stage_for_the_model_and_fold_of_its_task():
+    workflow = manifest()
+    container = templates(workflow)["train-classifier"]["container"]
+    assert container["command"] == ["python", "-m", "jobs"]
+    assert container["args"][0] == "train-classifier"
+    given = tasks(workflow)["train-classifier-tiny-fold-3"]["arguments"]["parameters"]
+    assert given == [{"name": "model", "value": "tiny"}, {"name": "fold", "value": "3"}]
+
+
+def test_the_experiment_travels_as_one_parameter_and_comes_back_the_same():
+    experiment = load_experiment("demo").model_copy(update={"remark": "a {{brace}} and ümlauts"})
+    workflow = build(experiment, Profile(), "trial", revision="abc").to_dict()
+    (parameter,) = workflow["spec"]["arguments"]["parameters"]
+    assert "{{" not in parameter["value"]
+    assert Experiment.model_validate(json.loads(parameter["value"])) == experiment
+    assert variables(templates(workflow)["prepare"])[environment.EXPERIMENT] == "{{workflow.parameters.experiment}}"
+
+
+def test_pods_carry_run_stage_model_and_fold():
+    workflow = manifest()
+    assert workflow["spec"]["podMetadata"]["labels"]["cxrfold/run"] == "trial"
+    assert templates(workflow)["train-detector"]["metadata"]["labels"] == {
+        "cxrfold/stage": "train-detector",
+        "cxrfold/model": "{{inputs.parameters.model}}",
+        "cxrfold/fold": "{{inputs.parameters.fold}}",
+    }
+
+
+def test_argos_page_links_to_the_result_where_a_browser_shows_it():
+    def described(profile):
+        return manifest(profile=profile)["metadata"]["annotations"]["workflows.argoproj.io/description"]
+
+    assert "Result: `s3://cxrfold/runs/trial/report.html`." in described("kit")
+    pages = "https://minio.example.org:9001/browser/films/cxrfold/runs/trial/report.html"
+    assert f"report.html` ([look at it]({pages}))." in described("on-prem")
+    console = "https://eu-central-1.console.aws.amazon.com/s3/object/example-films"
+    assert f"({console}?region=eu-central-1&prefix=cxrfold/runs/trial/report.html)" in described("aws-irsa")
+
+
+def test_a_lost_fold_stops_the_ensemble_unless_the_experiment_allows_it():
+    strict = manifest()
+    assert "Failed" not in tasks(strict)["ensemble"]["depends"]
+    tolerant = manifest(overrides=["ensemble.min_folds=4"])
+    depends = tasks(tolerant)["ensemble"]["depends"]
+    assert "(train-detector-yolo-fold-4.Succeeded || train-detector-yolo-fold-4.Failed" in depends
+    dag = templates(tolerant)["cross-validation"]["dag"]
+    assert dag["target"].split() == list(tasks(tolerant))
+
+
+def test_gpus_are_asked_for_by_those_who_train():
+    found = templates(manifest())
+    limits = {name: one["container"]["resources"]["limits"] for name, one in found.items() if "container" in one}
+    assert {name for name, limit in limits.items() if "nvidia.com/gpu" in limit} == {
+        "train-classifier",
+        "train-detector",
+    }
+    assert variables(found["train-classifier"])[environment.GPUS] == "1"
+    assert variables(found["ensemble"])[environment.GPUS] == "0"
+
+
+def test_a_runtime_class_is_for_pods_with_a_gpu_alone():
+    patches = {name: one.get("podSpecPatch") for name, one in templates(manifest(profile="on-prem")).items()}
+    assert patches["train-detector"] == '{"runtimeClassName": "nvidia"}'
+    assert patches["ensemble"] is None
+    assert "podSpecPatch" not in templates(manifest())["train-detector"]
+
+
+def test_memory_can_be_raised_for_one_task_alone():
+    workflow = manifest(memory={"train-classifier-tiny-fold-1": "5Gi"})
+    assert tasks(workflow)["train-classifier-tiny-fold-1"]["template"] == "train-classifier-5gi"
+    assert tasks(workflow)["train-classifier-tiny-fold-0"]["template"] == "train-classifier"
+    resources = templates(workflow)["train-classifier-5gi"]["container"]["resources"]
+    assert resources["limits"]["memory"] == resources["requests"]["memory"] == "5Gi"
+
+
+def test_only_the_detector_runs_in_the_image_with_ultralytics():
+    images = {name: one["container"]["image"] for name, one in templates(manifest()).items() if "container" in one}
+    assert {name for name, image in images.items() if "detector:" in image} == {"train-detector"}
+    assert all(image.endswith(":abc123") for image in images.values())
+
+
+def test_predicting_replaces_training_and_has_nothing_to_evaluate():
+    workflow = manifest(predict=Predict("s3://films/test", "demo-1234"))
+    assert set(templates(workflow)) == {"prepare", "predict", "predict-detector", "ensemble", "prediction"}
+    assert tasks(workflow)["predict-yolo-fold-1"]["template"] == "predict-detector"
+    assert variables(templates(workflow)["predict-detector"])[environment.FROM_RUN] == "demo-1234"
+    assert json.loads(workflow["spec"]["arguments"]["parameters"][0]["value"])["data"]["source"] == "s3://films/test"
+
+
+def test_the_profile_reaches_the_pods(tmp_path):
+    workflow = manifest(profile="kueue")
+    spec, train = workflow["spec"], templates(workflow)["train-classifier"]
+    assert spec["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "cxrfold"
+    assert (spec["podPriorityClassName"], spec["parallelism"]) == ("batch", 16)
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "cxrfold-cache"}} in spec["volumes"]
+    assert {"name": "films", "mountPath": "/films", "readOnly": True} in train["container"]["volumeMounts"]
+    assert train["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L40S"}
+    assert variables(train)["WANDB_MODE"] == "offline"
+    assert variables(train)["AWS_SECRET_ACCESS_KEY"]["secretKeyRef"] == {
+        "name": "cxrfold-s3",
+        "key": "AWS_SECRET_ACCESS_KEY",
+    }
+    assert "nodeSelector" not in templates(workflow)["ensemble"]
+
+
+def test_without_a_secret_no_keys_are_set():
+    assert not any("ACCESS_KEY" in name for name in variables(templates(manifest(profile="aws-irsa"))["prepare"]))
+
+
+def test_argos_own_containers_pass_the_restricted_standard_and_have_time_to_stop():
+    patch = json.loads(manifest()["spec"]["podSpecPatch"])
+    assert patch["terminationGracePeriodSeconds"] == 120
+    for group in ("initContainers", "containers"):
+        assert patch[group][0]["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_nothing_limits_a_task_by_the_time_of_its_first_attempt():
+    assert "maxDuration" not in json.dumps(manifest())
+
+
+@pytest.mark.parametrize("profile", sorted(file.stem for file in PROFILES.glob("*.yaml")))
+def test_the_same_input_gives_the_same_manifest(profile):
+    assert manifest("final", profile) == manifest("final", profile)

@@ -1,0 +1,64 @@
+import pytest
+
+from jobs.contract.exits import TABLE, Exit
+from workflows.manifest.expression import evaluate
+from workflows.manifest.retry import End, expression, tries_again
+
+# What Argo 3.7 was seen to report.
+SEEN = [
+    (End("0", "Error", "pod deleted"), True),
+    (End("75", "Failed", "main: Error (exit code 75)"), True),
+    (End("69", "Failed", "main: Error (exit code 69)"), True),
+    (End("137", "Failed", "main: Error (exit code 137)"), True),
+    (End("137", "Failed", "main: Error (exit code 137)", retries=7), True),
+    (End("137", "Failed", "main: OOMKilled (exit code 137)"), True),
+    (End("137", "Failed", "main: OOMKilled (exit code 137)", retries=1), False),
+    (End("143", "Failed", "main: Error (exit code 143)"), True),
+    (End("70", "Failed", "main: Error (exit code 70)"), False),
+    (End("78", "Failed", "main: Error (exit code 78)"), False),
+    (End("2", "Failed", "main: Error (exit code 2)"), False),
+    (End("1", "Failed", "main: Error (exit code 1)"), False),
+    (End("64", "Failed", "main: Error (exit code 64)"), False),
+    (End("-1", "Failed", "The node was low on resource: memory."), True),
+    (End("-1", "Failed", "Pod was terminated in response to imminent node shutdown."), True),
+    (End("-1", "Failed", 'Usage of EmptyDir volume "scratch" exceeds the limit "100Gi".'), False),
+    (End("-1", "Error", 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'), False),
+    (End("-1", "Error", 'Pod "x" is invalid: spec.containers[0].image: Required value'), False),
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "again"), SEEN, ids=[f"{end.exit_code}-{end.message[:24]}-{end.retries}" for end, _ in SEEN]
+)
+def test_what_argo_reports_is_retried_where_another_attempt_can_help(end, again):
+    assert tries_again(expression(), end) is again
+
+
+@pytest.mark.parametrize("code", list(Exit))
+def test_the_expression_follows_the_table(code):
+    if code is not Exit.DONE:
+        assert tries_again(expression(), End(str(code.value))) is TABLE[code].retry
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("1 < 2 && !(2 < 1)", True),
+        ("asInt('10') > 9", True),
+        ("'10' == word || false_one", True),
+        ("word != '10'", False),
+        ("word in ['1', '10']", True),
+        ("'node shutdown' matches 'shut|deleted'", True),
+        ("'ab' contains 'b' && ('x' == 'y' || 'x' == 'x')", True),
+    ],
+)
+def test_the_language_reads_as_in_argo(text, holds):
+    assert evaluate(text, {"word": "10", "false_one": False}) is holds
+
+
+@pytest.mark.parametrize(
+    "text", ["word ==", "word ~ '1'", "unknown == '1'", "word", "(1 < 2", "1 < 2 3", "!word", "sprig.int(1) == 1"]
+)
+def test_what_is_outside_the_language_is_an_error(text):
+    with pytest.raises(ValueError, match=r".+"):
+        evaluate(text, {"word": "10"})

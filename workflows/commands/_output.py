@@ -1,0 +1,38 @@
+"""How the commands print: a console for people, JSON and tab-separated lines for programs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> "Console":
+    """Where people read."""
+    from rich.console import Console
+
+    return Console()
+
+
+def print_json(value: Any) -> None:
+    """For other programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal; elsewhere lines with tabs, for other programs."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(row))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*head, box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for row in rows:
+        drawn.add_row(Text(row[0], "bold"), *(Text(cell) for cell in row[1:]))
+    console().print(drawn)

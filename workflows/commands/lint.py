@@ -1,0 +1,49 @@
+"""The command ``lint``."""
+
+from dataclasses import asdict
+
+import typer
+
+from jobs.contract.exits import BadInput
+from workflows.commands._options import (
+    AsJson,
+    DataSource,
+    ExperimentName,
+    FoldList,
+    ProfileName,
+    RunName,
+    Settings,
+    Smoke,
+    resolve,
+)  # fmt: skip
+from workflows.commands._output import print_json
+
+
+def lint(
+    experiment: ExperimentName = "demo",
+    data: DataSource = None,
+    folds: FoldList = None,
+    settings: Settings = None,
+    run: RunName = None,
+    smoke: Smoke = False,
+    profile: ProfileName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find every mistake that a cluster would only show hours later."""
+    from jobs.runtime.provenance import revision
+    from workflows.lint.check import check
+    from workflows.manifest.dag import manifest
+    from workflows.manifest.spec import RunSpec
+    from workflows.settings.files import load_profile
+
+    resolved = resolve(experiment, data, folds, settings, smoke=smoke)
+    spec = RunSpec.of(resolved, load_profile(profile), revision=revision(), run=run)
+    findings = check(spec, manifest(spec))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(finding.text())
+        typer.echo(f"{len(findings)} findings" if findings else "no mistake found", err=True)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(BadInput.exit)

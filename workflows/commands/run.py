@@ -1,0 +1,80 @@
+"""The command ``run``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workflows.commands._options import (
+    DataSource,
+    FoldList,
+    FromRun,
+    Gpus,
+    Jobs,
+    PredictSource,
+    ProfileName,
+    RunName,
+    Settings,
+    Smoke,
+    recipe_names,
+    resolve,
+    test_set,
+)  # fmt: skip
+from workflows.commands._output import console
+
+if TYPE_CHECKING:
+    from jobs.contract.experiment import Experiment
+
+GivenExperiment = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        "-e",
+        help="a recipe or a YAML file; demo, or with --from that run's, where not given",
+        autocompletion=recipe_names,
+    ),
+]
+
+
+def run(
+    experiment: GivenExperiment = None,
+    data: DataSource = None,
+    folds: FoldList = None,
+    settings: Settings = None,
+    run: RunName = None,
+    smoke: Smoke = False,
+    profile: ProfileName = "local",
+    jobs: Jobs = None,
+    gpus: Gpus = None,
+    predict: PredictSource = None,
+    from_run: FromRun = None,
+) -> None:
+    """Run an experiment here: its workflow, with a process in place of a pod.
+
+    Ctrl-C stops gracefully, and the same command continues where it was; so it does after any failure.
+    Without CXRFOLD_STORE and AWS_ENDPOINT_URL_S3, an embedded S3 server keeps everything under ~/.cache/cxrfold.
+    """
+    from jobs.runtime.provenance import revision
+    from workflows.local.execute import execute
+    from workflows.local.machine import this_machine
+    from workflows.manifest.spec import RunSpec
+    from workflows.settings.files import load_profile
+
+    test = test_set(predict, from_run)
+    if test is not None and experiment is None:
+        resolved = _experiment_of(test.from_run, folds, settings)
+    else:
+        resolved = resolve(experiment or "demo", data, folds, settings, smoke=smoke)
+    spec = RunSpec.of(resolved, load_profile(profile), revision=revision(), run=run, test_set=test)
+    raise typer.Exit(execute(spec, this_machine(jobs, gpus), console()))
+
+
+def _experiment_of(run: str, folds: str | None, settings: list[str] | None) -> "Experiment":
+    """The experiment that a run was made with, with the overrides applied to it."""
+    from tempfile import TemporaryDirectory
+
+    from workflows.runs.stored import experiment_file
+    from workflows.store.opening import local_store, open_store
+
+    with local_store(), TemporaryDirectory() as folder:
+        return resolve(str(experiment_file(open_store(), run, Path(folder))), None, folds, settings, smoke=False)

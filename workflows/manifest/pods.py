@@ -1,0 +1,227 @@
+"""A pod template a stage: image, command, environment, resources, folders, security, retries.
+
+Every pod passes the *restricted* pod-security standard. Nothing here knows an experiment, only stages and profiles.
+"""
+
+import json
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+from hera.workflows import Container, EmptyDirVolume, Env, FieldEnv, Parameter, Resources, RetryStrategy, SecretEnv
+from hera.workflows import models as m
+from hera.workflows.retry_strategy import RetryPolicy
+
+from jobs.contract import environment
+from jobs.contract.names import FOLD_LABEL, MODEL_LABEL, STAGE_LABEL, Stage
+from jobs.contract.profile import GPU_STAGES, Profile, Secret
+from workflows.manifest import retry
+
+TMP: Final = "/tmp"  # noqa: S108 - the pod's own, an emptyDir
+SHM: Final = "/dev/shm"  # noqa: S108
+SCRATCH: Final = "/scratch"
+CACHE: Final = "/cache"
+OUTPUTS: Final = f"{TMP}/outputs"
+CACHE_VOLUME: Final = "cache"
+# Output parameter of every pod: the headline score, shown on the node. A task that was skipped has this instead.
+NO_SCORE: Final = "-"
+
+# Libraries write to these; the root file system is read-only.
+_HOMES: Final = {
+    "HOME": f"{TMP}/home",
+    "MPLCONFIGDIR": f"{TMP}/matplotlib",
+    "NUMBA_CACHE_DIR": f"{TMP}/numba",
+    "TORCHINDUCTOR_CACHE_DIR": f"{TMP}/inductor",
+    "USER": "cxrfold",
+    "YOLO_CONFIG_DIR": f"{TMP}/ultralytics",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sets one template apart from another: tasks of a kind share it."""
+
+    stage: Stage
+    detector: bool = False
+    memory: str | None = None  # in place of the profile's
+
+    @property
+    def name(self) -> str:
+        """The template's name, e.g. ``predict-detector`` or ``train-classifier-32gi``."""
+        parts = [str(self.stage)]
+        if self.stage is Stage.PREDICT and self.detector:
+            parts.append("detector")
+        if self.memory:
+            parts.append(self.memory.lower().replace(".", "-"))
+        return "-".join(parts)
+
+
+def template(kind: Kind, profile: Profile, run: str, revision: str, from_run: str | None = None) -> Container:
+    """The template of a kind of task.
+
+    Args:
+        kind: stage, and what sets it apart.
+        profile: where and how pods run.
+        run: the run's name, for labels and environment.
+        revision: the code's git revision, for the image's tag.
+        from_run: the run whose weights predict a test set.
+    """
+    resources = profile.resources_of(kind.stage)
+    memory = kind.memory or resources.memory
+    gpus = profile.gpu.count if kind.stage in GPU_STAGES else 0
+    arguments = ["--model", "{{inputs.parameters.model}}", "--fold", "{{inputs.parameters.fold}}"]
+    labels = {STAGE_LABEL: str(kind.stage)}
+    if kind.stage.per_fold:
+        labels |= {MODEL_LABEL: "{{inputs.parameters.model}}", FOLD_LABEL: "{{inputs.parameters.fold}}"}
+    return Container(
+        name=kind.name,
+        labels=labels,
+        image=image(kind, profile, revision),
+        image_pull_policy=profile.images.pull_policy,
+        command=["python", "-m", "jobs"],
+        args=[str(kind.stage), *(arguments if kind.stage.per_fold else [])],
+        inputs=[Parameter(name="model"), Parameter(name="fold")] if kind.stage.per_fold else [],
+        outputs=[Parameter(name="score", value_from=m.ValueFrom(path=f"{OUTPUTS}/score", default=NO_SCORE))],
+        env=_environment(profile, run, gpus, threads(resources.cpu_limit or resources.cpu), from_run),
+        ports=[m.ContainerPort(name="metrics", container_port=profile.metrics_port)],
+        resources=Resources(
+            cpu_request=resources.cpu,
+            cpu_limit=resources.cpu_limit,
+            memory_request=memory,
+            memory_limit=memory,
+            gpus=gpus or None,
+            gpu_flag=profile.gpu.resource,
+        ),
+        volumes=[
+            EmptyDirVolume(name="shm", mount_path=SHM, medium="Memory", size_limit=m.Quantity(root=resources.shm)),
+            EmptyDirVolume(name="scratch", mount_path=SCRATCH, size_limit=m.Quantity(root=resources.scratch)),
+            EmptyDirVolume(name="tmp", mount_path=TMP, size_limit=m.Quantity(root=resources.scratch)),
+        ],
+        volume_mounts=[
+            m.VolumeMount(name=CACHE_VOLUME, mount_path=CACHE),
+            *(m.VolumeMount(name=v.name, mount_path=v.mount_path, read_only=v.read_only) for v in profile.volumes),
+        ],
+        security_context=m.SecurityContext(**CONTAINER_SECURITY),
+        pod_spec_patch=_gpu_patch(profile) if gpus else None,
+        node_selector=(profile.node_selector | (profile.gpu_node_selector if gpus else {})) or None,
+        tolerations=_tolerations(profile, gpus) or None,
+        active_deadline_seconds=profile.task_deadline,
+        retry_strategy=_retry_strategy(profile),
+    )
+
+
+CONTAINER_SECURITY: Final[dict[str, Any]] = {
+    "allow_privilege_escalation": False,
+    "capabilities": m.Capabilities(drop=["ALL"]),
+    "read_only_root_filesystem": True,
+}
+
+
+def pod_security(profile: Profile) -> m.PodSecurityContext:
+    """What the restricted standard asks of a pod."""
+    return m.PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=profile.run_as,
+        run_as_group=profile.run_as,
+        fs_group=profile.run_as,
+        seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def pod_spec_patch(profile: Profile) -> str:
+    """What Argo has no field for: the grace period, and the restricted standard for Argo's own containers."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    return json.dumps(
+        {
+            "terminationGracePeriodSeconds": profile.grace,
+            "initContainers": [{"name": "init", "securityContext": security}],
+            "containers": [{"name": "wait", "securityContext": security}],
+        }
+    )
+
+
+def _gpu_patch(profile: Profile) -> str | None:
+    """What Argo has no field for in a pod with a GPU; it comes on top of every pod's patch."""
+    return json.dumps({"runtimeClassName": profile.gpu.runtime_class}) if profile.gpu.runtime_class else None
+
+
+def shared_volumes(profile: Profile) -> list[m.Volume]:
+    """The volumes of every pod: the cache of packs, and the profile's own."""
+    cache = profile.cache_volume or {"emptyDir": {}}
+    sources = {CACHE_VOLUME: cache} | {volume.name: volume.source for volume in profile.volumes}
+    return [m.Volume.model_validate({"name": name, **source}) for name, source in sources.items()]
+
+
+def image(kind: Kind, profile: Profile, revision: str) -> str:
+    """The image a kind of task runs in."""
+    images = profile.images
+    chosen = images.small if not kind.stage.per_fold else images.detector if kind.detector else images.base
+    return chosen.replace("{revision}", revision)
+
+
+def threads(cpu: str) -> int:
+    """CPU threads that a quantity of CPU is worth: at least one, and a started one counts."""
+    return max(1, ceil(int(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)))
+
+
+def _environment(
+    profile: Profile, run: str, gpus: int, threads: int, from_run: str | None
+) -> list[Env | SecretEnv | FieldEnv]:
+    store = profile.store
+    plain: dict[str, str | None] = {
+        environment.RUN: run,
+        environment.FROM_RUN: from_run,
+        environment.EXPERIMENT: "{{workflow.parameters.experiment}}",
+        environment.STORE: store.url,
+        environment.ENDPOINT: store.endpoint,
+        environment.ADDRESSING: store.addressing,
+        "AWS_REGION": store.region,
+        environment.ATTEMPT: "{{retries}}",
+        environment.SCRATCH: SCRATCH,
+        environment.CACHE: CACHE,
+        environment.OUTPUTS: OUTPUTS,
+        environment.GPUS: str(gpus),
+        environment.ALLOW_CPU: "1" if profile.gpu.allow_cpu else None,
+        environment.THREADS: str(threads),
+        environment.PUSHGATEWAY: profile.pushgateway,
+        environment.METRICS_PORT: str(profile.metrics_port),
+        **_HOMES,
+    }
+    plain |= {name: value for name, value in profile.env.items() if isinstance(value, str)}
+    secrets = {name: value for name, value in profile.env.items() if isinstance(value, Secret)}
+    if store.secret:
+        secrets |= {key: Secret(name=store.secret, key=key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    return [
+        *(Env(name=name, value=value) for name, value in plain.items() if value is not None),
+        *(SecretEnv(name=name, secret_name=value.name, secret_key=value.key) for name, value in secrets.items()),
+        FieldEnv(name=environment.NODE, field_path="spec.nodeName"),
+    ]
+
+
+def _tolerations(profile: Profile, gpus: int) -> list[m.Toleration]:
+    """The profile's, and on a GPU's pod the taint that GPU nodes carry by custom."""
+    given = [m.Toleration.model_validate(toleration) for toleration in profile.tolerations]
+    if gpus and not any(toleration.key == profile.gpu.resource for toleration in given):
+        given.append(m.Toleration(key=profile.gpu.resource, operator="Exists", effect="NoSchedule"))
+    return given
+
+
+def _retry_strategy(profile: Profile) -> RetryStrategy:
+    """Both policy and expression must agree in Argo, so the policy is Always and the expression decides.
+
+    ``maxDuration`` counts from the first attempt's start and would become the next pod's deadline; ``cap`` does not.
+    """
+    return RetryStrategy(
+        limit=str(profile.retry.limit),
+        retry_policy=RetryPolicy.always,
+        expression=retry.expression(),
+        backoff=m.Backoff(
+            duration=f"{profile.retry.backoff}s",
+            factor=m.IntOrString(root="2"),
+            cap=f"{profile.retry.cap}s",
+        ),
+    )

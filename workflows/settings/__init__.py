@@ -1,0 +1,1 @@
+"""YAML files and ``--set`` options, resolved into an Experiment or a Profile."""

@@ -1,0 +1,1 @@
+"""Which store a command works with, and the embedded S3 server."""

@@ -1,0 +1,124 @@
+"""The guard of the embedded S3 server: runs SeaweedFS as its child and stops it when nobody uses it any more.
+
+Started by :mod:`workflows.store.embedded` as ``python -m workflows.store.guard FOLDER BINARY DESCRIPTOR``.
+"""
+
+import fcntl
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from workflows.store.process import dies_with_parent
+
+STOPPED_WITHIN = 15.0  # seconds; about 1 on an idle machine
+PORTS = ("s3", "master", "volume", "filer", "admin")  # each with a gRPC port beside it
+
+
+def locked(file: IO[str]) -> bool:
+    """Take the lock for ourselves alone, if nobody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def guard(folder: Path, binary: str) -> None:
+    """Run SeaweedFS on ``folder`` until nobody uses it, SIGTERM comes, or it ends by itself."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    ports = _free_ports()
+    weed = _start_weed(folder, binary, ports, keys := (secrets.token_hex(10), secrets.token_hex(20)))
+    try:
+        with (folder / "users.lock").open("w") as users:
+            while not _ready(ports["s3"]):
+                if weed.poll() is not None or locked(users):
+                    return
+                time.sleep(0.02)
+            _publish(folder, f"http://127.0.0.1:{ports['s3']}", *keys)
+            while weed.poll() is None and not locked(users):
+                time.sleep(0.2)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (folder / "server.json").unlink(missing_ok=True)
+        weed.terminate()
+        try:
+            weed.wait(STOPPED_WITHIN / 2)
+        except subprocess.TimeoutExpired:
+            weed.kill()
+        for port in ports.values():  # SeaweedFS leaves some of its sockets behind
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 (the path is SeaweedFS' own)
+                left.unlink(missing_ok=True)
+
+
+def _free_ports() -> dict[str, int]:
+    names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return dict(zip(names, ports, strict=True))
+
+
+def _start_weed(folder: Path, binary: str, ports: dict[str, int], keys: tuple[str, str]) -> "subprocess.Popen[bytes]":
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    # The master's own state is bound to its port and holds no more than what the volumes report: made anew each time.
+    for state in data.glob("m[0-9]*"):
+        shutil.rmtree(state)
+    options = [f"-{name.replace('.grpc', '')}.port{'.grpc' * name.endswith('.grpc')}={n}" for name, n in ports.items()]
+    options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
+    options += ["-webdav=false", "-admin.ui=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    options += ["-volume.preStopSeconds=0", f"-dir={data}"]
+    # The keys of its inner tokens close the volume's and the filer's own HTTP ports to everybody else on this machine.
+    inner = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+    # Nothing else is inherited: no settings in the user's home, no keys, no proxy.
+    variables = {f"WEED_JWT_{name}": secrets.token_hex(16) for name in inner} | {
+        "AWS_ACCESS_KEY_ID": keys[0],
+        "AWS_SECRET_ACCESS_KEY": keys[1],
+        "HOME": str(folder),
+        "PATH": os.defpath,
+    }
+    with (folder / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            [binary, "-logtostderr=true", "mini", *options],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=dies_with_parent(),  # safe: the guard has one thread
+        )
+
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.client.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _publish(folder: Path, endpoint: str, access_key: str, secret_key: str) -> None:
+    told = {"endpoint": endpoint, "access_key": access_key, "secret_key": secret_key, "guard": os.getpid()}
+    handle, name = tempfile.mkstemp(dir=folder)  # mode 0600
+    with os.fdopen(handle, "w") as file:
+        json.dump(told, file)
+    Path(name).rename(folder / "server.json")
+
+
+if __name__ == "__main__":
+    if os.fork() == 0:  # the starter waits for its child only; the guard is nobody's child
+        guard(Path(sys.argv[1]), sys.argv[2])  # argv[3]: the inherited descriptor that holds guard.lock
