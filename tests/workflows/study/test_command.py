@@ -9,10 +9,11 @@ from jobs.contract.exits import BadInput, Exit
 from jobs.contract.profile import Profile
 from tests.workflows.study.stored import store_run
 from workflows.cv import app
-from workflows.local import execute as local
+from workflows.local import execute
 from workflows.local.machine import Machine
+from workflows.manifest.spec import RunSpec
 from workflows.study.selection import Asked, select
-from workflows.study.study import run_all, submit_all
+from workflows.study.study import orders, run_all
 
 
 def study(*options: str) -> int:
@@ -41,7 +42,7 @@ def test_sending_and_collecting_at_once_is_refused():
 
 def test_a_folder_of_films_is_refused_before_anything_is_sent(tmp_path: Path):
     with pytest.raises(BadInput, match="give that"):
-        submit_all(select("demo", Asked(data=str(tmp_path))), Profile(), "r", None)
+        orders(select("demo", Asked(data=str(tmp_path))), Profile())
 
 
 def test_an_experiment_that_fails_keeps_none_of_the_others_from_running_and_a_stop_does(monkeypatch):
@@ -49,12 +50,12 @@ def test_an_experiment_that_fails_keeps_none_of_the_others_from_running_and_a_st
 
     ends = {"study-01": Exit.BUG, "study-02": Exit.BAD_INPUT, "study-03": Exit.DONE, "study-04": Exit.CHECKPOINTED}
 
-    def run(experiment, *_):
-        if ends[experiment.name] is Exit.BAD_INPUT:
+    def end(spec: RunSpec, *_):
+        if ends[spec.experiment.name] is Exit.BAD_INPUT:
             raise BadInput("it is running already")
-        return ends[experiment.name]
+        return ends[spec.experiment.name]
 
-    monkeypatch.setattr(local, "run", run)
+    monkeypatch.setattr(execute, "execute", end)
     studied = select("study-01,study-02,study-03,study-04,study-05", Asked())
     ended = run_all(studied, Profile(), Machine(1, (), 1), Console(quiet=True))
     assert [ended.get(one.run) for one in studied] == [*ends.values(), None]

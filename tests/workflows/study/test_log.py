@@ -13,6 +13,7 @@ from jobs.contract.exits import Exit
 from jobs.contract.experiment import Detector, Evolve
 from jobs.contract.names import Stage
 from jobs.contract.records import Heartbeat
+from jobs.contract.task import TaskId
 from tests.workflows.study.stored import DATASET, ENGINE, store_run, studied
 from workflows.study import compare, wording
 from workflows.study.collect import collect
@@ -35,8 +36,7 @@ def entries(s3_store):
         stage=Stage.TRAIN_CLASSIFIER, model="b3", fold=1, phase="failed", attempt=0, at=datetime.now(UTC),
         started=datetime.now(UTC), message="The loss became nan", exit_code=78,
     )  # fmt: skip
-    place = (failed.run, Stage.TRAIN_CLASSIFIER, "b3", 1)
-    s3_store.put(layout.heartbeat(*place), said.model_dump_json().encode())
+    s3_store.put(layout.heartbeat(failed.run, TaskId(Stage.TRAIN_CLASSIFIER, "b3", 1)), said.model_dump_json().encode())
     never = studied("never", parent.run, seed=6)
     return [collect(s3_store, one) for one in (parent, child, failed, never)]
 
@@ -74,13 +74,13 @@ def test_the_authors_score_stands_beside_ours_only_in_the_same_figure(s3_store, 
 def test_runs_without_a_score_say_why(s3_store, entries):
     failed, never = entries[2:]
     assert failed.score is None
-    assert failed.folds[1].why == "train-classifier-b3-fold-1 failed: The loss became nan"
+    assert failed.folds[1].why == "b3-fold-1 failed: The loss became nan"
     assert failed.folds[0].why == failed.folds[1].why, "the run ended with it"
     assert [fold.why for fold in never.folds] == ["has not run", "has not run"]
     killed = collect(s3_store, never.studied, "failed, exit code 137: killed")
     assert killed.folds[0].why == "failed, exit code 137: killed"
     begun = collect(s3_store, store_run(s3_store, studied("begun")))
-    assert begun.folds[0].why == "unfinished: train-classifier-b3-fold-0 is waiting"
+    assert begun.folds[0].why == "unfinished: b3-fold-0 is waiting"
 
 
 def test_a_lost_fold_has_a_row(s3_store):
@@ -160,7 +160,7 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(s3_store, entries,
     assert text.count('class="author"') == 2
     assert text.count('class="seeds"') == 1
     assert text.count("fold odd") == 1
-    assert "failed has no score:</b> train-classifier-b3-fold-1 failed: The loss became nan" in text
+    assert "failed has no score:</b> b3-fold-1 failed: The loss became nan" in text
 
 
 def test_a_page_without_any_score_still_says_why(entries):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.contract.experiment import training_slice
+from jobs.contract.experiment import training_settings
 from workflows.settings.files import EXPERIMENTS
 from workflows.study.selection import Asked, select
 from workflows.study.wording import models
@@ -52,7 +52,7 @@ def test_an_experiment_differs_from_its_parent_in_what_the_remark_is_about(name)
     ],
 )
 def test_what_differs_only_after_training_is_trained_once(alike):
-    slices = [[training_slice(model) for model in models(REMARKS[name].experiment)] for name in alike]
+    slices = [[training_settings(model) for model in models(REMARKS[name].experiment)] for name in alike]
     assert all(one == slices[0] for one in slices)
 
 
