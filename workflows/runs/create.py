@@ -7,8 +7,8 @@ from jobs.contract.names import RUN_LABEL
 from workflows.cluster import workflow as wf
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Exists, Json
-from workflows.runs.run import workflows_of
 from workflows.manifest.spec import RunSpec, named, workflow_name
+from workflows.runs.run import workflows_of
 
 ATTEMPTS = 5  # at a free name, where others submit the same run at the same time
 

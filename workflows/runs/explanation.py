@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.contract.exits import TABLE, Exit, StageError
-from workflows.board.rows import Row, how_far
-from workflows.runs.lines import Wanted
-from workflows.runs.run import Run
-from workflows.cluster.workflow import Node
-from workflows.runs.logs import Pick, last_lines
 from jobs.contract.task import TaskId
+from workflows.board.rows import Row, how_far
+from workflows.cluster.workflow import Node
+from workflows.runs.lines import Wanted
+from workflows.runs.logs import Pick, last_lines
+from workflows.runs.run import Run
 
 LAST_LINES: Final = 6
 # Argo's own exit codes.

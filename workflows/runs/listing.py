@@ -3,10 +3,10 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from jobs.contract.records import without_text
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.names import RUN_LABEL
 from jobs.contract.profile import Profile
+from jobs.contract.records import without_text
 from workflows.cluster import workflow as wf
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Json

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from jobs.contract.exits import TABLE, Exit
+from jobs.contract.plan import PlannedTask
 from workflows.board.rows import FINISHING, Row
 from workflows.cluster.workflow import SUCCEEDED, TaskNodes, seconds
-from jobs.contract.plan import PlannedTask
 
 # Clocks differ a little; a sign of life that is older than its attempt is an earlier workflow's.
 CLOCKS_DIFFER: Final = timedelta(seconds=5)

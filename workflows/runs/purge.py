@@ -10,8 +10,8 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from jobs.contract import layout
-from jobs.contract.records import Done, Heartbeat, Reference
 from jobs.contract.exits import BadInput
+from jobs.contract.records import Done, Heartbeat, Reference
 from workflows.cluster import workflow as wf
 from workflows.cluster.http import Http, new_session
 from workflows.runs.run import Run

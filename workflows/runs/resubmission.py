@@ -4,9 +4,9 @@ from typing import Final
 
 from jobs.contract.exits import BadInput
 from workflows.cluster import workflow as wf
-from workflows.runs.run import Run
-from workflows.manifest.spec import RunSpec
 from workflows.manifest.quantity import parse_quantity
+from workflows.manifest.spec import RunSpec
+from workflows.runs.run import Run
 
 # After an OOM kill a task gets so much more.
 RAISE: Final = 2

@@ -14,14 +14,14 @@ from jobs.contract.names import RUN_LABEL, check_run_name
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.profile import Profile
 from jobs.contract.task import TaskId
-from workflows.runs import stored
 from workflows.board.rows import Row
 from workflows.cluster import workflow as wf
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Json
 from workflows.cluster.workflow import TaskNodes
-from workflows.runs.overlay import accelerators, overlay
 from workflows.manifest.spec import RunSpec
+from workflows.runs import stored
+from workflows.runs.overlay import accelerators, overlay
 from workflows.store.opening import local_store, open_store
 
 if TYPE_CHECKING:

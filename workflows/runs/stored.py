@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from jobs.contract import layout
-from jobs.contract.records import Heartbeat, Reference, score_text
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from workflows.board.rows import Row, clock
 from jobs.contract.plan import PlannedTask, plan
+from jobs.contract.records import Heartbeat, Reference, score_text
 from jobs.contract.task import TaskId
+from workflows.board.rows import Row, clock
 from workflows.settings.schema import nearest
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
-from workflows.settings.files import EXPERIMENTS
+from workflows.settings.recipes import EXPERIMENTS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import yaml
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
-from workflows.settings.files import EXPERIMENTS, find, load_experiment
+from workflows.settings.files import find, load_experiment
+from workflows.settings.recipes import EXPERIMENTS
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from jobs.contract.names import Stage
+from jobs.contract.plan import PlannedTask, plan
 from workflows.board.rows import Row
 from workflows.cluster import workflow as wf
-from workflows.runs.run import Run
-from workflows.runs.overlay import accelerators, overlay, tidy
 from workflows.manifest.spec import Submission
-from jobs.contract.plan import PlannedTask, plan
+from workflows.runs.overlay import accelerators, overlay, tidy
+from workflows.runs.run import Run
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)

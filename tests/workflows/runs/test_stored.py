@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.contract import layout
-from jobs.contract.records import Heartbeat, Reference
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.contract.profile import Profile
-from workflows.commands.runs import listing
 from jobs.contract.plan import plan
+from jobs.contract.profile import Profile
+from jobs.contract.records import Heartbeat, Reference
+from workflows.commands.runs import listing
 from workflows.runs.stored import find_logs, list_runs, read_log, status
 
 EXPERIMENT = Experiment.model_validate(

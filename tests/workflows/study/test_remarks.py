@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.contract.experiment import training_settings
-from workflows.settings.files import EXPERIMENTS
+from workflows.settings.recipes import EXPERIMENTS
 from workflows.study.selection import Asked, select
 from workflows.study.wording import models
 

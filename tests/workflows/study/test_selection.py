@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.contract.exits import BadInput
-from workflows.settings.files import EXPERIMENTS
+from workflows.settings.recipes import EXPERIMENTS
 from workflows.study.selection import Asked, ancestors, select
 
 
