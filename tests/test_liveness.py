@@ -24,6 +24,7 @@ from jobs.contract.experiment import (
 )
 from jobs.contract.names import STUDY_COLUMNS, Stage
 from jobs.contract.plan import plan
+from jobs.contract.task import TaskId
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import choose_folds
 from jobs.evaluate import gallery
@@ -150,7 +151,7 @@ def seed(folder: Path) -> None:
 
 
 def min_folds(folder: Path) -> None:
-    lost = [(Stage.TRAIN_CLASSIFIER, "b3", 2)]
+    lost = [TaskId(Stage.TRAIN_CLASSIFIER, "b3", 2)]
     assert choose_folds(experiment(ensemble=Ensemble(min_folds=4)), lost, lost) == (0, 1, 3, 4)
     with pytest.raises(BadInput, match="Resume the run"):
         choose_folds(experiment(), lost, lost)

@@ -29,25 +29,25 @@ class Settings:
         from_run: the run whose weights predict a test set; None where the run trains.
         gpus: GPUs that the task asked for.
         allow_cpu: whether a missing GPU is replaced by the CPU.
-        checkpoint_seconds: how much work SIGKILL may cost a classifier; None for the default.
+        checkpoint_seconds: time between two checkpoints of a classifier, the work that SIGKILL may cost; SIGTERM costs
+            none.
         pushgateway: address of a Prometheus Pushgateway.
     """
 
     from_run: str | None = None
     gpus: int = 0
     allow_cpu: bool = False
-    checkpoint_seconds: float | None = None
+    checkpoint_seconds: float = 180.0
     pushgateway: str | None = None
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read them from :mod:`jobs.contract.environment`."""
-        seconds = os.environ.get(environment.CHECKPOINT_SECONDS)
         return cls(
             from_run=os.environ.get(environment.FROM_RUN) or None,
             gpus=int(os.environ.get(environment.GPUS) or 0),
             allow_cpu=os.environ.get(environment.ALLOW_CPU) == "1",
-            checkpoint_seconds=float(seconds) if seconds else None,
+            checkpoint_seconds=float(os.environ.get(environment.CHECKPOINT_SECONDS) or cls.checkpoint_seconds),
             pushgateway=os.environ.get(environment.PUSHGATEWAY) or None,
         )
 

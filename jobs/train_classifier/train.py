@@ -15,7 +15,6 @@ from jobs.runtime.work import Work
 from jobs.train_classifier.task import Task
 from jobs.train_classifier.training import Figures, Material, Tensors, Training
 
-CHECKPOINT_SECONDS: Final = 180.0  # what SIGKILL costs at most; SIGTERM costs nothing
 MOST_WORKERS: Final = 8
 
 
@@ -63,7 +62,6 @@ def _workers(context: Context, device: str) -> int:
 
 
 def _run(context: Context, training: Training, checkpoints: Checkpoints) -> None:
-    every = context.settings.checkpoint_seconds or CHECKPOINT_SECONDS
     kept = time.monotonic()
     epochs = sum(stage.epochs for stage in training.model.stages)
     context.progress.phase("training", steps=training.steps, epochs=epochs, start=training.steps_done)
@@ -71,7 +69,7 @@ def _run(context: Context, training: Training, checkpoints: Checkpoints) -> None
     def keep() -> None:
         nonlocal kept
         stopping = context.stop.requested
-        if stopping or time.monotonic() - kept > every:
+        if stopping or time.monotonic() - kept > context.settings.checkpoint_seconds:
             checkpoints.save(training.tensors(), training.state())
             kept = time.monotonic()
         if stopping:

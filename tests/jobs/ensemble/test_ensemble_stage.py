@@ -6,12 +6,14 @@ from jobs import ensemble
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
+from jobs.contract.plan import fold_tasks
 from jobs.contract.records import Reference
-from jobs.ensemble.members import choose_folds, places
+from jobs.contract.task import TaskId
+from jobs.ensemble.members import choose_folds
 from jobs.scoring.submission import parse
 from tests.jobs.ensemble.world import FOLDS, boxes_table, experiment, index
 
-YOLO_1 = (Stage.TRAIN_DETECTOR, "yolo", 1)
+YOLO_1 = TaskId(Stage.TRAIN_DETECTOR, "yolo", 1)
 
 
 def submission(world):
@@ -20,7 +22,7 @@ def submission(world):
 
 def done_of(world):
     context = world.context(Stage.ENSEMBLE, experiment())
-    reference = Reference.model_validate(world.store.get_json(layout.reference(world.run, Stage.ENSEMBLE)))
+    reference = Reference.model_validate(world.store.get_json(layout.reference(world.run, TaskId(Stage.ENSEMBLE))))
     return context.open_work(Stage.ENSEMBLE, reference.works["submission"])[1]
 
 
@@ -60,7 +62,7 @@ def test_min_folds_goes_on_with_the_folds_that_every_model_has_and_says_so(train
 
 def test_too_few_folds_for_min_folds_are_refused():
     of = experiment(ensemble={"min_folds": 2})
-    wanted = places(of)
+    wanted = fold_tasks(of)
     with pytest.raises(BadInput, match=r"min_folds asks for 2, every model has 1"):
         choose_folds(of, wanted, wanted[:1])
 

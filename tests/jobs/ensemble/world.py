@@ -17,11 +17,11 @@ from jobs.contract.digest import digest
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES, Stage
 from jobs.contract.records import Cost, Done
+from jobs.contract.task import TaskId
 from jobs.films.dataset import SCHEMA, index_bytes
 from jobs.runtime.context import Context
-from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Store
-from jobs.runtime.telemetry.progress import Progress
+from tests.jobs.attempts import context_of
 from workflows.store.embedded import Server
 
 SIZE = 64
@@ -98,22 +98,17 @@ class World:
 
     def context(self, stage: Stage, of: Experiment, model: str | None = None, fold: int | None = None) -> Context:
         """An attempt at a task of the run, in this process."""
-        scratch = self.folder / secrets.token_hex(4)
-        scratch.mkdir()
-        return Context(
-            store=self.store, run=self.run, experiment=of, stage=stage, model=model, fold=fold, attempt=0,
-            scratch=scratch, cache=self.folder / "cache", threads=1, stop=Stop(),
-            progress=Progress(self.store, self.run, stage, model, fold, 0, scratch / "log"),
-        )  # fmt: skip
+        folder = self.folder / secrets.token_hex(4)
+        return context_of(self.store, TaskId(stage, model, fold), of, folder, self.run)
 
     def result(self, file: str) -> bytes:
         """A file that the run published."""
         return self.store.get(layout.report(self.run, file))
 
-    def another_run(self, without: Sequence[tuple[Stage, str, int]] = ()) -> "World":
+    def another_run(self, without: Sequence[TaskId] = ()) -> "World":
         """A run of its own that stands on the same works, but for the tasks ``without``."""
         run = f"run-{secrets.token_hex(4)}"
-        left_out = {layout.reference(self.run, *place) for place in without}
+        left_out = {layout.reference(self.run, task) for task in without}
         for entry in self.store.list(f"{layout.run(self.run)}/"):
             if entry.key not in left_out:
                 key = entry.key.replace(layout.run(self.run), layout.run(run))
@@ -159,7 +154,7 @@ class World:
         curves = [f"curve-{number:03d}.json" for number in range(1, len(scores) + 1)]
         for name in curves:
             (context.scratch / name).write_text(json.dumps(curve))
-        works = context.upstream(Stage.TRAIN_DETECTOR, model, fold).works
+        works = context.upstream(context.task).works
         work = context.work("search", {"start": works["weights"]})
         paths = {name: context.scratch / name for name in ("candidates.json", *curves)}
         search = work.finish(paths, {"start": scores[0], "best": max(scores)}, COST)

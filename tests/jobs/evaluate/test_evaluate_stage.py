@@ -12,6 +12,7 @@ from jobs import ensemble, evaluate
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, Stage
+from jobs.contract.task import TaskId
 from jobs.runtime.work import fetch
 from tests.jobs.ensemble.world import experiment, index
 from workflows.settings.files import load_experiment
@@ -61,7 +62,7 @@ def test_the_page_holds_the_experiment_that_repeats_the_run(trained, tmp_path):
 
 
 def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
-    world = trained.another_run(without=[(Stage.TRAIN_CLASSIFIER, "b3", 1)])
+    world = trained.another_run(without=[TaskId(Stage.TRAIN_CLASSIFIER, "b3", 1)])
     _, metrics, page = evaluated(world, experiment(ensemble={"min_folds": 1}))
     assert metrics["degraded"]
     assert metrics["missing_folds"] == [1]
@@ -72,7 +73,7 @@ def test_what_the_choices_of_inference_add_is_said(trained):
     world = trained.another_run()
     for fold in (0, 1):
         context = world.context(Stage.TRAIN_DETECTOR, experiment(), "yolo", fold)
-        works = context.upstream(Stage.TRAIN_DETECTOR, "yolo", fold).works
+        works = context.upstream(context.task).works
         _, oof = context.open_work(Stage.TRAIN_DETECTOR, works["oof"])
         files = {name: fetch(world.store, output, context.cache) for name, output in oof.outputs.items()}
         scores = {"opacity": 0.5, "opacity_without_tta": 0.47 - fold / 10}
@@ -159,7 +160,7 @@ def test_the_outcome_is_pushed_where_a_gateway_is_named(trained, monkeypatch):
 
     world = trained.another_run()
     prepare = world.context(Stage.PREPARE, experiment())
-    world.store.put_json(layout.heartbeat(world.run, Stage.PREPARE), prepare.progress.beat.model_dump(mode="json"))
+    world.store.put_json(layout.heartbeat(world.run, prepare.task), prepare.progress.beat.model_dump(mode="json"))
     with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv(environment.PUSHGATEWAY, f"http://127.0.0.1:{server.server_port}")

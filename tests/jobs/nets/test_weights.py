@@ -8,8 +8,9 @@ from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import Classifier
 from jobs.nets import pretrained as weights
 from jobs.nets.classifier import create_classifier
-from jobs.nets.pretrained import Normalisation, add, find, pretrained, put
+from jobs.nets.pretrained import Normalisation, find, pretrained, put
 from jobs.runtime.store import Damaged, Store
+from jobs.tools.weights import add
 
 
 def test_weights_come_back_as_they_were_stored_with_their_normalisation(s3_store: Store, tmp_path: Path):

@@ -12,6 +12,7 @@ import pytest
 from jobs.contract import environment, layout
 from jobs.contract.experiment import Classifier, Data, Experiment
 from jobs.contract.names import Stage
+from jobs.contract.task import TaskId
 from jobs.films.phantom.writing import write_phantom
 from jobs.runtime.store import Store
 
@@ -33,7 +34,7 @@ def alive(group: int) -> list[int]:
 
 def index(store: Store) -> str:
     """SHA-256 of the run's index."""
-    digest = store.get_json(layout.reference("run", Stage.PREPARE))["works"]["index"]
+    digest = store.get_json(layout.reference("run", TaskId(Stage.PREPARE)))["works"]["index"]
     done = store.get_json(layout.done(layout.work(Stage.PREPARE, digest)))
     return str(done["outputs"]["index.parquet"]["sha256"])
 

@@ -16,14 +16,14 @@ from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Folds
 from jobs.contract.names import Stage
+from jobs.contract.task import TaskId
 from jobs.films.dicom.film import read_film
 from jobs.films.phantom.writing import write_phantom
 from jobs.films.prepared import fetch_dataset
 from jobs.prepare import shards
 from jobs.runtime.context import Context
-from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Store
-from jobs.runtime.telemetry.progress import Progress
+from tests.jobs.attempts import RUN, context_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 
@@ -36,8 +36,7 @@ def context(s3_store: Store, tmp_path: Path) -> Make:
     (tmp_path / "cache").mkdir()
 
     def make(source: Path | str, sizes: tuple[int, int] = (32, 64), folds: int = 3, **data: str) -> Context:
-        scratch = tmp_path / "scratch" / str(len(list(tmp_path.glob("scratch/*"))))
-        scratch.mkdir(parents=True)
+        folder = tmp_path / "attempts" / str(len(list(tmp_path.glob("attempts/*"))))
         experiment = Experiment(
             name="tiny",
             data=Data(source=str(source), **data),  # type: ignore[arg-type]
@@ -45,10 +44,8 @@ def context(s3_store: Store, tmp_path: Path) -> Make:
             classifiers={"net": Classifier(size=sizes[0])},
             detectors={"yolo": Detector(size=sizes[1])},
         )
-        progress = Progress(s3_store, "run", Stage.PREPARE, None, None, 0, scratch / "log")
-        return Context(
-            s3_store, "run", experiment, Stage.PREPARE, None, None, 0, scratch, tmp_path / "cache", 2, Stop(), progress
-        )
+        given = context_of(s3_store, TaskId(Stage.PREPARE), experiment, folder)
+        return replace(given, cache=tmp_path / "cache", threads=2)
 
     return make
 
@@ -66,7 +63,7 @@ def films(phantom: Path, tmp_path: Path) -> Path:
 
 def works(store: Store) -> dict[str, str]:
     """Digest of each work of the run, by name."""
-    return dict(store.get_json(layout.reference("run", Stage.PREPARE))["works"])
+    return dict(store.get_json(layout.reference(RUN, TaskId(Stage.PREPARE)))["works"])
 
 
 def test_films_become_the_packed_dataset(context: Make, phantom: Path):
@@ -101,7 +98,7 @@ def test_the_near_duplicate_and_the_box_beyond_its_film_are_found(context: Make,
 
 def test_the_quality_sheet_lies_with_the_run_and_needs_nothing_else(context: Make, phantom: Path, s3_store: Store):
     prepare.run(context(phantom))
-    page = s3_store.get(layout.report("run", "quality.html")).decode()
+    page = s3_store.get(layout.report(RUN, "quality.html")).decode()
     assert page.count("<figure>") >= 12
     assert "http" not in page
     assert "RLE Lossless" in page

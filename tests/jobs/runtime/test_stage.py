@@ -24,11 +24,13 @@ from jobs.contract.exits import BadInput, Exit, ServiceAway, Stopped
 from jobs.contract.experiment import Classifier, Experiment
 from jobs.contract.names import Stage
 from jobs.contract.records import Heartbeat
+from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.stage import run_stage
 from jobs.runtime.store import Store
 
 EXPERIMENT = Experiment(name="tiny", classifiers={"net": Classifier()})
+NET_2 = TaskId(Stage.TRAIN_CLASSIFIER, "net", 2)
 
 Body = Callable[[Context], dict[str, float]]
 
@@ -45,7 +47,7 @@ def stage(s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Mo
 
     def run(body: Body) -> Exit:
         monkeypatch.setitem(sys.modules, "jobs.train_classifier", SimpleNamespace(run=body))
-        return run_stage(Stage.TRAIN_CLASSIFIER, "net", 2)
+        return run_stage(NET_2)
 
     yield run
     for number, handler in handlers.items():
@@ -53,7 +55,7 @@ def stage(s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def heartbeat(store: Store) -> Heartbeat:
-    return Heartbeat.model_validate(store.get_json(layout.heartbeat("tiny-run", Stage.TRAIN_CLASSIFIER, "net", 2)))
+    return Heartbeat.model_validate(store.get_json(layout.heartbeat("tiny-run", NET_2)))
 
 
 def stored_log(store: Store) -> list[dict[str, str]]:
@@ -175,7 +177,7 @@ def test_sigterm_becomes_a_wish_to_stop(stage):
 
 
 def test_a_missing_upstream_names_the_command(stage, s3_store: Store):
-    assert stage(lambda context: context.upstream(Stage.TRAIN_DETECTOR, "m", 3) and {}) is Exit.BAD_INPUT
+    assert stage(lambda context: context.upstream(TaskId(Stage.TRAIN_DETECTOR, "m", 3)) and {}) is Exit.BAD_INPUT
     assert "python -m jobs train-detector --model m --fold 3" in heartbeat(s3_store).message
 
 
@@ -195,7 +197,7 @@ def test_a_gpu_that_is_not_there_is_bad_input_unless_allowed(stage, s3_store: St
 def test_a_place_that_is_not_in_the_experiment_is_refused(
     model: str, fold: int, says: str, stage, capsys: pytest.CaptureFixture[str]
 ):
-    assert run_stage(Stage.TRAIN_CLASSIFIER, model, fold) is Exit.BAD_INPUT
+    assert run_stage(TaskId(Stage.TRAIN_CLASSIFIER, model, fold)) is Exit.BAD_INPUT
     assert says in capsys.readouterr().out
 
 
@@ -203,7 +205,7 @@ def test_a_run_without_experiment_is_refused(
     stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.delenv(environment.EXPERIMENT)
-    assert run_stage(Stage.EVALUATE, None, None) is Exit.BAD_INPUT
+    assert run_stage(TaskId(Stage.EVALUATE)) is Exit.BAD_INPUT
     assert environment.EXPERIMENT in capsys.readouterr().out
 
 

@@ -17,8 +17,9 @@ from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from jobs.runtime.work import fetch
 from jobs.train_classifier.training import Training
+from tests.jobs.attempts import works_of
 from tests.jobs.nets.classifier_films import TINY, material
-from tests.jobs.train_classifier.conftest import context_of, prepare
+from tests.jobs.train_classifier.conftest import prepare, training
 
 SHORT = TINY.model_copy(update={"stages": (LearningStage(lr=3e-3, epochs=1),)})
 
@@ -31,13 +32,12 @@ class Lab:
         prepare(store, dataset, SHORT, folder / "prepare")
 
     def attempt(self, **changes: object) -> Context:
-        return context_of(self.store, Stage.TRAIN_CLASSIFIER, SHORT.model_copy(update=changes), self.folder)
+        return training(self.store, SHORT.model_copy(update=changes), self.folder)
 
     def run(self, **changes: object) -> dict[str, Done]:
         context = self.attempt(**changes)
         stage.run(context)
-        works = context.upstream(Stage.TRAIN_CLASSIFIER, "net", 0).works
-        return {kind: context.open_work(Stage.TRAIN_CLASSIFIER, digest)[1] for kind, digest in works.items()}
+        return works_of(context)
 
     def table(self, done: Done, name: str) -> pd.DataFrame:
         return pd.read_parquet(fetch(self.store, done.outputs[name], self.folder / "read"))

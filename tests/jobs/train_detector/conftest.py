@@ -7,14 +7,12 @@ import pytest
 
 from jobs.contract.experiment import Detector, DetectorInference, Experiment, Folds
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost
+from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
-from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Store
-from jobs.runtime.telemetry.progress import Progress
+from tests.jobs.attempts import context_of, finish_prepare
 from tests.jobs.nets.yolo_films import TINY, write_films
 
-RUN = "tiny-run"
 SIZES = (64, 96)
 
 NewContext = Callable[..., Context]
@@ -30,25 +28,12 @@ def prepare(store: Store, folder: Path) -> None:
     """Leave in the store what the stage prepare would."""
     folder.mkdir()
     dataset = write_films(folder, sizes=SIZES)
-    context = context_of(store, Stage.PREPARE, experiment(), folder)
-    cost = Cost(seconds=0, peak_memory=0)
-    index = {"index.parquet": folder / "index.parquet"}
-    works = {"index": context.work("index", {"version": 0}).finish(index, {}, cost).digest}
-    for size in SIZES:
-        shards = {path.name: path for path in (dataset.folder / f"pack-{size}").iterdir()}
-        works[f"pack-{size}"] = context.work(f"pack-{size}", {"version": 0}).finish(shards, {}, cost).digest
-    context.refer(works, {})
+    finish_prepare(context_of(store, TaskId(Stage.PREPARE), experiment(), folder), dataset, SIZES)
 
 
-def context_of(store: Store, stage: Stage, tiny: Experiment, folder: Path) -> Context:
-    """An attempt at a task, in this process."""
-    (folder / "scratch").mkdir(exist_ok=True)
-    model, fold = ("yolo", 0) if stage is Stage.TRAIN_DETECTOR else (None, None)
-    return Context(
-        store=store, run=RUN, experiment=tiny, stage=stage, model=model, fold=fold, attempt=0,
-        scratch=folder / "scratch", cache=folder / "cache", threads=1, stop=Stop(),
-        progress=Progress(store, RUN, stage, model, fold, 0, folder / "log"),
-    )  # fmt: skip
+def training(store: Store, tiny: Experiment, folder: Path) -> Context:
+    """An attempt at training the detector, in this process."""
+    return context_of(store, TaskId(Stage.TRAIN_DETECTOR, "yolo", 0), tiny, folder)
 
 
 @pytest.fixture
@@ -63,6 +48,6 @@ def attempt(prepared: Store, tmp_path: Path) -> NewContext:
     """An attempt at training the detector; its arguments are settings of the inference, or another detector."""
 
     def make(detector: Detector = TINY, **inference: object) -> Context:
-        return context_of(prepared, Stage.TRAIN_DETECTOR, experiment(detector, **inference), tmp_path)
+        return training(prepared, experiment(detector, **inference), tmp_path)
 
     return make

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 import jobs.train_detector
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data
-from jobs.contract.names import Stage
 from jobs.contract.records import Done
 from jobs.films.loader import unboxed_siblings
 from jobs.films.prepared import fetch_dataset
@@ -21,6 +20,7 @@ from jobs.nets.yolo.model import architecture, initial
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 from jobs.train_detector.task import Task
+from tests.jobs.attempts import works_of
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.train_detector.conftest import NewContext
 
@@ -28,8 +28,7 @@ QUICK = TINY.model_copy(update={"epochs": 1})
 
 
 def done(context: Context, kind: str) -> Done:
-    reference = context.upstream(Stage.TRAIN_DETECTOR, "yolo", 0)
-    return context.open_work(Stage.TRAIN_DETECTOR, reference.works[kind])[1]
+    return works_of(context)[kind]
 
 
 def output(context: Context, kind: str, name: str) -> Path:
@@ -43,7 +42,7 @@ def test_a_fold_is_trained_and_predicted(attempt: NewContext):
     assert set(trained.outputs) == {"best.safetensors", "last.safetensors", "curve.json"}
     assert set(oof.outputs) == {"boxes.parquet", "untrained-boxes.parquet"}
     assert scores == {"opacity": oof.scores["opacity"], "best": trained.scores["best"], "last": trained.scores["last"]}
-    assert context.upstream(Stage.TRAIN_DETECTOR, "yolo", 0).scores == scores
+    assert context.upstream(context.task).scores == scores
     curve = json.loads(output(context, "weights", "curve.json").read_text())["epochs"]
     assert max(row["val_score"] for row in curve) == trained.scores["best"]
     assert curve[int(trained.scores["best_epoch"])]["val_score"] == trained.scores["best"]
@@ -101,8 +100,8 @@ def test_a_done_task_answers_at_once_and_without_pytorch(attempt: NewContext, s3
     jobs.train_detector.run(context)
     experiment = context.experiment.model_dump_json()
     code = (
-        "import sys, jobs.runtime.stage as s; from jobs.contract.names import Stage;"
-        "end = s.run_stage(Stage.TRAIN_DETECTOR, 'yolo', 0);"
+        "import sys, jobs.runtime.stage as s; from jobs.contract.task import TaskId;"
+        "end = s.run_stage(TaskId(s.Stage.TRAIN_DETECTOR, 'yolo', 0));"
         "assert 'torch' not in sys.modules and 'ultralytics' not in sys.modules; sys.exit(end)"
     )
     environment = {**s3_environment, "CXRFOLD_RUN": context.run, "CXRFOLD_EXPERIMENT": experiment}
@@ -120,7 +119,7 @@ def test_weights_by_name_come_from_the_store_and_their_hash_counts(attempt: NewC
     stored = weights.put(context.store, "coco", published, None)
     jobs.train_detector.run(context)
     assert done(context, "weights").inputs["pretrained"] == stored.sha256
-    untrained = jobs.train_detector.Task.of(context).untrained().state_dict()
+    untrained = Task.of(context).untrained().state_dict()
     assert torch.equal(untrained["model.1.conv.weight"], published["model.1.conv.weight"])
     assert not torch.equal(untrained["model.1.conv.weight"], initial(TINY, 1).state_dict()["model.1.conv.weight"])
 

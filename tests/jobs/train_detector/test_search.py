@@ -19,8 +19,9 @@ from jobs.runtime.work import Work, fetch
 from jobs.train_detector import train as weights
 from jobs.train_detector.search import evolved
 from jobs.train_detector.task import Task
+from tests.jobs.attempts import works_of
 from tests.jobs.nets.yolo_films import TINY
-from tests.jobs.train_detector.conftest import NewContext, context_of
+from tests.jobs.train_detector.conftest import NewContext, training
 from workflows.settings.files import load_experiment
 
 ONE = TINY.model_copy(update={"epochs": 1})
@@ -75,8 +76,7 @@ def test_the_best_candidates_weights_go_on_to_the_boxes_and_its_recipe_trains_no
 ):
     context = attempt(SEARCH)
     scores = jobs.train_detector.run(context)
-    works = context.upstream(Stage.TRAIN_DETECTOR, "yolo", 0).works
-    done = {kind: context.open_work(Stage.TRAIN_DETECTOR, digest)[1] for kind, digest in works.items()}
+    works, done = context.upstream(context.task).works, works_of(context)
     assert list(done) == ["search", "weights", "oof"]
     table = rows(context, done["search"])
     assert len(table) == len({json.dumps(row["settings"]) for row in table}) == 3
@@ -88,9 +88,9 @@ def test_the_best_candidates_weights_go_on_to_the_boxes_and_its_recipe_trains_no
     file = tmp_path / "evolved.yaml"
     file.write_bytes(context.store.get(layout.recipe(context.run, "yolo", 0)))
     monkeypatch.setattr(weights, "train", None)  # would be called where anything were trained
-    again = context_of(prepared, Stage.TRAIN_DETECTOR, load_experiment(file), tmp_path)
+    again = training(prepared, load_experiment(file), tmp_path)
     jobs.train_detector.run(again)
-    assert again.upstream(Stage.TRAIN_DETECTOR, "yolo", 0).works == {one: works[one] for one in ("weights", "oof")}
+    assert again.upstream(again.task).works == {one: works[one] for one in ("weights", "oof")}
 
 
 def test_as_many_are_trained_as_the_budget_says_and_a_larger_one_goes_on(attempt: NewContext, trainings: Trainings):
