@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import torch
-from madgrad import MADGRAD
 from torch import nn
 
 from jobs.contract.experiment import Classifier, LearningStage
+from jobs.nets.madgrad import ForeachMADGRAD
 
 Tensors = dict[str, torch.Tensor]
 
@@ -19,8 +19,7 @@ def create_optimizer(model: Classifier, parameters: Iterable[nn.Parameter]) -> t
     """A fresh optimiser. Its learning rate is set before every step (:func:`learning_rate`)."""
     if model.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=0.0, weight_decay=model.weight_decay, fused=True)
-    optimizer: torch.optim.Optimizer = MADGRAD(parameters, lr=0.0, weight_decay=model.weight_decay)
-    return optimizer
+    return ForeachMADGRAD(parameters, lr=0.0, weight_decay=model.weight_decay)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

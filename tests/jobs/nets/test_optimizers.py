@@ -1,9 +1,9 @@
 import pytest
 import torch
-from madgrad import MADGRAD
 from torch import nn
 
 from jobs.contract.experiment import Classifier, LearningStage
+from jobs.nets.madgrad import ForeachMADGRAD
 from jobs.nets.optimizers import (
     average_into,
     create_optimizer,
@@ -69,9 +69,9 @@ def test_an_optimiser_goes_on_from_plain_tensors_to_the_same_bits(name: str):
     assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), resumed.parameters(), strict=True))
 
 
-def test_madgrad_is_the_package_and_adam_is_torchs():
+def test_madgrad_is_ours_and_adam_is_torchs():
     parameters = list(small_net().parameters())
-    assert isinstance(create_optimizer(Classifier(optimizer="madgrad"), parameters), MADGRAD)
+    assert isinstance(create_optimizer(Classifier(optimizer="madgrad"), parameters), ForeachMADGRAD)
     assert isinstance(create_optimizer(Classifier(optimizer="adam"), parameters), torch.optim.Adam)
 
 
