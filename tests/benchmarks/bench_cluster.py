@@ -19,14 +19,15 @@ sys.path.insert(0, str(ROOT))
 from jobs.contract.names import Stage  # noqa: E402
 from jobs.contract.profile import Profile  # noqa: E402
 from jobs.runtime.provenance import revision  # noqa: E402
-from workflows import stored  # noqa: E402
 from workflows.cluster import workflow as wf  # noqa: E402
 from workflows.cluster.client import Cluster  # noqa: E402
 from workflows.cluster.http import Json  # noqa: E402
-from workflows.commands.purge import leftovers, purge  # noqa: E402
-from workflows.commands.submit import submit  # noqa: E402
-from workflows.manifest.spec import Submission, named  # noqa: E402
-from workflows.runs.run import found_run, workflows_of  # noqa: E402
+from workflows.manifest.dag import manifest as manifest_of  # noqa: E402
+from workflows.manifest.spec import RunSpec, named  # noqa: E402
+from workflows.runs import stored  # noqa: E402
+from workflows.runs.create import create  # noqa: E402
+from workflows.runs.purge import leftovers, purge  # noqa: E402
+from workflows.runs.run import find_run, workflows_of  # noqa: E402
 from workflows.settings.files import load_experiment, load_profile  # noqa: E402
 
 
@@ -58,8 +59,8 @@ def timed(cluster: Cluster, run: str, start: Callable[[], object]) -> float:
 def alone(run: str, profile: Profile) -> list[float]:
     """Seconds that each level took by itself: those of its slowest task, as its heartbeat tells."""
     levels: dict[Stage, float] = {}
-    with found_run(run, profile) as found:
-        stages = {task.name: task.stage for task in found.tasks}
+    with find_run(run, profile) as found:
+        stages = {task.name: task.id.stage for task in found.tasks}
         for row in stored.status(found.store, run):
             stage = stages[row.task]
             levels[stage] = max(levels.get(stage, 0.0), row.seconds or 0.0)
@@ -78,18 +79,18 @@ def main() -> None:
     run, empty_run = f"bench-{now}", f"bench-empty-{now}"
     # A seed of its own, so that nothing of it was trained before.
     experiment = load_experiment(ROOT / "tests" / "cluster" / "tiny.yaml", [f"seed={now}"])
-    submission = Submission(run=run, experiment=experiment, profile=profile, revision=tag)
-    manifest = submission.manifest()
-    first = timed(cluster, run, lambda: submit(submission, cluster, manifest))
+    spec = RunSpec.of(experiment, profile, revision=tag, run=run)
+    manifest = manifest_of(spec)
+    first = timed(cluster, run, lambda: create(spec, cluster, manifest))
     levels = alone(run, profile)
-    again = timed(cluster, run, lambda: submit(submission, cluster, manifest))
+    again = timed(cluster, run, lambda: create(spec, cluster, manifest))
     empty = timed(cluster, empty_run, lambda: cluster.workflows.create(profile.namespace, emptied(manifest, empty_run)))
     added, a_level = first - sum(levels), (first - sum(levels)) / len(levels)
     print(f"the run, first time     {first:6.1f} s   its tasks alone {sum(levels):.1f} s")
     print(f"what the cluster adds   {added:6.1f} s   {a_level:.1f} s a level, {added / empty:.2f} × empty pods")
     print(f"the run, once finished  {again:6.1f} s   {again / empty:.2f} × empty pods")
     print(f"empty pods, same shape  {empty:6.1f} s   {empty / len(levels):.1f} s a level")
-    with found_run(run, profile) as found:
+    with find_run(run, profile) as found:
         purge(found, leftovers(found))
     cluster.workflows.delete(profile.namespace, empty_run)
 

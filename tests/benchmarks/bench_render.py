@@ -12,11 +12,12 @@ IMPORT = "import hera.workflows"
 RENDER = """
 from jobs.contract.profile import Profile
 from workflows.settings.files import load_experiment
-from workflows.manifest.render import render
+from workflows.manifest.dag import manifest, to_yaml
+from workflows.manifest.spec import RunSpec
 models = [f"classifiers.m{i}={{backbone: tf_efficientnet_b3}}" for i in range(3)]
 models += [f"detectors.d{i}={{epochs: 20}}" for i in range(3)]
-rendered = render(load_experiment("demo", models), Profile(), revision="0123abcd")
-print(len(rendered.manifest))
+spec = RunSpec.of(load_experiment("demo", models), Profile(), revision="0123abcd")
+print(len(to_yaml(manifest(spec))))
 """
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.cluster.kit import TINY, Place, kubectl
 
-FOLD = "train-classifier-tiny-fold-0"
+FOLD = "tiny-fold-0"
 
 # Finds the stage's process among Argo's own, which stay to tell how it ended.
 _STAGE = """

@@ -51,8 +51,7 @@ def test_argos_page_reads_like_the_experiment(demo: Place) -> None:
     nodes = workflow["status"]["nodes"].values()
     names = {node["displayName"] for node in nodes if node["type"] == "Retry"}
     assert names == {
-        "prepare", "ensemble", "evaluate", "train-classifier-tiny-fold-0", "train-classifier-tiny-fold-1",
-        "train-detector-yolo-fold-0", "train-detector-yolo-fold-1",
+        "prepare", "ensemble", "evaluate", "tiny-fold-0", "tiny-fold-1", "yolo-fold-0", "yolo-fold-1",
     }  # fmt: skip
     scores = [item for node in nodes for item in (node.get("outputs") or {}).get("parameters", ())]
     assert len([item for item in scores if item["name"] == "score" and item["value"] != "-"]) >= len(names)

@@ -182,7 +182,7 @@ def test_gpus_for_two_of_five_folds(place: Place, calm: dict[str, str], folder: 
     assert note == "1 Insufficient nvidia.com/gpu; 4 GPUs, 4 taken by run gpus"
     assert own.wait(workflow) == "Succeeded"
     tasks = own.status("gpus")["tasks"]
-    assert [tasks[f"train-classifier-tiny-fold-{fold}"]["state"] for fold in range(5)] == ["succeeded"] * 5
+    assert [tasks[f"tiny-fold-{fold}"]["state"] for fold in range(5)] == ["succeeded"] * 5
 
 
 def test_a_finished_run_submitted_again_does_nothing_anew(place: Place, calm: dict[str, str], folder: Path) -> None:

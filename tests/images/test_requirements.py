@@ -113,4 +113,4 @@ def test_small_image_has_all_that_its_stages_import() -> None:
         if not is_installed(name, image("small"))
     }
     # Imported inside functions that only a training calls.
-    assert missing == {"jobs/runtime/context.py imports torch", "jobs/runtime/tracker.py imports wandb"}
+    assert missing == {"jobs/runtime/context.py imports torch", "jobs/runtime/telemetry/tracker.py imports wandb"}

@@ -3,7 +3,6 @@
 from typing import Final
 
 from jobs.contract.exits import BadInput
-from workflows.cluster import workflow as wf
 from workflows.manifest.quantity import parse_quantity
 from workflows.manifest.spec import RunSpec
 from workflows.runs.run import Run
@@ -31,13 +30,19 @@ def resubmission(run: Run, revision: str | None = None) -> tuple[RunSpec, list[s
     spec = run.spec
     if run.profile:
         spec = spec.model_copy(update={"profile": run.profile})
-    killed = [] if run.workflow is None else [
-        (task, nodes.attempts[-1].memory) for task, nodes in wf.tasks(run.workflow).items()
-        if nodes.attempts and not nodes.task.live and nodes.attempts[-1].out_of_memory
-    ]  # fmt: skip
-    memory, said = raised(killed, spec.profile.memory_cap)
+    memory, said = raised(_killed(run), spec.profile.memory_cap)
     update = {"memory": {**spec.memory, **memory}, "revision": revision or spec.revision}
     return spec.model_copy(update=update), said
+
+
+def _killed(run: Run) -> list[tuple[str, str]]:
+    """Tasks whose last attempt the OOM killer ended, each with the memory it had."""
+    nodes_of = {task.name: run.nodes(task.id) for task in run.tasks}
+    return [
+        (name, nodes.attempts[-1].memory)
+        for name, nodes in nodes_of.items()
+        if nodes and nodes.attempts and not nodes.task.live and nodes.attempts[-1].out_of_memory
+    ]
 
 
 def raised(killed: list[tuple[str, str]], cap: str) -> tuple[dict[str, str], list[str]]:

@@ -26,9 +26,9 @@ def test_seconds_read_as_people_write_them(seconds, text):
 
 
 def test_a_line_a_task_with_epoch_best_and_time_left():
-    row = Row("train-classifier-b3-fold-2", "running", "training", 1, 3.46, 12, 0.61234, 95.0, 40.0, "node-1")
+    row = Row("b3-fold-2", "running", "training", 1, 3.46, 12, 0.61234, 95.0, 40.0, "node-1")
     text = printed(table([row]))
-    for part in ("train-classifier-b3-fold-2", "training", "2", "3.5/12", "0.6123", "0:40", "1:35", "node-1"):
+    for part in ("b3-fold-2", "training", "2", "3.5/12", "0.6123", "0:40", "1:35", "node-1"):
         assert part in text
 
 
@@ -75,13 +75,13 @@ def test_a_failure_says_how_it_ended():
 def test_without_a_terminal_plain_lines_come_as_things_change():
     console = Console(file=io.StringIO(), width=40)
     with Board("demo", console) as board:
-        board.show([Row("train-classifier-tiny-fold-0", "running", "training", epoch=1.0, epochs=10)])
-        board.show([Row("train-classifier-tiny-fold-0", "running", "training", epoch=2.0, epochs=10)])
-        board.show([Row("train-classifier-tiny-fold-0", "succeeded", "done", seconds=5)])
+        board.show([Row("tiny-fold-0", "running", "training", epoch=1.0, epochs=10)])
+        board.show([Row("tiny-fold-0", "running", "training", epoch=2.0, epochs=10)])
+        board.show([Row("tiny-fold-0", "succeeded", "done", seconds=5)])
     said = console.file.getvalue().splitlines()
     assert [text[10:] for text in said] == [
-        "train-classifier-tiny-fold-0: training, epoch 1.0/10",
-        "train-classifier-tiny-fold-0: done, after 0:05",
+        "tiny-fold-0: training, epoch 1.0/10",
+        "tiny-fold-0: done, after 0:05",
     ]
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from jobs.contract.exits import BadInput, Exit
 from workflows.cv import app
 
-CV = Path(__file__).parents[2] / "workflows" / "cv.py"
+CV = Path(__file__).parents[3] / "workflows" / "cv.py"
 
 
 def call(*arguments):

@@ -10,7 +10,7 @@ from workflows.cluster import http
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Http
 from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
-from workflows.commands.doctor import examine, images_of
+from workflows.commands.doctor.examine import examine, images_of
 from workflows.commands.doctor.point import Point
 from workflows.settings.files import load_experiment
 

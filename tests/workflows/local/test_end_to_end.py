@@ -20,7 +20,7 @@ from workflows.store.embedded import embedded_s3
 
 pytestmark = pytest.mark.slow
 
-CV = Path(__file__).parents[2] / "workflows" / "cv.py"
+CV = Path(__file__).parents[3] / "workflows" / "cv.py"
 ARGUMENTS = ["run", "-e", "demo", "--smoke", "--folds", "0", "--run", "r"]
 
 
@@ -99,7 +99,7 @@ def test_a_test_set_without_labels_is_predicted_with_the_weights_of_a_run(finish
 
 def test_a_run_killed_again_and_again_ends_with_the_same_submission(finished, tmp_path):
     chance = random.Random(time.time_ns())
-    for moment in ("prepare: decoding", "train-classifier-tiny-fold-0: training", "train-detector-yolo-fold-0: "):
+    for moment in ("prepare: decoding", "tiny-fold-0: training", "yolo-fold-0: "):
         with subprocess.Popen(
             [sys.executable, CV, *ARGUMENTS], cwd=tmp_path, env=settings(tmp_path), stdout=subprocess.PIPE, text=True
         ) as run:

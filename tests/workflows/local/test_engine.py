@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hera.workflows import DAG, Container, EmptyDirVolume, Env, Parameter, RetryStrategy, SecretEnv, Step, Workflow
+from hera.workflows import DAG, Container, EmptyDirVolume, Env, Parameter, RetryStrategy, SecretEnv, Task, Workflow
 from hera.workflows import models as m
 
 from jobs.contract.exits import BadInput, Exit
@@ -33,7 +33,7 @@ def workflow(tasks, fail_fast=False, target=None, **fields):
             built._add_sub(container)
         with DAG(name="main", fail_fast=fail_fast, target=target):
             for name, container, depends, *arguments in tasks:
-                Step(
+                Task(
                     name=name, template=container, depends=depends or None, arguments=arguments[0] if arguments else {}
                 )
     return built.to_dict()
@@ -258,7 +258,7 @@ RUN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_local_engine import python, workflow
+from tests.workflows.local.test_engine import python, workflow
 from workflows.local.engine import Engine
 from workflows.local.machine import Machine
 from workflows.local.program import read
@@ -279,7 +279,7 @@ sys.exit(result.exit)
 
 def running(tmp_path, polite=True):
     """A run in a process of its own, once its task and that task's child have started."""
-    command = [sys.executable, "-c", RUN, str(Path(__file__).parent), str(tmp_path), str(polite)]
+    command = [sys.executable, "-c", RUN, str(Path(__file__).parents[3]), str(tmp_path), str(polite)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     log = tmp_path / "tasks" / "a" / "attempt-0.log"
     deadline = time.monotonic() + 30

@@ -12,12 +12,12 @@ from rich.console import Console
 from jobs.contract import environment
 from jobs.contract.exits import BadInput, Exit
 from jobs.contract.experiment import Experiment
-from jobs.contract.plan import Predict
 from jobs.contract.profile import Profile
 from workflows.local import execute as local
 from workflows.local.machine import Machine, this_machine
 from workflows.local.program import Program, Step, Template, Variable, read
-from workflows.manifest.dag import build
+from workflows.manifest.dag import manifest
+from workflows.manifest.spec import RunSpec, TestSet
 from workflows.settings.files import load_experiment, load_profile
 from workflows.store.opening import local_store
 
@@ -36,9 +36,11 @@ def plan(**codes):
 def execute(monkeypatch, folder, made, name="r", experiment=EXPERIMENT):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    monkeypatch.setattr(local, "_program", lambda *_: made)
+    monkeypatch.setattr(local, "_manifest", lambda _: {})
+    monkeypatch.setattr(local, "read", lambda _: made)
     console = Console(file=io.StringIO(), width=500)
-    code = local.run(experiment, Profile(), name, Machine(2, (), 2), console)
+    spec = RunSpec.of(experiment, Profile(), revision="v1", run=name)
+    code = local.execute(spec, Machine(2, (), 2), console)
     return code, console.file.getvalue()
 
 
@@ -163,16 +165,16 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("profile", [None, "local", "spot", "aws-irsa"])
-@pytest.mark.parametrize("predict", [None, Predict("phantom:patients=3,seed=1", "r")])
-def test_the_engine_understands_the_workflow_of_a_profile(profile, predict):
-    built = build(load_experiment("demo"), load_profile(profile), "r", predict=predict, revision="abc").to_dict()
-    tasks = read(built).tasks
+@pytest.mark.parametrize("test_set", [None, TestSet(source="phantom:patients=3,seed=1", from_run="r")])
+def test_the_engine_understands_the_workflow_of_a_profile(profile, test_set):
+    spec = RunSpec.of(load_experiment("demo"), load_profile(profile), revision="abc", run="r", test_set=test_set)
+    tasks = read(manifest(spec)).steps
     assert tasks[0].name == "prepare"
     assert tasks[1].template.command[:3] == ("python", "-m", "jobs")
-    assert tasks[-1].name == ("ensemble" if predict else "evaluate")
+    assert tasks[-1].name == ("ensemble" if test_set else "evaluate")
 
 
 def test_a_volume_that_only_a_cluster_has_is_refused_by_name():
-    built = build(load_experiment("demo"), load_profile("on-prem"), "r", revision="abc").to_dict()
+    spec = RunSpec.of(load_experiment("demo"), load_profile("on-prem"), revision="abc", run="r")
     with pytest.raises(BadInput, match=r"volumes\.films\.persistentVolumeClaim"):
-        read(built)
+        read(manifest(spec))

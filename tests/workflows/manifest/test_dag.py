@@ -4,16 +4,16 @@ import pytest
 
 from jobs.contract import environment
 from jobs.contract.experiment import Experiment
-from jobs.contract.plan import Predict, plan
+from jobs.contract.plan import plan
 from jobs.contract.profile import Profile
-from workflows.manifest.dag import build
+from workflows.manifest.dag import manifest as manifest_of
+from workflows.manifest.spec import RunSpec, TestSet
 from workflows.settings.files import PROFILES, load_experiment, load_profile
 
 
 def manifest(experiment="demo", profile="kit", overrides=(), **arguments):
     loaded = load_experiment(experiment, overrides)
-    given = {"revision": "abc123"} | arguments
-    return build(loaded, load_profile(profile), "trial", **given).to_dict()
+    return manifest_of(RunSpec.of(loaded, load_profile(profile), revision="abc123", run="trial", **arguments))
 
 
 def templates(workflow):
@@ -28,13 +28,17 @@ def variables(template):
     return {one["name"]: one.get("value", one.get("valueFrom")) for one in template["container"]["env"]}
 
 
-def test_every_task_is_named_by_stage_model_and_fold():
+def described(**arguments):
+    return manifest(**arguments)["metadata"]["annotations"]["workflows.argoproj.io/description"]
+
+
+def test_a_task_is_named_by_its_model_and_fold_or_by_its_stage():
     assert list(tasks(manifest(overrides=["folds.run=[0, 2]"]))) == [
         "prepare",
-        "train-classifier-tiny-fold-0",
-        "train-classifier-tiny-fold-2",
-        "train-detector-yolo-fold-0",
-        "train-detector-yolo-fold-2",
+        "tiny-fold-0",
+        "tiny-fold-2",
+        "yolo-fold-0",
+        "yolo-fold-2",
         "ensemble",
         "evaluate",
     ]
@@ -49,13 +53,13 @@ def test_a_pod_runs_its_stage_for_the_model_and_fold_of_its_task():
     container = templates(workflow)["train-classifier"]["container"]
     assert container["command"] == ["python", "-m", "jobs"]
     assert container["args"][0] == "train-classifier"
-    given = tasks(workflow)["train-classifier-tiny-fold-3"]["arguments"]["parameters"]
+    given = tasks(workflow)["tiny-fold-3"]["arguments"]["parameters"]
     assert given == [{"name": "model", "value": "tiny"}, {"name": "fold", "value": "3"}]
 
 
 def test_the_experiment_travels_as_one_parameter_and_comes_back_the_same():
     experiment = load_experiment("demo").model_copy(update={"remark": "a {{brace}} and ümlauts"})
-    workflow = build(experiment, Profile(), "trial", revision="abc").to_dict()
+    workflow = manifest_of(RunSpec.of(experiment, Profile(), revision="abc", run="trial"))
     (parameter,) = workflow["spec"]["arguments"]["parameters"]
     assert "{{" not in parameter["value"]
     assert Experiment.model_validate(json.loads(parameter["value"])) == experiment
@@ -72,15 +76,32 @@ def test_pods_carry_run_stage_model_and_fold():
     }
 
 
-def test_argos_page_links_to_the_result_where_a_browser_shows_it():
-    def described(profile):
-        return manifest(profile=profile)["metadata"]["annotations"]["workflows.argoproj.io/description"]
+def test_the_workflows_title_begins_with_the_runs_name():
+    titles = {
+        name: manifest(name)["metadata"]["annotations"]["workflows.argoproj.io/title"] for name in ("demo", "study-01")
+    }
+    assert titles["demo"] == "trial: The whole pipeline on synthetic films, small enough for a laptop"
+    assert titles["study-01"].startswith("trial: ")
+    untitled = load_experiment("demo").model_copy(update={"title": ""})
+    workflow = manifest_of(RunSpec.of(untitled, Profile(), revision="abc", run="trial"))
+    assert workflow["metadata"]["annotations"]["workflows.argoproj.io/title"] == "trial: demo"
 
-    assert "Result: `s3://cxrfold/runs/trial/report.html`." in described("kit")
+
+@pytest.mark.parametrize(("folds", "hidden"), [("[0]", False), ("[0, 1]", True)])
+def test_the_description_mentions_hidden_nodes_where_the_graph_folds_tasks(folds, hidden):
+    text = described(overrides=[f"folds.run={folds}"])  # two models
+    assert ("hidden nodes" in text) is hidden
+    one_model = ["detectors=null", "ensemble.none.boxes=0"]
+    assert "hidden nodes" not in described(overrides=[*one_model, "folds.run=[0, 1, 2]"])
+    assert "hidden nodes" in described(overrides=[*one_model, "folds.run=[0, 1, 2, 3]"])
+
+
+def test_argos_page_links_to_the_result_where_a_browser_shows_it():
+    assert "Result: `s3://cxrfold/runs/trial/report.html`." in described(profile="kit")
     pages = "https://minio.example.org:9001/browser/films/cxrfold/runs/trial/report.html"
-    assert f"report.html` ([look at it]({pages}))." in described("on-prem")
+    assert f"report.html` ([open it]({pages}))." in described(profile="on-prem")
     console = "https://eu-central-1.console.aws.amazon.com/s3/object/example-films"
-    assert f"({console}?region=eu-central-1&prefix=cxrfold/runs/trial/report.html)" in described("aws-irsa")
+    assert f"({console}?region=eu-central-1&prefix=cxrfold/runs/trial/report.html)" in described(profile="aws-irsa")
 
 
 def test_a_lost_fold_stops_the_ensemble_unless_the_experiment_allows_it():
@@ -88,7 +109,7 @@ def test_a_lost_fold_stops_the_ensemble_unless_the_experiment_allows_it():
     assert "Failed" not in tasks(strict)["ensemble"]["depends"]
     tolerant = manifest(overrides=["ensemble.min_folds=4"])
     depends = tasks(tolerant)["ensemble"]["depends"]
-    assert "(train-detector-yolo-fold-4.Succeeded || train-detector-yolo-fold-4.Failed" in depends
+    assert "(yolo-fold-4.Succeeded || yolo-fold-4.Failed" in depends
     dag = templates(tolerant)["cross-validation"]["dag"]
     assert dag["target"].split() == list(tasks(tolerant))
 
@@ -112,9 +133,9 @@ def test_a_runtime_class_is_for_pods_with_a_gpu_alone():
 
 
 def test_memory_can_be_raised_for_one_task_alone():
-    workflow = manifest(memory={"train-classifier-tiny-fold-1": "5Gi"})
-    assert tasks(workflow)["train-classifier-tiny-fold-1"]["template"] == "train-classifier-5gi"
-    assert tasks(workflow)["train-classifier-tiny-fold-0"]["template"] == "train-classifier"
+    workflow = manifest(memory={"tiny-fold-1": "5Gi"})
+    assert tasks(workflow)["tiny-fold-1"]["template"] == "train-classifier-5gi"
+    assert tasks(workflow)["tiny-fold-0"]["template"] == "train-classifier"
     resources = templates(workflow)["train-classifier-5gi"]["container"]["resources"]
     assert resources["limits"]["memory"] == resources["requests"]["memory"] == "5Gi"
 
@@ -125,10 +146,31 @@ def test_only_the_detector_runs_in_the_image_with_ultralytics():
     assert all(image.endswith(":abc123") for image in images.values())
 
 
+def test_the_order_travels_in_an_annotation_and_to_prepare_alone():
+    workflow = manifest(memory={"tiny-fold-1": "5Gi"})
+    order = workflow["metadata"]["annotations"]["cxrfold/order"]
+    assert json.loads(order)["memory"] == {"tiny-fold-1": "5Gi"}
+    assert "experiment" not in json.loads(order)
+    given = {
+        name: variables(one)[environment.ORDER]
+        for name, one in templates(workflow).items()
+        if "container" in one and environment.ORDER in variables(one)
+    }
+    assert {name: json.loads(value) for name, value in given.items()} == {"prepare": json.loads(order)}
+
+
+def test_braces_in_an_order_are_no_placeholders_for_argo():
+    source = "s3://films/{{workflow.name}}"
+    workflow = manifest(test_set=TestSet(source=source, from_run="demo-1234"))
+    value = variables(templates(workflow)["prepare"])[environment.ORDER]
+    assert "{{" not in value
+    assert json.loads(value)["test_set"]["source"] == source
+
+
 def test_predicting_replaces_training_and_has_nothing_to_evaluate():
-    workflow = manifest(predict=Predict("s3://films/test", "demo-1234"))
+    workflow = manifest(test_set=TestSet(source="s3://films/test", from_run="demo-1234"))
     assert set(templates(workflow)) == {"prepare", "predict", "predict-detector", "ensemble", "prediction"}
-    assert tasks(workflow)["predict-yolo-fold-1"]["template"] == "predict-detector"
+    assert tasks(workflow)["yolo-fold-1"]["template"] == "predict-detector"
     assert variables(templates(workflow)["predict-detector"])[environment.FROM_RUN] == "demo-1234"
     assert json.loads(workflow["spec"]["arguments"]["parameters"][0]["value"])["data"]["source"] == "s3://films/test"
 

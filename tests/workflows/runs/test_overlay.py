@@ -9,9 +9,10 @@ import pytest
 
 from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask, plan
+from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.cluster import workflow as wf
-from workflows.manifest.spec import Submission
+from workflows.manifest.spec import RunSpec
 from workflows.runs.overlay import accelerators, overlay, tidy
 from workflows.runs.run import Run
 
@@ -24,8 +25,11 @@ STOPPED: dict[str, Any] = json.loads((HERE / "argo_stopped.json").read_text())
 
 def rows_of(workflow: dict[str, Any]) -> dict[str, Row]:
     nodes = wf.tasks(workflow)
-    tasks = plan(Submission.of(workflow).experiment)
-    return {task.name: overlay(task, nodes.get(task.name), None, live=wf.live(workflow), now=NOW) for task in tasks}
+    tasks = plan(RunSpec.of_workflow(workflow).experiment)
+    return {
+        task.name: overlay(task, nodes.get(task.id.former_name), None, live=wf.live(workflow), now=NOW)
+        for task in tasks
+    }
 
 
 def running(**node: Any) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def running(**node: Any) -> dict[str, Any]:
     return workflow
 
 
-FOLD_0 = PlannedTask(Stage.TRAIN_CLASSIFIER, ("prepare",), "tiny", 0)
+FOLD_0 = PlannedTask(TaskId(Stage.TRAIN_CLASSIFIER, "tiny", 0), (TaskId(Stage.PREPARE),))
 BEAT = Row(FOLD_0.name, "running", "training", 0, 3.5, 10, 0.41, 70.0, seconds=55.0, at="2026-11-23T18:29:50+00:00")
 LONG_AGO = "2026-11-23T17:00:00+00:00"
 
@@ -48,22 +52,22 @@ def test_each_kind_of_end_has_its_words() -> None:
     rows = rows_of(FAILED)
     assert {name: (row.state, row.attempt, row.note) for name, row in rows.items()} == {
         "prepare": ("succeeded", 0, ""),
-        "train-classifier-tiny-fold-0": ("succeeded", 0, ""),
-        "train-classifier-tiny-fold-1": ("succeeded", 1, ""),
-        "train-detector-yolo-fold-0": ("failed", 0, "main: Error (exit code 78)"),
-        "train-detector-yolo-fold-1": ("failed", 1, "main: OOMKilled (exit code 137)"),
+        "tiny-fold-0": ("succeeded", 0, ""),
+        "tiny-fold-1": ("succeeded", 1, ""),
+        "yolo-fold-0": ("failed", 0, "main: Error (exit code 78)"),
+        "yolo-fold-1": ("failed", 1, "main: OOMKilled (exit code 137)"),
         "ensemble": ("omitted", 0, "an earlier task did not succeed"),
         "evaluate": ("omitted", 0, "an earlier task did not succeed"),
     }
-    assert rows["train-detector-yolo-fold-1"].node == "node0"
+    assert rows["yolo-fold-1"].node == "node0"
 
 
 def test_a_stopped_run_tells_who_checkpointed_and_who_never_started() -> None:
     rows = rows_of(STOPPED)
-    assert rows["train-classifier-tiny-fold-0"].state == "stopped"
-    assert rows["train-classifier-tiny-fold-0"].note == "wrote a checkpoint"
-    assert rows["train-detector-yolo-fold-0"].state == "stopped"
-    assert "shutdown" in rows["train-detector-yolo-fold-0"].note
+    assert rows["tiny-fold-0"].state == "stopped"
+    assert rows["tiny-fold-0"].note == "wrote a checkpoint"
+    assert rows["yolo-fold-0"].state == "stopped"
+    assert "shutdown" in rows["yolo-fold-0"].note
 
 
 def test_pods_are_named_as_argo_names_them() -> None:
@@ -75,7 +79,7 @@ def test_pods_are_named_as_argo_names_them() -> None:
 
 
 def test_a_running_task_shows_what_its_heartbeat_says() -> None:
-    nodes = wf.tasks(running())[FOLD_0.name]
+    nodes = wf.tasks(running())[FOLD_0.id.former_name]
     row = overlay(FOLD_0, nodes, BEAT, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch, row.epochs, row.best, row.eta) == (
         "running",
@@ -97,32 +101,32 @@ def test_a_running_task_shows_what_its_heartbeat_says() -> None:
     ids=["of another attempt", "of an earlier workflow", "of an earlier workflow that finished"],
 )  # fmt: skip
 def test_a_heartbeat_of_something_else_is_not_believed(stale: Row) -> None:
-    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.name], stale, live=True, now=NOW)
+    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.id.former_name], stale, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch) == ("running", "starting", None)
 
 
 def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
     done = replace(BEAT, state="succeeded", phase="done", epoch=10.0, note="map4 0.41")
-    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.name], done, live=True, now=NOW)
+    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.id.former_name], done, live=True, now=NOW)
     assert (row.state, row.phase, row.note) == ("running", "finishing", "map4 0.41")
 
 
 def test_a_failed_task_says_itself_what_went_wrong() -> None:
-    task = PlannedTask(Stage.TRAIN_DETECTOR, ("prepare",), "yolo", 0)
-    nodes = wf.tasks(FAILED)[task.name]
+    task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 0), (TaskId(Stage.PREPARE),))
+    nodes = wf.tasks(FAILED)[task.id.former_name]
     told = Row(task.name, "failed", "failed", note="labels.csv has no column id", at=nodes.task.finished)
     assert overlay(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
 
 
 def test_a_task_that_was_done_when_its_run_was_stopped_is_done() -> None:
-    nodes = wf.tasks(STOPPED)[FOLD_0.name]
+    nodes = wf.tasks(STOPPED)[FOLD_0.id.former_name]
     done = replace(BEAT, state="succeeded", phase="done", note="map4 0.41", at=nodes.task.finished)
     row = overlay(FOLD_0, nodes, done, live=False, now=NOW)
     assert (row.state, row.phase, row.note) == ("succeeded", "done", "map4 0.41")
 
 
 def test_a_pod_that_has_a_node_is_starting() -> None:
-    nodes = wf.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.name]
+    nodes = wf.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.id.former_name]
     row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
     assert (row.state, row.phase) == ("running", "starting")
 
@@ -133,7 +137,7 @@ def test_a_pending_pod_waits_in_the_schedulers_words() -> None:
         "2 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/3 nodes are available: "
         "3 No preemption victims found for incoming pod."
     )
-    nodes = wf.tasks(running(phase="Pending", message=message))[FOLD_0.name]
+    nodes = wf.tasks(running(phase="Pending", message=message))[FOLD_0.id.former_name]
     row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
     assert (row.state, row.phase) == ("waiting", "queued")
     assert row.note == "1 node(s) had untolerated taint {dedicated: infra}, 2 Insufficient nvidia.com/gpu"
@@ -180,7 +184,7 @@ def test_the_workflow_that_counts_is_the_living_one() -> None:
 
 
 def test_a_task_whose_end_argo_did_not_wait_for_tells_itself_that_it_wrote_a_checkpoint() -> None:
-    nodes = wf.tasks(STOPPED)[FOLD_0.name]
+    nodes = wf.tasks(STOPPED)[FOLD_0.id.former_name]
     [attempt] = nodes.attempts
     unseen = replace(
         nodes, attempts=(replace(attempt, exit_code="", message="workflow shutdown with strategy:  Stop"),)
@@ -198,5 +202,5 @@ def test_pods_whose_stage_still_works_are_counted() -> None:
     pods = [pod("running", "terminated"), pod("terminated", "running"), {"status": {}}]
     kubernetes = SimpleNamespace(pods=lambda namespace, labels: pods)
     run = Run("r", SimpleNamespace(kubernetes=kubernetes, namespace="n"), None, [])
-    assert run.stages == 1
-    assert Run("r", None, None, []).stages == 0
+    assert run.running_pods == 1
+    assert Run("r", None, None, []).running_pods == 0

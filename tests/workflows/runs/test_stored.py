@@ -11,12 +11,14 @@ from jobs.contract.names import Stage
 from jobs.contract.plan import plan
 from jobs.contract.profile import Profile
 from jobs.contract.records import Heartbeat, Reference
-from workflows.commands.runs import listing
+from jobs.contract.task import TaskId
+from workflows.runs.listing import listing
 from workflows.runs.stored import find_logs, list_runs, read_log, status
 
 EXPERIMENT = Experiment.model_validate(
     {"name": "x", "title": "A title", "folds": {"count": 2}, "classifiers": {"b": {}}}
 )
+FOLD_1 = TaskId(Stage.TRAIN_CLASSIFIER, "b", 1)
 
 
 def beat(store, run, stage, model=None, fold=None, phase="training", later=0, **fields):
@@ -32,14 +34,14 @@ def beat(store, run, stage, model=None, fold=None, phase="training", later=0, **
         started=now - timedelta(hours=1),
         **fields,
     )
-    store.put(layout.heartbeat(run, stage, model, fold), said.model_dump_json().encode())
+    store.put(layout.heartbeat(run, TaskId(stage, model, fold)), said.model_dump_json().encode())
 
 
 def refer(store, run, stage, model=None, fold=None, **scores):
     done = Reference(
         run=run, stage=stage, model=model, fold=fold, works={}, scores=scores, attempt=1, created=datetime.now(UTC)
     )
-    store.put(layout.reference(run, stage, model, fold), done.model_dump_json().encode())
+    store.put(layout.reference(run, TaskId(stage, model, fold)), done.model_dump_json().encode())
 
 
 @pytest.fixture
@@ -54,12 +56,12 @@ def test_a_row_a_task_whatever_is_known_of_it(s3_store, run):
     beat(s3_store, run, Stage.TRAIN_CLASSIFIER, "b", 1, later=-600)
     rows = {row.task: row for row in status(s3_store, run)}
     assert list(rows) == [
-        "prepare", "train-classifier-b-fold-0", "train-classifier-b-fold-1", "ensemble", "evaluate",
+        "prepare", "b-fold-0", "b-fold-1", "ensemble", "evaluate",
     ]  # fmt: skip
     assert (rows["prepare"].state, rows["prepare"].note) == ("succeeded", "films 4")
-    busy = rows["train-classifier-b-fold-0"]
+    busy = rows["b-fold-0"]
     assert (busy.state, busy.phase, busy.epoch, busy.best, busy.node) == ("running", "training", 2.0, 0.5, "here")
-    assert "no sign of life for 10:0" in rows["train-classifier-b-fold-1"].note
+    assert "no sign of life for 10:0" in rows["b-fold-1"].note
     assert rows["ensemble"].state == "waiting"
 
 
@@ -94,14 +96,14 @@ def test_a_score_made_without_a_lost_fold_is_listed_as_such(s3_store, run, monke
     figures = {"headline": {"figure": "map4", "score": 0.5}, "degraded": True, "missing_folds": [1]}
     s3_store.put_json(layout.report(run, "metrics.json"), figures)
     monkeypatch.setenv("KUBECONFIG", "/none")
-    monkeypatch.setattr("workflows.commands.runs.open_store", lambda settings: s3_store)
+    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
     [listed], _ = listing(Profile())
     assert "0.5000 without fold 1" in listed.cells()
 
 
 def test_a_log_is_read_from_where_one_stopped_and_only_whole_lines(s3_store, run):
     first = '{"at":"2026-01-01T10:00:00","level":"info","logger":"x","text":"one"}\n'
-    key = layout.log(layout.attempt(run, Stage.TRAIN_CLASSIFIER, "b", 1, datetime(2026, 1, 1, tzinfo=UTC), 0))
+    key = layout.log(layout.attempt(run, FOLD_1, datetime(2026, 1, 1, tzinfo=UTC), 0))
     s3_store.put(key, (first + '{"at":"2026').encode())
     records, start = read_log(s3_store, key)
     assert [record["text"] for record in records] == ["one"]
@@ -110,13 +112,13 @@ def test_a_log_is_read_from_where_one_stopped_and_only_whole_lines(s3_store, run
 
 
 def test_the_logs_of_a_run_that_was_sent_again_stand_beside_the_first_ones(s3_store, run):
-    tasks = [task for task in plan(EXPERIMENT) if task.stage is Stage.TRAIN_CLASSIFIER]
+    tasks = [task.id for task in plan(EXPERIMENT) if task.id.stage is Stage.TRAIN_CLASSIFIER]
     starts = [datetime(2026, 1, day, 10, 0, second, tzinfo=UTC) for day, second in ((1, 30), (1, 40), (2, 5))]
     for start, number in zip(starts, (0, 1, 0), strict=True):
-        s3_store.put(layout.log(layout.attempt(run, Stage.TRAIN_CLASSIFIER, "b", 1, start, number)), b"")
+        s3_store.put(layout.log(layout.attempt(run, FOLD_1, start, number)), b"")
     found = find_logs(s3_store, run, tasks)
-    assert [(log.started, log.attempt) for log in found.pop("train-classifier-b-fold-1")] == [
+    assert [(log.started, log.attempt) for log in found.pop("b-fold-1")] == [
         (starts[0], 0), (starts[1], 1), (starts[2], 0),
     ]  # fmt: skip
-    assert set(found) == {"train-classifier-b-fold-0"}
+    assert set(found) == {"b-fold-0"}
     assert not any(found.values())

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from jobs.contract.experiment import Classifier, Detector, Experiment, training_slice
+from jobs.contract.experiment import Classifier, Detector, Experiment, training_settings
 from workflows.settings.files import EXPERIMENTS, list_recipes, load_experiment
 from workflows.settings.overrides import parse_overlay
 from workflows.settings.schema import model_in, type_at
@@ -150,9 +150,9 @@ def test_a_recipe_differs_from_its_parent_only_in_what_the_row_changes(name):
 def test_the_final_ensemble_shares_its_trainings_with_the_recipes_it_names():
     final = RECIPES["final"]
     for name, recipe in (("b3", "study-06"), ("v2", "study-17")):
-        assert training_slice(final.classifiers[name]) == training_slice(only_model(RECIPES[recipe]))
+        assert training_settings(final.classifiers[name]) == training_settings(only_model(RECIPES[recipe]))
     for name, recipe in (("yolo-m", "yolo-m-final"), ("yolo-x", "yolo-x-final")):
-        assert training_slice(final.detectors[name]) == training_slice(only_model(RECIPES[recipe]))
+        assert training_settings(final.detectors[name]) == training_settings(only_model(RECIPES[recipe]))
     shared = ("seed", "folds", "data")
     assert all(getattr(final, field) == getattr(RECIPES["study-06"], field) for field in shared)
 

@@ -8,8 +8,9 @@ from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done, Heartbeat, Output, Reference
+from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
-from workflows.commands.purge import leftovers, purge
+from workflows.runs.purge import leftovers, purge
 from workflows.runs.run import Run
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -29,24 +30,28 @@ def work(store: Store, stage: Stage, inputs: dict[str, Any], outputs: dict[str, 
     return named
 
 
+def _task(stage: Stage, fold: int | None = None) -> TaskId:
+    return TaskId(stage, "b", fold or 0) if stage.per_fold else TaskId(stage)
+
+
 def refer(store: Store, run: str, stage: Stage, *digests: str, fold: int | None = None) -> None:
     """A run's reference to works."""
     works = {f"kind-{number}": one for number, one in enumerate(digests)}
     reference = Reference(run=run, stage=stage, fold=fold, works=works, scores={}, attempt=0, created=NOW)
-    store.put_json(layout.reference(run, stage, None, fold), reference.model_dump(mode="json"))
+    store.put_json(layout.reference(run, _task(stage, fold)), reference.model_dump(mode="json"))
     store.put_json(layout.run_experiment(run), {"name": run})
 
 
 def beat(store: Store, run: str, stage: Stage, *works: str) -> None:
     """A task's sign of life, with the work that it makes or reads."""
     said = Heartbeat(stage=stage, phase="training", attempt=0, at=NOW, started=NOW, works=works)
-    store.put_json(layout.heartbeat(run, stage), said.model_dump(mode="json"))
+    store.put_json(layout.heartbeat(run, _task(stage)), said.model_dump(mode="json"))
     store.put_json(layout.run_experiment(run), {"name": run})
 
 
 def a_run(name: str, store: Store) -> Run:
     run = Run(name, None, None, [])
-    run.__dict__["store"], run.__dict__["submission"] = store, None
+    run.__dict__["store"], run.__dict__["spec"] = store, None
     return run
 
 
@@ -79,7 +84,7 @@ def test_a_run_whose_name_begins_like_another_is_left_alone(s3_store: Store) -> 
     refer(s3_store, "demo-2", Stage.PREPARE, other := work(s3_store, Stage.PREPARE, {"films": 2}))
     run = a_run("demo", s3_store)
     purge(run, leftovers(run))
-    assert s3_store.size(layout.reference("demo-2", Stage.PREPARE)) is not None
+    assert s3_store.size(layout.reference("demo-2", _task(Stage.PREPARE))) is not None
     assert s3_store.size(layout.done(layout.work(Stage.PREPARE, other))) is not None
 
 
