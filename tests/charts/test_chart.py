@@ -182,9 +182,32 @@ def test_half_a_key_is_refused(chart: Any) -> None:
 def test_network_policy_opens_the_ports_of_the_addresses(render: Render) -> None:
     policy = named(render(EVERYTHING), "NetworkPolicy")["spec"]
     ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
-    assert ports == [53, 53, 443, 6443, 8333, 9091]
+    assert ports == [53, 53, 8333, 443, 6443, 9091]
     assert "ingress" not in policy
     assert policy["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_network_policy_limits_where_the_store_and_the_pushgateway_may_be(render: Render) -> None:
+    inside = {"store": {"endpoint": "http://minio.storage.svc:9000"}, "networkPolicy": {"enabled": True}}
+    given = {"networkPolicy": {"enabled": True, "to": {"store": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}}}
+    rules = [named(render(values), "NetworkPolicy")["spec"]["egress"] for values in (EVERYTHING, inside, given)]
+    anywhere, namespaced, blocked = (rule[1]["to"] for rule in rules)
+    assert {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}} in anywhere
+    assert namespaced == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]
+    assert blocked == [{"ipBlock": {"cidr": "10.1.0.0/16"}}]
+    assert rules[0][-1]["to"] == anywhere
+
+
+def test_submitters_may_submit_and_read_no_secret(render: Render) -> None:
+    ana = {"kind": "User", "name": "ana", "apiGroup": "rbac.authorization.k8s.io"}
+    objects = render({"submitters": {"create": True, "subjects": [ana]}})
+    role = next(one for one in objects if one["kind"] == "Role" and one["metadata"]["name"].endswith("-submitter"))
+    allowed = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert {("workflows", "create"), ("workflows", "patch"), ("pods/log", "get"), ("configmaps", "get")} <= allowed
+    assert not any(resource in ("secrets", "nodes") for resource, _ in allowed)
+    binding = next(one for one in objects if one["kind"] == "RoleBinding" and "submitter" in one["metadata"]["name"])
+    assert binding["subjects"] == [ana]
+    assert not any("submitter" in one["metadata"]["name"] for one in render(EVERYTHING))
 
 
 def test_notes_name_the_next_commands(texts: Any) -> None:

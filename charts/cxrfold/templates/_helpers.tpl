@@ -49,3 +49,13 @@ matchExpressions:
 {{- hasPrefix "https:" . | ternary 443 80 -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The peers behind an address within the cluster, name.namespace.svc: the pods of that namespace. Else nothing. */}}
+{{- define "cxrfold.peers" -}}
+{{- $host := (urlParse .).hostname -}}
+{{- if regexMatch "^[^.]+[.][^.]+[.]svc([.]|$)" $host }}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ index (splitList "." $host) 1 }}
+{{- end -}}
+{{- end -}}
