@@ -1,7 +1,7 @@
 """For every field of the experiment, a check that changing it changes what is computed.
 
 The fields are found by walking the schema, so a new one without a check fails. A classifier's and a detector's own
-fields have their checks in `tests/nets`.
+fields have their checks in `tests/jobs/nets`.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ from tests.jobs.ensemble.world import boxes_table, films_table, index
 FILMS = index(patients=30)
 # What a person reads; nothing is computed from it.
 WORDS = {"name", "title", "remark", "inferred"}
-# Checked with a stage of its own: tests/runtime/test_stage.py, "the tracker leaves an archive and sends nothing".
+# Checked with a stage of its own: tests/jobs/runtime/test_stage.py, "the tracker leaves an archive and sends nothing".
 ELSEWHERE = {"tracker"}
 
 Check = Callable[[Path], None]
@@ -143,7 +143,7 @@ def folds_seed(folder: Path) -> None:
 
 
 def seed(folder: Path) -> None:
-    """Of the resamples; that each training follows it is checked in tests/nets."""
+    """Of the resamples; that each training follows it is checked in tests/jobs/nets."""
     said = Predictions(parse(render(combined(Ensemble()).submission), "it"), None)
     one, other = (judge(FILMS, said, said, ("map6",), 20, seed).figures["map6"] for seed in (1, 2))
     assert one.score == other.score

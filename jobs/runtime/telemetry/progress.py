@@ -1,10 +1,9 @@
-"""Progress of a stage. One call feeds all who watch: terminal, pod log, Argo, the heartbeat, Prometheus."""
+"""Progress of a stage. One call reports to the terminal, the pod's log, Argo, the heartbeat and Prometheus."""
 
 import logging
 import os
 import resource
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,49 +14,37 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
+from jobs.runtime.telemetry.heartbeat import HeartbeatThread
 from jobs.runtime.telemetry.metrics import Metrics
 from jobs.runtime.telemetry.tracker import Wandb
 
 log = logging.getLogger("progress")
 
-HEARTBEAT_SECONDS: Final = 30.0
-LINE_SECONDS: Final = 20.0  # a pod's log gets a line of progress so often
-LOCAL_SECONDS: Final = 0.5  # the local engine's board reads a file
+LINE_SECONDS: Final = 20.0  # between two lines of progress in a pod's log
+FILE_SECONDS: Final = 0.5  # between two writes of the files that Argo and the local engine read
 
 
 class Progress:
-    """The watchers of one task: ``start`` and ``end`` frame its life; the rest is for its stage to call."""
+    """Reports what one attempt at a task does. ``start`` and ``end`` frame it; its stage calls the rest."""
 
     def __init__(self, store: Store, run: str, task: TaskId, attempt: int, log_file: Path) -> None:
         self.store, self.metrics = store, Metrics(task)
-        self._beat_key = layout.heartbeat(run, task)
-        now = datetime.now(UTC)
-        this = layout.attempt(run, task, now, attempt)
-        self._log_key, self._tracker_key = layout.log(this), layout.tracker(this)
-        self._log_file, self._log_size = log_file, -1
-        node = os.environ.get(environment.NODE) or os.uname().nodename
+        now, node = datetime.now(UTC), os.environ.get(environment.NODE) or os.uname().nodename
         self.beat = Heartbeat(
-            stage=task.stage,
-            model=task.model,
-            fold=task.fold,
-            phase="starting",
-            attempt=attempt,
-            at=now,
-            started=now,
+            stage=task.stage, model=task.model, fold=task.fold, phase="starting", attempt=attempt, at=now, started=now,
             node=node,
-        )
+        )  # fmt: skip
+        self._thread = HeartbeatThread(store, run, lambda: self.beat, self.metrics, log_file)
         self._begun, self._start, self._films = time.monotonic(), 0, 0
         self._part, self._number, self._count = "", 1, 1
-        self._line_at = self._local_at = 0.0
+        self._line_at = self._files_at = 0.0
         self.tracker: Wandb | None = None
         self._bar: Bar | None = None
         self._bar_task: TaskID | None = None
-        self._ended, self._news = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
         outputs = os.environ.get(environment.OUTPUTS)
         self._local = Path(outputs) / "heartbeat.json" if outputs else None
         if self._local:
@@ -66,31 +53,28 @@ class Progress:
         self._argo = Path(argo) if argo else None
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Serve metrics and start the heartbeat."""
         if port := os.environ.get(environment.METRICS_PORT):
             self.metrics.serve(int(port), self.store.moved)
         self._thread.start()
 
     def end(self, phase: str, exit_code: int, message: str = "") -> None:
-        """The last beat and the rest of the log. A store that is away does not change how a stage ended."""
+        """Send the last heartbeat and the rest of the log. An unreachable store does not change how a stage ended."""
         self._close_bar()
-        self._ended.set()
-        self._news.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        self._thread.stop()
         self._set(phase=phase, exit_code=exit_code, message=message[:500], eta=0.0 if exit_code == 0 else None)
-        self._write_local()
-        self._send(last=True)
+        self._write_files()
+        self._thread.send(self.tracker.finish if self.tracker else None)
 
     @contextmanager
     def part(self, name: str, number: int, count: int, best: float | None) -> Iterator[None]:
-        """What happens meanwhile is one of several trainings alike: its phases bear its name, the time left is of all.
+        """Inside the block, phases carry ``name number/count`` and the time left covers all ``count`` trainings.
 
         Args:
-            name: what each of them is, e.g. ``candidate``.
-            number: which this one is, from 1.
-            count: how many there are.
-            best: the best score of those before, None where this is the first.
+            name: of each training, e.g. ``candidate``.
+            number: of this one, from 1.
+            count: of all trainings.
+            best: the best score of those before; None for the first.
         """
         self._part, self._number, self._count = f"{name} {number}/{count}", number, count
         self._set(best=best)
@@ -100,13 +84,13 @@ class Progress:
             self._part, self._number, self._count = "", 1, 1
 
     def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
-        """A new phase.
+        """Begin a phase.
 
         Args:
-            name: what is done, e.g. ``training``.
-            steps: how many steps it has.
-            epochs: how many epochs it has.
-            start: steps done before, by an earlier attempt.
+            name: e.g. ``training``.
+            steps: number of steps in the phase.
+            epochs: number of epochs in the phase.
+            start: steps that an earlier attempt has done.
         """
         self._close_bar()
         self._begun, self._start, self._films = time.monotonic(), start, 0
@@ -115,8 +99,8 @@ class Progress:
             phase=name, step=start, steps=steps, epochs=epochs or self.beat.epochs, eta=None, films_per_second=None
         )
         log.info("%s%s", name, f", {start} of {steps} steps done before" if start else _steps(steps))
-        self._write_local()
-        self._news.set()
+        self._write_files()
+        self._thread.wake()
         if sys.stdout.isatty() and steps:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Bar(*columns, transient=True)
@@ -124,7 +108,7 @@ class Progress:
             self._bar.start()
 
     def step(self, films: int = 0, loss: float | None = None) -> None:
-        """One more step done, of so many films."""
+        """Report a step done, with its number of films and its loss."""
         done = (self.beat.step or 0) + 1
         self._films += films
         passed = max(time.monotonic() - self._begun, 1e-9)
@@ -143,7 +127,7 @@ class Progress:
         self._show(loss)
 
     def epoch(self, number: int, best: float | None = None, **figures: float | None) -> None:
-        """An epoch ended. ``number`` epochs are done; figures are printed as they are named."""
+        """Report the end of an epoch: ``number`` epochs are done. The other figures are logged under their names."""
         if best is not None and (self.beat.best is None or best > self.beat.best):
             self.metrics.best.set(best)
             self.metrics.improved.set(time.time())
@@ -157,12 +141,12 @@ class Progress:
         log.info("epoch %s/%s %s", number, self.beat.epochs or "?", text)
 
     def uses(self, work: str) -> None:
-        """The task makes or reads the work of this prefix: whoever tidies up the store sees that in the heartbeat."""
+        """Name in the heartbeat a work (by its prefix) that the task makes or reads, so that ``purge`` keeps it."""
         if work not in self.beat.works:
             self._set(works=(*self.beat.works, work))
 
     def say(self, text: str) -> None:
-        """A line for the log."""
+        """Log a line."""
         log.info("%s", text)
 
     def _set(self, **fields: object) -> None:
@@ -182,39 +166,16 @@ class Progress:
             parts += [f"{beat.films_per_second:.1f} films/s"] if beat.films_per_second else []
             parts += [f"{beat.eta:.0f} s left"] if beat.eta is not None else []
             log.info("%s: %s", beat.phase, ", ".join(parts))
-        if now - self._local_at > LOCAL_SECONDS:
-            self._local_at = now
-            self._write_local()
+        if now - self._files_at > FILE_SECONDS:
+            self._files_at = now
+            self._write_files()
 
-    def _write_local(self) -> None:
+    def _write_files(self) -> None:
         if self._local:
             _replace(self._local, self.beat.model_dump_json())
         if self._argo and self.beat.steps:
             done = self.beat.steps * (self._number - 1) + (self.beat.step or 0)
             _replace(self._argo, f"{done}/{self.beat.steps * self._count}")
-
-    def _keep_beating(self) -> None:
-        self._send()
-        while True:
-            self._news.wait(HEARTBEAT_SECONDS)
-            self._news.clear()
-            if self._ended.is_set():
-                return
-            self._send()
-
-    def _send(self, *, last: bool = False) -> None:
-        """Heartbeat and log to the store, as far as it is there: a missed beat must not end a training."""
-        self.metrics.heartbeat.set(time.time())
-        try:
-            self.store.put(self._beat_key, self.beat.model_dump_json().encode())
-            if self.tracker and last:
-                self.store.upload(self.tracker.finish(), self._tracker_key)
-            size = self._log_file.stat().st_size if self._log_file.exists() else 0
-            if size and size != self._log_size:
-                self.store.put(self._log_key, self._log_file.read_bytes())
-                self._log_size = size
-        except Exception as error:  # the heartbeat's thread has nobody to tell
-            log.warning("no heartbeat could be stored: %s", error)
 
     def _close_bar(self) -> None:
         if self._bar:

@@ -5,7 +5,7 @@ import pytest
 from jobs.contract.experiment import Detector, DetectorInference, Evolve
 from tests.jobs.nets.liveness_detector import LIVENESS
 
-# Checked with the stage: tests/train_detector/test_search.py, "as many are trained as the budget says".
+# Checked with the stage: tests/jobs/train_detector/test_search.py, "as many are trained as the budget says".
 ELSEWHERE = {"evolve.epochs"}
 
 

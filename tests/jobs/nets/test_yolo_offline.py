@@ -39,7 +39,7 @@ assert not any(SETTINGS[name] for name in services), SETTINGS
 assert str(SETTINGS_FILE).startswith(str(folder / "scratch")), SETTINGS_FILE
 assert attempts == [], attempts
 
-from jobs.nets.pretrained import add
+from jobs.tools.weights import add
 from jobs.contract.exits import ServiceAway
 try:
     add("yolov8n")
