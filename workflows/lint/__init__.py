@@ -1,1 +1,1 @@
-"""Mistakes in a manifest, an experiment or a profile, found before anything is submitted."""
+"""Rules that find mistakes in a manifest, an experiment or a profile before anything is submitted."""

@@ -1,21 +1,32 @@
-"""All rules applied to what was ordered and to the manifest that was built from it."""
+"""Apply every rule to a run's specification and to the manifest built from it."""
 
-from typing import Any
+from typing import Any, Final
 
-from workflows.lint.experiment import check_experiment, check_profile
-from workflows.lint.findings import RULES, Finding, Level
-from workflows.lint.manifest import check_manifest
-from workflows.manifest.spec import RunSpec
+from workflows.lint import experiment, manifest, objects, profile, templates
+from workflows.lint.findings import Finding, Level, Rule
+from workflows.manifest.spec import Manifest, RunSpec
+
+RULES: Final[tuple[Rule[Any], ...]] = (
+    *objects.rule, *manifest.rule, *templates.container_rule, *templates.dag_rule, *experiment.rule, *profile.rule,
+)  # fmt: skip
+SEVERITY: Final[tuple[Level, ...]] = ("error", "warning", "note")
 
 
-def check(spec: RunSpec, manifest: dict[str, Any]) -> list[Finding]:
-    """All mistakes of an order and its manifest, worst first.
+def check(spec: RunSpec, workflow: Manifest) -> list[Finding]:
+    """Return all findings, the most severe first.
 
     Args:
-        spec: what was ordered.
-        manifest: the workflow as plain values, as ``workflows.manifest.dag.manifest`` gives it or a file holds it.
+        spec: the run's specification, whose experiment and profile are checked.
+        workflow: its manifest, a Workflow as a plain dict.
     """
-    found = [*check_manifest(manifest), *check_experiment(spec.experiment), *check_profile(spec.profile)]
-    order: list[Level] = ["error", "warning", "note"]
-    findings = [Finding(code, where, says, RULES[code].fix, RULES[code].level) for code, where, says in found]
-    return sorted(dict.fromkeys(findings), key=lambda one: (order.index(one.level), one.code))
+    findings: list[Finding] = []
+    for item in (objects.workflow_object(workflow), *objects.profile_objects(spec.profile)):
+        findings += objects.rule.findings(item)
+    findings += manifest.rule.findings(workflow)
+    for container in templates.containers(workflow):
+        findings += templates.container_rule.findings(container)
+    for dag in templates.dags(workflow):
+        findings += templates.dag_rule.findings(dag)
+    findings += experiment.rule.findings(spec.experiment)
+    findings += profile.rule.findings(spec.profile)
+    return sorted(dict.fromkeys(findings), key=lambda finding: (SEVERITY.index(finding.level), finding.code))

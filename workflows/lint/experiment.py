@@ -1,139 +1,120 @@
-"""What can be wrong with an experiment or a profile although every value is valid by itself."""
+"""Rules for an experiment whose values are each valid but do not fit together."""
 
-import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Final
 
-from pydantic import BaseModel
+from jobs.contract.experiment import Classifier, Experiment, Model
+from workflows.lint.findings import Problem, Rules
 
-from jobs.contract import environment
-from jobs.contract.experiment import Classifier, Detector, Experiment
-from jobs.contract.names import Stage
-from jobs.contract.profile import Profile
-from workflows.lint.findings import Found
-from workflows.manifest.quantity import parse_quantity
+# Average precision still gains from boxes above this confidence.
+LOW_CONFIDENCE: Final = 1e-3
 
-WEAK = 1e-3  # boxes below this are still worth keeping where average precision is the score
-ENOUGH_GRACE = 60  # seconds: what writing a checkpoint to S3 may take
-_LOCAL = re.compile(r"//(localhost|127\.|\[::1\]|0\.0\.0\.0)")
+rule = Rules[Experiment]()
 
 
-def check_experiment(experiment: Experiment) -> Iterator[Found]:
-    """The experiment's traps."""
-    for name, classifier in experiment.classifiers.items():
-        yield from _check_model(f"classifiers.{name}", classifier)
-        yield from _check_stages(f"classifiers.{name}", classifier)
+def _models(experiment: Experiment) -> Iterator[tuple[str, Model]]:
+    """Yield every model with its path in the experiment, e.g. ``detectors.yolo``."""
+    for name, model in experiment.models.items():
+        yield f"classifiers.{name}" if isinstance(model, Classifier) else f"detectors.{name}", model
+
+
+@rule("CXR101", "error", "set batch to 2 or more")
+def batch_of_one(experiment: Experiment) -> Iterator[Problem]:
+    """Batch norm over one film has no useful variance."""
+    for path, model in _models(experiment):
+        if model.batch == 1:
+            yield Problem(f"{path}.batch", "batch norm over one film trains on noise, or fails at 1×1 features")
+
+
+@rule("CXR102", "warning", "raise batch as far as memory allows")
+def accumulation_beside_batch_norm(experiment: Experiment) -> Iterator[Problem]:
+    """Accumulating gradients does not enlarge the batch that batch norm sees."""
+    for path, model in _models(experiment):
+        if model.accumulate > 1:
+            films = f"{model.accumulate} × {model.batch} films"
+            yield Problem(f"{path}.accumulate", f"an update uses {films}, but batch norm sees only {model.batch}")
+
+
+@rule("CXR103", "warning", "make close_mosaic smaller than epochs")
+def mosaic_never_applied(experiment: Experiment) -> Iterator[Problem]:
+    """``close_mosaic`` switches mosaic and mixup off for the last epochs."""
     for name, detector in experiment.detectors.items():
-        yield from _check_model(f"detectors.{name}", detector)
-        yield from _check_detector(f"detectors.{name}", detector)
-        if (tried := detector.candidates) and (folds := len(experiment.folds.selected)) > 1:
-            says = f"{tried} candidates on each of {folds} folds are {tried * folds} trainings"
-            yield "CXR110", f"detectors.{name}.evolve", says
-    yield from _check_ensemble(experiment)
+        if detector.close_mosaic >= detector.epochs and (detector.mosaic or detector.mixup):
+            message = f"mosaic and mixup are off in the last {detector.close_mosaic} of {detector.epochs} epochs"
+            yield Problem(f"detectors.{name}.close_mosaic", message)
 
 
-def check_profile(profile: Profile) -> Iterator[Found]:
-    """The profile's traps."""
-    if profile.gpu.count == 0 and not profile.gpu.allow_cpu:
-        yield "CXR201", "gpu.count", "gpu.count is 0 and allow_cpu is off"
-    for where, address in (("store.endpoint", profile.store.endpoint), ("pushgateway", profile.pushgateway)):
-        if address and _LOCAL.search(address):
-            yield "CXR202", where, f"inside a pod, {address} is the pod itself"
-    if profile.store.endpoint and not profile.store.secret:
-        yield "CXR205", "store.secret", f"{profile.store.endpoint} will want keys, and no Secret is named"
-    sources = {f"volumes.{volume.name}": volume.source for volume in profile.volumes}
-    for where, source in (sources | {"cache_volume": profile.cache_volume or {}}).items():
-        if "hostPath" in source:
-            yield "CXR203", where, "a hostPath volume is refused where a namespace enforces the restricted standard"
-    yield from _check_kubernetes_words(profile)
-    for name in profile.env:
-        if name in vars(environment).values() and name != environment.CHECKPOINT_SECONDS:
-            yield "CXR206", f"env.{name}", f"{name} is set by the pipeline"
-    if profile.images.detector in (profile.images.base, profile.images.small):
-        yield "CXR207", "images.detector", "the detector's image is the same as another stage's"
-    yield from _check_limits(profile)
+@rule("CXR104", "note", "none needed if intended; both sizes are packed")
+def inference_at_another_size(experiment: Experiment) -> Iterator[Problem]:
+    """A model is scored at another size than it is trained at."""
+    for path, model in _models(experiment):
+        if model.inference_size != model.size:
+            message = f"trained at {model.size} pixels, scored at {model.inference_size}"
+            yield Problem(f"{path}.inference.size", message)
 
 
-def _check_model(where: str, model: Classifier | Detector) -> Iterator[Found]:
-    if model.batch == 1:
-        yield (
-            "CXR101",
-            f"{where}.batch",
-            "with a batch of one film batch norm trains on noise, or fails at 1×1 features",
-        )
-    if model.accumulate > 1:
-        says = f"{model.accumulate} steps of {model.batch} films are one update, but batch norm sees {model.batch}"
-        yield "CXR102", f"{where}.accumulate", says
-    if model.inference_size != model.size:
-        yield "CXR104", f"{where}.inference.size", f"trained at {model.size}, scored at {model.inference_size} pixels"
+@rule("CXR105", "warning", "make warmup smaller than epochs")
+def warmup_as_long_as_training(experiment: Experiment) -> Iterator[Problem]:
+    """The learning rate never leaves its warm-up."""
+    for path, model, what, epochs in _learning_stages(experiment):
+        if model.warmup >= epochs:
+            yield Problem(f"{path}.warmup", f"{what} has {epochs} epochs, but warm-up takes {model.warmup:g}")
 
 
-def _check_stages(where: str, classifier: Classifier) -> Iterator[Found]:
-    for index, stage in enumerate(classifier.stages):
-        if classifier.warmup >= stage.epochs:
-            says = f"stage {index} has {stage.epochs} epochs and warms up for {classifier.warmup:g}"
-            yield "CXR105", f"{where}.warmup", says
-        if classifier.patience and classifier.patience >= stage.epochs:
-            says = f"stage {index} ends after {stage.epochs} epochs, before {classifier.patience} can pass without gain"
-            yield "CXR106", f"{where}.patience", says
+@rule("CXR106", "note", "make patience smaller than epochs, or remove it")
+def patience_never_reached(experiment: Experiment) -> Iterator[Problem]:
+    """Early stopping needs more epochs than there are."""
+    for path, model, what, epochs in _learning_stages(experiment):
+        if model.patience and model.patience >= epochs:
+            message = f"{what} has {epochs} epochs, too few for a patience of {model.patience}"
+            yield Problem(f"{path}.patience", message)
 
 
-def _check_detector(where: str, detector: Detector) -> Iterator[Found]:
-    if detector.close_mosaic >= detector.epochs and (detector.mosaic or detector.mixup):
-        says = f"close_mosaic takes them from the last {detector.close_mosaic} of {detector.epochs} epochs"
-        yield "CXR103", f"{where}.close_mosaic", says
-    if detector.warmup >= detector.epochs:
-        says = f"{detector.epochs} epochs, of which {detector.warmup:g} warm up"
-        yield "CXR105", f"{where}.warmup", says
-    if detector.patience and detector.patience >= detector.epochs:
-        yield "CXR106", f"{where}.patience", f"training ends after {detector.epochs} epochs anyway"
-    if detector.inference.confidence > WEAK:
-        says = f"boxes below {detector.inference.confidence:g} are never written"
-        yield "CXR108", f"{where}.inference.confidence", says
+def _learning_stages(experiment: Experiment) -> Iterator[tuple[str, Model, str, int]]:
+    """Yield path, model, description and epochs of every learning-rate stage; a detector has one."""
+    for name, classifier in experiment.classifiers.items():
+        for index, stage in enumerate(classifier.stages):
+            yield f"classifiers.{name}", classifier, f"stage {index}", stage.epochs
+    for name, detector in experiment.detectors.items():
+        yield f"detectors.{name}", detector, "training", detector.epochs
 
 
-def _check_ensemble(experiment: Experiment) -> Iterator[Found]:
-    rule = experiment.ensemble.none
-    heads = {classifier.head for classifier in experiment.classifiers.values()}
-    sources = [rule.boxes] if experiment.detectors else []
-    sources += [rule.negative] if heads & {"study4", "joint6"} else []
-    sources += [rule.film2] if heads & {"film2", "joint6"} else []
-    if not any(sources):
-        yield "CXR107", "ensemble.none", "no model of this experiment feeds a source that has a weight"
-    if experiment.ensemble.fusion.floor > WEAK:
-        yield "CXR108", "ensemble.fusion.floor", f"boxes below {experiment.ensemble.fusion.floor:g} are left out"
+@rule("CXR107", "error", "give a weight above 0 to a source that the models feed")
+def none_rule_without_a_source(experiment: Experiment) -> Iterator[Problem]:
+    """The ensemble refuses to score the class none, after all folds were trained."""
+    fed = experiment.none_sources
+    weights = experiment.ensemble.none.model_dump()
+    if not any(weights[source] for source in fed):
+        sources = " and ".join(fed) or "none of its sources"
+        yield Problem("ensemble.none", f"the models with a weight feed {sources}, and no source fed has a weight")
+
+
+@rule("CXR108", "warning", "lower the value to 0.001 or less")
+def low_confidence_boxes_dropped(experiment: Experiment) -> Iterator[Problem]:
+    """Average precision gains from boxes of low confidence."""
+    for name, detector in experiment.detectors.items():
+        if detector.inference.confidence > LOW_CONFIDENCE:
+            message = f"boxes below {detector.inference.confidence:g} are not written"
+            yield Problem(f"detectors.{name}.inference.confidence", message)
+    if experiment.ensemble.fusion.floor > LOW_CONFIDENCE:
+        message = f"boxes below {experiment.ensemble.fusion.floor:g} are left out"
+        yield Problem("ensemble.fusion.floor", message)
+
+
+@rule("CXR109", "warning", "give one of the models a weight above 0")
+def all_weights_zero(experiment: Experiment) -> Iterator[Problem]:
+    """Models are trained that the ensemble does not use."""
+    voters = experiment.voters
     for kind, models in (("classifiers", experiment.classifiers), ("detectors", experiment.detectors)):
-        if models and all(experiment.ensemble.weights.get(name, 1) == 0 for name in models):
-            yield "CXR109", "ensemble.weights", f"all {kind} have weight 0"
+        if models and not any(name in voters for name in models):
+            yield Problem("ensemble.weights", f"all {kind} have weight 0")
 
 
-def _check_kubernetes_words(profile: Profile) -> Iterator[Found]:
-    from hera.workflows import models as m
-
-    from workflows.lint.manifest import check_words
-
-    given: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
-        f"tolerations.{index}": (m.Toleration, value) for index, value in enumerate(profile.tolerations)
-    }
-    volumes = {f"volumes.{volume.name}.source": volume.source for volume in profile.volumes}
-    volumes |= {"cache_volume": profile.cache_volume} if profile.cache_volume else {}
-    given |= {where: (m.Volume, {"name": "volume", **source}) for where, source in volumes.items()}
-    for where, (model, value) in given.items():
-        yield from check_words(value, model, where)
-
-
-def _check_limits(profile: Profile) -> Iterator[Found]:
-    if profile.grace < ENOUGH_GRACE:
-        yield "CXR024", "grace", f"{profile.grace} seconds are short for a checkpoint on its way to S3"
-    if profile.retry.cap < profile.retry.backoff:
-        yield "CXR204", "retry.cap", f"retry.cap {profile.retry.cap} is below retry.backoff {profile.retry.backoff}"
-    if profile.run_deadline < profile.task_deadline:
-        yield "CXR204", "run_deadline", "run_deadline is below task_deadline, so no task ever has the time it is given"
-    for stage in Stage:
-        resources = profile.resources_of(stage)
-        if parse_quantity(resources.memory) > parse_quantity(profile.memory_cap):
-            says = f"{stage} asks for {resources.memory}, above memory_cap {profile.memory_cap}: resume cannot raise it"
-            yield "CXR204", f"resources.{stage}.memory", says
-        if resources.cpu_limit and parse_quantity(resources.cpu_limit) < parse_quantity(resources.cpu):
-            says = f"{stage} asks for {resources.cpu} CPUs and may use {resources.cpu_limit}"
-            yield "CXR204", f"resources.{stage}.cpu_limit", says
+@rule("CXR110", "note", "none needed if intended; the search of one fold gives a recipe for all folds")
+def search_on_every_fold(experiment: Experiment) -> Iterator[Problem]:
+    """Each fold runs a search of its own."""
+    folds = len(experiment.folds.selected)
+    for name, detector in experiment.detectors.items():
+        if detector.candidates and folds > 1:
+            message = f"{detector.candidates} candidates on {folds} folds are {detector.candidates * folds} trainings"
+            yield Problem(f"detectors.{name}.evolve", message)

@@ -1,191 +1,310 @@
-"""What can be wrong with a workflow's manifest, whoever wrote it. Works on plain values, where nothing is lost yet."""
+"""Rules for a whole manifest as a plain dict, whatever program wrote it."""
 
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+import yaml
 
-from workflows.lint.findings import Found
-from workflows.lint.templates import check_container, check_dag, label_problem
+from jobs.contract.names import QUEUE_LABEL, RUN_LABEL
+from workflows.lint.findings import Problem, Rules
+from workflows.lint.templates import containers, dags, task_arguments
+from workflows.manifest.spec import Manifest
 
-ETCD_LIMIT = 1024 * 1024
-PARAMETER_LIMIT = 128 * 1024
+ETCD_LIMIT: Final = 1024 * 1024
+PARAMETER_LIMIT: Final = 128 * 1024
+LABEL_LIMIT: Final = 63
 # Argo adds five random characters to generateName, and the result must fit a label.
-GENERATED_NAME_LIMIT = 63 - 5
-_PLACEHOLDER = re.compile(r"{{(.*?)}}")
-_SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
-_BY_RUN = re.compile(r"{{\s*(workflow\.(name|uid)|workflow\.labels\.cxrfold/run|pod\.name)\s*}}")
-_QUEUE = "kueue.x-k8s.io/queue-name"
-_GLOBAL = re.compile(r"workflow\.(name|uid|namespace|serviceAccountName|labels\.|annotations\.|creationTimestamp)")
+GENERATED_NAME_LIMIT: Final = LABEL_LIMIT - 5
+# Seconds to write a checkpoint to S3.
+ENOUGH_GRACE: Final = 60
+_PROGRESS: Final = "workflows.argoproj.io/progress"
+_PLACEHOLDER: Final = re.compile(r"{{(.*?)}}")
+_SECRET: Final = re.compile(r"SECRET|PASSWORD|TOKEN|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
+_BY_RUN: Final = re.compile(rf"{{{{\s*(workflow\.(name|uid)|workflow\.labels\.{RUN_LABEL}|pod\.name)\s*}}}}")
+_GLOBAL: Final = re.compile(
+    r"workflow\.(name|uid|namespace|serviceAccountName|labels\.|annotations\.|creationTimestamp)"
+)
+_LABEL: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
-Manifest = dict[str, Any]
-
-
-def check_manifest(workflow: Manifest) -> Iterator[Found]:
-    """All that can be seen in a manifest alone."""
-    yield from _check_keys(workflow)
-    yield from _check_metadata(workflow)
-    yield from _check_spec(workflow["spec"])
-    for template in workflow["spec"].get("templates", []):
-        yield from _check_placeholders(template, workflow["spec"])
-        yield from _check_features(template)
-        if "container" in template:
-            yield from check_container(template, workflow["spec"])
-        if "dag" in template:
-            yield from check_dag(template, workflow["spec"])
+rule = Rules[Manifest]()
 
 
-def check_words(raw: Any, model: type[BaseModel], where: str) -> Iterator[Found]:
-    """The keys of plain values that a model of hera's passes over, and the values that it refuses."""
-    try:
-        parsed = model.model_validate(raw)
-    except ValidationError as error:
-        for problem in error.errors():
-            path = ".".join(str(step) for step in (where, *problem["loc"]) if step != "")
-            yield "CXR030", path, problem["msg"]
-        return
-    known = parsed.model_dump(by_alias=True, mode="json", exclude_none=True, warnings="none")
-    for key in _lost(raw, known, ""):
-        yield "CXR001", f"{where}{key}".lstrip("."), f"Kubernetes and Argo know no {key.rpartition('.')[2]} here"
+@rule("CXR002", "error", "use a declared parameter, or declare it")
+def unresolved_placeholder(workflow: Manifest) -> Iterator[Problem]:
+    """Argo has no value for a placeholder."""
+    spec = workflow["spec"]
+    for template in _templates(workflow):
+        known = _known_variables(template, spec)
+        for path, text in _strings(template, f"template {template['name']}"):
+            for variable in (match.strip() for match in _PLACEHOLDER.findall(text)):
+                retry = variable == "retries" or variable.startswith("lastRetry.")
+                loop = variable == "item" or variable.startswith("item.")
+                if variable in known or _GLOBAL.match(variable) or loop or (retry and "retryStrategy" in template):
+                    continue
+                yield Problem(path, f"{{{{{variable}}}}} has no value")
 
 
-def _lost(raw: Any, known: Any, path: str) -> Iterator[str]:
-    if isinstance(raw, dict) and isinstance(known, dict):
-        for key, value in raw.items():
-            if key not in known and value is not None:
-                yield f"{path}.{key}"
-            elif key in known:
-                yield from _lost(value, known[key], f"{path}.{key}")
-    elif isinstance(raw, list) and isinstance(known, list):
-        for index, (one, other) in enumerate(zip(raw, known, strict=False)):
-            yield from _lost(one, other, f"{path}[{index}]")
+@rule("CXR004", "error", "set valueFrom.default of the output, or the input's default")
+def parameter_without_default(workflow: Manifest) -> Iterator[Problem]:
+    """A skipped task has no outputs, so whatever reads them needs a default."""
+    for template in _templates(workflow):
+        for parameter in template.get("outputs", {}).get("parameters", []):
+            if "default" not in parameter.get("valueFrom", {}):
+                yield Problem(f"template {template['name']}", f"output {parameter['name']} has no default")
+    for dag in dags(workflow):
+        for task in dag.tasks:
+            given = task_arguments(task)
+            for parameter in dag.inputs(task):
+                name = parameter["name"]
+                if "{{tasks." in given.get(name, "") and "default" not in parameter:
+                    message = f"{name} comes from a task that may be skipped, and has no default"
+                    yield Problem(f"task {task['name']}", message)
 
 
-def _check_keys(workflow: Manifest) -> Iterator[Found]:
-    from hera.workflows import models as m
+@rule("CXR011", "error", "refer to a key of a Kubernetes Secret")
+def secret_in_the_manifest(workflow: Manifest) -> Iterator[Problem]:
+    """Everybody who can read the workflow can read its parameters and variables."""
+    for parameter in _parameters(workflow):
+        if _SECRET.search(parameter["name"]):
+            yield Problem(f"arguments.{parameter['name']}", "parameters are shown in Argo's pages and stored in etcd")
+    for template in containers(workflow):
+        for variable in template.container.get("env", []):
+            if _SECRET.search(variable["name"]) and variable.get("value"):
+                yield Problem(f"{template.where}.env.{variable['name']}", "its value stands in the manifest")
 
-    yield from check_words(workflow, m.Workflow, "")
 
-
-def _check_metadata(workflow: Manifest) -> Iterator[Found]:
+@rule("CXR012", "error", "train fewer folds or models in one run")
+def too_large_for_etcd(workflow: Manifest) -> Iterator[Problem]:
+    """Etcd refuses objects of 1 MiB and more."""
     size = len(json.dumps(workflow, separators=(",", ":")))
     if size >= ETCD_LIMIT:
-        yield "CXR012", "the workflow", f"{size // 1024} KiB, of which etcd takes less than {ETCD_LIMIT // 1024}"
-    metadata = workflow.get("metadata", {})
-    if len(metadata.get("generateName", "")) > GENERATED_NAME_LIMIT or len(metadata.get("name", "")) > 63:
-        name = metadata.get("generateName") or metadata["name"]
-        yield "CXR016", "metadata", f"{name} is too long for Argo's labels"
-    pods = workflow["spec"].get("podMetadata", {})
-    for where, labels in (("metadata.labels", metadata.get("labels")), ("podMetadata.labels", pods.get("labels"))):
+        yield Problem("the workflow", f"{size // 1024} KiB are too much; the limit is {ETCD_LIMIT // 1024} KiB")
+
+
+@rule("CXR013", "error", "put the data into the store and pass its key")
+def parameters_too_large(workflow: Manifest) -> Iterator[Problem]:
+    """Argo passes parameters on in places of limited size, such as a process' arguments."""
+    size = sum(len(str(parameter.get("value", "")).encode()) for parameter in _parameters(workflow))
+    if size >= PARAMETER_LIMIT:
+        message = f"parameters of {size // 1024} KiB are too much; the limit is {PARAMETER_LIMIT // 1024} KiB"
+        yield Problem("arguments", message)
+
+
+@rule("CXR015", "error", "remove the annotation")
+def progress_annotation(workflow: Manifest) -> Iterator[Problem]:
+    """A progress set by hand switches the pods' own progress off."""
+    for where, metadata in (("metadata", _metadata(workflow)), ("podMetadata", _pod_metadata(workflow))):
+        if _PROGRESS in (metadata.get("annotations") or {}):
+            yield Problem(where, f"{_PROGRESS} is set by hand")
+
+
+@rule("CXR016", "error", "use at most 63 of a-z, 0-9 and -")
+def invalid_name(workflow: Manifest) -> Iterator[Problem]:
+    """Names become label values."""
+    metadata = _metadata(workflow)
+    for key, limit in (("name", LABEL_LIMIT), ("generateName", GENERATED_NAME_LIMIT)):
+        if len(name := metadata.get(key, "")) > limit:
+            yield Problem("metadata", f"{key} {name} has more than {limit} characters")
+    for where, labels in (
+        ("metadata.labels", metadata.get("labels")),
+        ("podMetadata.labels", _pod_metadata(workflow).get("labels")),
+    ):
         for key, value in (labels or {}).items():
-            if problem := label_problem(value):
-                yield "CXR016", f"{where}.{key}", problem
-    for where, annotations in (("metadata", metadata.get("annotations")), ("podMetadata", pods.get("annotations"))):
-        if "workflows.argoproj.io/progress" in (annotations or {}):
-            yield "CXR015", where, "workflows.argoproj.io/progress is set by hand"
-    if _QUEUE in (metadata.get("labels") or {}) and _QUEUE not in (pods.get("labels") or {}):
-        yield "CXR038", "metadata.labels", f"{_QUEUE} is on the workflow, and Kueue queues pods"
+            yield from _label_problems(f"{where}.{key}", value)
+    for template in _templates(workflow):
+        yield from _label_problems(f"template {template['name']}", template["name"])
+    for dag in dags(workflow):
+        for task in dag.tasks:
+            yield from _label_problems(f"task {task['name']}", task["name"])
 
 
-def _check_spec(spec: Manifest) -> Iterator[Found]:
-    parameters = spec.get("arguments", {}).get("parameters", [])
-    total = sum(len(str(parameter.get("value", "")).encode()) for parameter in parameters)
-    if total >= PARAMETER_LIMIT:
-        yield "CXR013", "arguments", f"{total // 1024} KiB of parameters, where {PARAMETER_LIMIT // 1024} are too many"
-    for parameter in parameters:
-        if _SECRET.search(parameter["name"]):
-            yield "CXR011", f"arguments.{parameter['name']}", "parameters stand on Argo's page and in etcd"
-    if not spec.get("activeDeadlineSeconds"):
-        yield "CXR022", "spec", "a run that hangs stays for ever"
-    strategy = spec.get("podGC", {}).get("strategy")
-    if strategy in ("OnPodCompletion", "OnWorkflowCompletion"):
-        yield "CXR023", "spec.podGC", f"{strategy} deletes the pods that one wants to look at"
-    if spec.get("serviceAccountName", "default") == "default":
-        yield "CXR032", "spec.serviceAccountName", "the namespace's default account may not write task results"
-    if spec.get("automountServiceAccountToken") is False and not spec.get("executor", {}).get("serviceAccountName"):
-        yield "CXR033", "spec.automountServiceAccountToken", "the executor cannot say what became of a task"
-    if "exit" in spec.get("hooks", {}):
-        yield "CXR034", "spec.hooks", "a hook is named exit"
-    yield from _check_patch(spec.get("podSpecPatch"))
-
-
-def _check_patch(text: str | None) -> Iterator[Found]:
-    """Grace and Argo's own containers can be set by a patch alone."""
-    import yaml
-
-    patch = yaml.safe_load(text or "{}")
-    if "terminationGracePeriodSeconds" not in patch:
-        yield "CXR024", "spec.podSpecPatch", "a pod is killed 30 seconds after SIGTERM"
+@rule("CXR020", "error", "use the generated security contexts")
+def privileged(workflow: Manifest) -> Iterator[Problem]:
+    """The restricted Pod Security Standard refuses the pods. Argo's own containers are set by podSpecPatch alone."""
+    for template in containers(workflow):
+        pod = workflow["spec"].get("securityContext", {}) | template.body.get("securityContext", {})
+        if missing := _missing_restrictions(template.security, pod | template.security):
+            yield Problem(template.where, f"missing: {', '.join(missing)}")
+    patch = _pod_patch(workflow)
     for group, name in (("initContainers", "init"), ("containers", "wait")):
-        security: Manifest = next(
-            (one.get("securityContext", {}) for one in patch.get(group, []) if one["name"] == name), {}
-        )
-        if security.get("allowPrivilegeEscalation") is not False or "ALL" not in _dropped(security):
-            yield "CXR020", f"spec.podSpecPatch.{group}", f"Argo's own container {name} keeps its privileges"
+        patched = {container["name"]: container.get("securityContext", {}) for container in patch.get(group, [])}
+        if missing := _missing_privileges(patched.get(name, {})):
+            yield Problem(f"spec.podSpecPatch.{group}", f"missing for Argo's container {name}: {', '.join(missing)}")
 
 
-def _dropped(security: Manifest) -> list[str]:
-    dropped: list[str] = security.get("capabilities", {}).get("drop", [])
-    return dropped
+@rule("CXR021", "error", "write the result to the store")
+def artifacts(workflow: Manifest) -> Iterator[Problem]:
+    """Argo cannot aggregate the artifacts of a fan-out."""
+    for template in _templates(workflow):
+        for side in ("inputs", "outputs"):
+            if template.get(side, {}).get("artifacts"):
+                yield Problem(f"template {template['name']}.{side}", "the template has artifacts")
 
 
-def _check_placeholders(template: Manifest, spec: Manifest) -> Iterator[Found]:
-    inputs = {one["name"] for one in template.get("inputs", {}).get("parameters", [])}
-    globals_ = {one["name"] for one in spec.get("arguments", {}).get("parameters", [])}
-    outputs = _outputs(template, spec)
-    for path, text in _strings(template, f"template {template['name']}"):
-        for word in (match.strip() for match in _PLACEHOLDER.findall(text)):
-            filled = (
-                word.removeprefix("inputs.parameters.") in inputs
-                or word.removeprefix("workflow.parameters.") in globals_
-                or word.removeprefix("tasks.") in outputs
-                or word in ("pod.name", "node.name")
-                or _GLOBAL.match(word)
-                or ((word == "retries" or word.startswith("lastRetry.")) and "retryStrategy" in template)
-                or (word == "item" or word.startswith("item."))
-            )
-            if not filled:
-                yield "CXR002", path, f"nothing fills {{{{{word}}}}}"
+@rule("CXR022", "warning", "set activeDeadlineSeconds")
+def no_deadline(workflow: Manifest) -> Iterator[Problem]:
+    """Without a deadline a process that hangs holds its GPU for ever."""
+    if not workflow["spec"].get("activeDeadlineSeconds"):
+        yield Problem("spec", "the workflow has no deadline")
+    for template in containers(workflow):
+        if not template.body.get("activeDeadlineSeconds"):
+            yield Problem(template.where, "the template has no deadline")
 
 
-def _outputs(template: Manifest, spec: Manifest) -> set[str]:
-    """The output parameters of a DAG's tasks, as ``NAME.outputs.parameters.SCORE``."""
-    by_name = {one["name"]: one for one in spec.get("templates", [])}
-    return {
-        f"{task['name']}.outputs.parameters.{parameter['name']}"
+@rule("CXR023", "warning", "use the podGC strategy OnWorkflowSuccess")
+def failed_pods_deleted(workflow: Manifest) -> Iterator[Problem]:
+    """The logs of a failed task are deleted with its pod."""
+    strategy = workflow["spec"].get("podGC", {}).get("strategy")
+    if strategy in ("OnPodCompletion", "OnWorkflowCompletion"):
+        yield Problem("spec.podGC", f"{strategy} deletes the pods of failed tasks, too")
+
+
+@rule("CXR024", "error", f"set the profile's grace to {ENOUGH_GRACE} or more")
+def short_grace_period(workflow: Manifest) -> Iterator[Problem]:
+    """A checkpoint takes its time from SIGTERM to SIGKILL, 30 seconds by default. Only a patch can set it."""
+    grace = _pod_patch(workflow).get("terminationGracePeriodSeconds")
+    if grace is None:
+        yield Problem("spec.podSpecPatch", "terminationGracePeriodSeconds is not set, so 30 seconds remain")
+    elif grace < ENOUGH_GRACE:
+        yield Problem("spec.podSpecPatch", f"{grace} seconds are too short to write a checkpoint to S3")
+
+
+@rule("CXR027", "warning", "remove it: DONE.json already skips finished work")
+def memoized(workflow: Manifest) -> Iterator[Problem]:
+    """Memoization conflicts with retries, and its cache is limited to 1 MiB."""
+    for template in _templates(workflow):
+        if "memoize" in template:
+            yield Problem(f"template {template['name']}", "the template is memoized")
+
+
+@rule("CXR031", "warning", "label the metric by experiment")
+def metric_per_run(workflow: Manifest) -> Iterator[Problem]:
+    """A label of the run makes a new time series for each run."""
+    for template in _templates(workflow):
+        for metric in template.get("metrics", {}).get("prometheus", []):
+            if any(_BY_RUN.search(label.get("value", "")) for label in metric.get("labels", [])):
+                yield Problem(f"template {template['name']}", f"metric {metric['name']} has a series for each run")
+
+
+@rule("CXR032", "warning", "use the service account that the chart creates")
+def default_service_account(workflow: Manifest) -> Iterator[Problem]:
+    """The namespace's default account may not write task results."""
+    if workflow["spec"].get("serviceAccountName", "default") == "default":
+        yield Problem("spec.serviceAccountName", "the default account may not write task results")
+
+
+@rule("CXR033", "error", "set executor.serviceAccountName, or mount the token")
+def executor_without_token(workflow: Manifest) -> Iterator[Problem]:
+    """Argo's executor reports results with a service account's token."""
+    spec = workflow["spec"]
+    if spec.get("automountServiceAccountToken") is False and not spec.get("executor", {}).get("serviceAccountName"):
+        yield Problem("spec.automountServiceAccountToken", "the executor has no token to report results with")
+
+
+@rule("CXR034", "error", "rename the hook")
+def hook_named_exit(workflow: Manifest) -> Iterator[Problem]:
+    """Argo takes a hook of this name for the exit handler."""
+    if "exit" in workflow["spec"].get("hooks", {}):
+        yield Problem("spec.hooks", "a hook is named exit")
+
+
+@rule("CXR035", "warning", "use activeDeadlineSeconds")
+def timeout(workflow: Manifest) -> Iterator[Problem]:
+    """A template's timeout includes the time spent waiting for a GPU."""
+    for template in _templates(workflow):
+        if "timeout" in template:
+            message = f"timeout {template['timeout']} starts before the pod has a node"
+            yield Problem(f"template {template['name']}", message)
+
+
+@rule("CXR036", "error", "give each stage a container template")
+def container_set(workflow: Manifest) -> Iterator[Problem]:
+    """Argo loses track of the pods of a containerSet."""
+    for template in _templates(workflow):
+        if "containerSet" in template:
+            yield Problem(f"template {template['name']}", "the template is a containerSet")
+
+
+@rule("CXR038", "error", "put it into podMetadata.labels")
+def queue_label_on_the_workflow(workflow: Manifest) -> Iterator[Problem]:
+    """Kueue queues pods, so it reads the label on pods only."""
+    of_pods = _pod_metadata(workflow).get("labels") or {}
+    if QUEUE_LABEL in (_metadata(workflow).get("labels") or {}) and QUEUE_LABEL not in of_pods:
+        yield Problem("metadata.labels", f"{QUEUE_LABEL} is on the workflow, but Kueue reads it on pods")
+
+
+def _metadata(workflow: Manifest) -> Manifest:
+    return dict(workflow.get("metadata", {}))
+
+
+def _pod_metadata(workflow: Manifest) -> Manifest:
+    return dict(workflow["spec"].get("podMetadata", {}))
+
+
+def _templates(workflow: Manifest) -> list[Manifest]:
+    return list(workflow["spec"].get("templates", []))
+
+
+def _parameters(workflow: Manifest) -> list[Manifest]:
+    return list(workflow["spec"].get("arguments", {}).get("parameters", []))
+
+
+def _pod_patch(workflow: Manifest) -> Manifest:
+    return dict(yaml.safe_load(workflow["spec"].get("podSpecPatch") or "{}"))
+
+
+def _label_problems(where: str, value: str) -> Iterator[Problem]:
+    """Yield why a string is no label value. One with placeholders passes, because Argo fills them in later."""
+    if "{{" in value:
+        return
+    if len(value) > LABEL_LIMIT:
+        yield Problem(where, f"{value} has {len(value)} characters")
+    elif value and not _LABEL.fullmatch(value):
+        yield Problem(where, f"{value} is no valid label value")
+
+
+def _missing_privileges(container: Manifest) -> list[str]:
+    """Return what the restricted standard asks of a container's security context and is not set."""
+    missing = []
+    if container.get("allowPrivilegeEscalation") is not False:
+        missing.append("allowPrivilegeEscalation: false")
+    if "ALL" not in container.get("capabilities", {}).get("drop", []):
+        missing.append("capabilities: {drop: [ALL]}")
+    return missing
+
+
+def _missing_restrictions(container: Manifest, either: Manifest) -> list[str]:
+    """Return the same and what may be set on the pod or the container."""
+    missing = _missing_privileges(container)
+    if not either.get("runAsNonRoot"):
+        missing.append("runAsNonRoot: true")
+    if not either.get("seccompProfile"):
+        missing.append("seccompProfile")
+    return missing
+
+
+def _known_variables(template: Manifest, spec: Manifest) -> set[str]:
+    """Return the variables a template may use: parameters, outputs of its tasks and Argo's own."""
+    inputs = template.get("inputs", {}).get("parameters", [])
+    arguments = spec.get("arguments", {}).get("parameters", [])
+    bodies = {body["name"]: body for body in spec.get("templates", [])}
+    outputs = {
+        f"tasks.{task['name']}.outputs.parameters.{parameter['name']}"
         for task in template.get("dag", {}).get("tasks", [])
-        for parameter in by_name.get(task.get("template"), {}).get("outputs", {}).get("parameters", [])
+        for parameter in bodies.get(task.get("template"), {}).get("outputs", {}).get("parameters", [])
     }
-
-
-def _check_features(template: Manifest) -> Iterator[Found]:
-    where = f"template {template['name']}"
-    if problem := label_problem(template["name"]):
-        yield "CXR016", where, problem
-    if "memoize" in template:
-        yield "CXR027", where, "the template is memoized"
-    if "timeout" in template:
-        yield "CXR035", where, f"timeout {template['timeout']} begins before the pod has a node"
-    if "containerSet" in template:
-        yield "CXR036", where, "the template is a containerSet"
-    for metric in template.get("metrics", {}).get("prometheus", []):
-        if any(_BY_RUN.search(label.get("value", "")) for label in metric.get("labels", [])):
-            yield "CXR031", where, f"metric {metric['name']} has a series for each run"
-    for side in ("inputs", "outputs"):
-        if template.get(side, {}).get("artifacts"):
-            yield "CXR021", f"{where}.{side}", "the template has artifacts"
-    for parameter in template.get("outputs", {}).get("parameters", []):
-        if "default" not in parameter.get("valueFrom", {}):
-            says = f"output {parameter['name']} has no default: a skipped task fails whoever reads it"
-            yield "CXR004", where, says
-    for variable in template.get("container", {}).get("env", []):
-        if _SECRET.search(variable["name"]) and variable.get("value"):
-            yield "CXR011", f"{where}.env.{variable['name']}", "its value can be read in the manifest"
+    return (
+        {"pod.name", "node.name"}
+        | {f"inputs.parameters.{parameter['name']}" for parameter in inputs}
+        | {f"workflow.parameters.{parameter['name']}" for parameter in arguments}
+        | outputs
+    )
 
 
 def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield every string in a value with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):

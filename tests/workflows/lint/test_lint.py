@@ -2,34 +2,41 @@ import copy
 
 import pytest
 
-from jobs.contract.plan import Predict
+from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
-from workflows.lint.findings import RULES, lint
-from workflows.manifest.dag import build
+from workflows.lint.check import RULES, check
+from workflows.manifest.dag import manifest
+from workflows.manifest.spec import RunSpec, TestSet
 from workflows.settings.files import PROFILES, list_recipes, load_experiment, load_profile
 
 EXPERIMENT = load_experiment("demo")
-WORKFLOW = build(EXPERIMENT, Profile(), "trial", revision="abc").to_dict()
+
+
+def order(experiment=EXPERIMENT, profile=None, test_set=None):
+    profile = profile or Profile()
+    return RunSpec.of(experiment, profile, revision="abc", run="trial", test_set=test_set)
+
+
+SPEC = order()
+WORKFLOW = manifest(SPEC)
 TRAIN = 1  # the template train-classifier among the templates
 
 
-def codes(workflow=WORKFLOW, experiment=EXPERIMENT, profile=None):
-    return {finding.code for finding in lint(workflow, experiment, profile or Profile())}
+def codes(run_spec=SPEC, workflow=None):
+    return {finding.code for finding in check(run_spec, workflow or manifest(run_spec))}
 
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
-def test_every_recipe_renders_and_has_no_mistakes(recipe):
-    workflow = build(recipe, Profile(), recipe.default_run, revision="abc").to_dict()
-    assert [finding for finding in lint(workflow, recipe, Profile()) if finding.level != "note"] == []
+def test_every_recipe_renders_without_errors_and_warnings(recipe):
+    run_spec = RunSpec.of(recipe, Profile(), revision="abc")
+    assert [finding for finding in check(run_spec, manifest(run_spec)) if finding.level != "note"] == []
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in PROFILES.glob("*.yaml")))
 def test_every_profile_passes(name):
-    profile = load_profile(name)
     experiment = load_experiment("demo", ["ensemble.min_folds=4"])
-    for predict in (None, Predict("s3://films/test", "demo-1")):
-        workflow = build(experiment, profile, "trial", revision="abc", predict=predict).to_dict()
-        assert codes(workflow, experiment, profile) == set()
+    for test_set in (None, TestSet(source="s3://films/test", from_run="demo-1")):
+        assert codes(order(experiment, load_profile(name), test_set)) == set()
 
 
 def template(index, **changes):
@@ -77,9 +84,7 @@ NO_DEFAULT = {"parameters": [{"name": "score", "valueFrom": {"path": "/tmp/x"}}]
 LARGE_SHM = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}}]
 ALWAYS_AGAIN = {"expression": "lastRetry.exitCode != '0' || lastRetry.status == 'Error'"}
 BY_RUN = {"prometheus": [{"name": "x", "help": "x", "labels": [{"key": "run", "value": "{{workflow.name}}"}]}]}
-GATHERED = {
-    "parameters": [{"name": "scores", "value": "{{tasks.train-classifier-tiny-fold-0.outputs.parameters.score}}"}]
-}
+GATHERED = {"parameters": [{"name": "scores", "value": "{{tasks.tiny-fold-0.outputs.parameters.score}}"}]}
 MISTAKES = {
     "misspelt key": ("CXR001", spec(podGC={"stratgy": "OnWorkflowSuccess"})),
     "key of a newer Argo": ("CXR001", template(TRAIN, pendingTimeout="1h")),
@@ -104,7 +109,7 @@ MISTAKES = {
     "long name": ("CXR016", metadata(generateName="x" * 60)),
     "bad label": ("CXR016", metadata(labels={"cxrfold/run": "a b"})),
     "long task": ("CXR016", dag_task(0, name="p" * 64)),
-    "names alike": ("CXR017", dag_task(2, name="train_classifier_tiny_fold_0")),
+    "names alike": ("CXR017", dag_task(2, name="tiny_fold_0")),
     "retry of the DAG": ("CXR018", template(-1, retryStrategy={"limit": "3"})),
     "policy": ("CXR019", retries(retryPolicy="OnError")),
     "no expression": ("CXR019", lambda w: w["spec"]["templates"][TRAIN]["retryStrategy"].pop("expression")),
@@ -141,7 +146,7 @@ def test_a_mistake_in_a_manifest_is_found_by_its_code(name):
     code, change = MISTAKES[name]
     workflow = copy.deepcopy(WORKFLOW)
     change(workflow)
-    assert code in codes(workflow)
+    assert code in codes(workflow=workflow)
     assert code not in codes()
 
 
@@ -161,7 +166,7 @@ EXPERIMENTS = {
 
 @pytest.mark.parametrize("code", EXPERIMENTS)
 def test_a_trap_in_an_experiment_is_found_by_its_code(code):
-    assert code in codes(experiment=load_experiment("demo", EXPERIMENTS[code]))
+    assert code in codes(order(load_experiment("demo", EXPERIMENTS[code])))
     assert code not in codes()
 
 
@@ -180,19 +185,37 @@ PROFILE_MISTAKES = {
 
 @pytest.mark.parametrize("code", PROFILE_MISTAKES)
 def test_a_trap_in_a_profile_is_found_by_its_code(code):
-    assert code in codes(profile=Profile.model_validate(PROFILE_MISTAKES[code]))
+    assert code in codes(order(profile=Profile.model_validate(PROFILE_MISTAKES[code])))
 
 
-def test_every_code_has_a_test():
-    assert {code for code, _ in MISTAKES.values()} | set(EXPERIMENTS) | set(PROFILE_MISTAKES) == set(RULES)
+def test_an_experiment_that_the_ensemble_would_refuse_is_an_error():
+    film = {"backbone": "resnet18", "head": "joint6", "loss_on": "film"}
+    none = {"boxes": 0, "film2": 0, "negative": 0.5}
+    trained_on_films = Experiment.model_validate(
+        {"name": "x", "classifiers": {"joint": film}, "ensemble": {"none": none}}
+    )
+    assert "CXR107" in codes(order(trained_on_films))
+    without_votes = load_experiment("demo", ["ensemble.none={boxes: 0.5, negative: 0}", "ensemble.weights={yolo: 0}"])
+    assert "CXR107" in codes(order(without_votes))
 
 
-def test_the_worst_comes_first_with_a_sentence_and_a_fix():
+def test_every_rule_has_a_test():
+    assert {code for code, _ in MISTAKES.values()} | set(EXPERIMENTS) | set(PROFILE_MISTAKES) == {
+        rule.code for rule in RULES
+    }
+
+
+def test_codes_are_unique():
+    found = [rule.code for rule in RULES]
+    assert len(found) == len(set(found))
+
+
+def test_the_most_severe_finding_comes_first_with_a_message_and_a_fix():
     workflow = copy.deepcopy(WORKFLOW)
     MISTAKES["anti-affinity"][1](workflow)
     MISTAKES["latest"][1](workflow)
-    first, second = lint(workflow, EXPERIMENT, Profile())
+    first, second = check(SPEC, workflow)
     assert (first.level, second.level) == ("error", "warning")
     assert first.where == "template train-classifier"
-    assert "latest" in first.says
+    assert "latest" in first.message
     assert "{revision}" in first.fix
