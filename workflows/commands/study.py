@@ -49,23 +49,24 @@ def study(
     """
     from workflows.local.machine import this_machine
     from workflows.settings.files import load_profile
-    from workflows.study.selection import Asked, select
-    from workflows.study.study import orders, run_all, study_store, write_log
+    from workflows.study.execution import orders, run_all
+    from workflows.study.log import study_store, write_log
+    from workflows.study.selection import Changes, select
     from workflows.study.table import records
 
     if submit and collect_only:
         raise BadInput("--submit and --collect-only: first send the experiments, later collect them")
-    studied = select(experiments, Asked(source_of(data), fold_numbers(folds), settings or (), smoke), against)
+    studied = select(experiments, Changes(source_of(data), fold_numbers(folds), settings or (), smoke), against)
     if submit:
         for spec in orders(studied, load_profile(profile)):
             send(spec, watch=False, as_json=False)
         typer.echo("When they are done, the same command with --collect-only in place of --submit writes the log.")
         return
-    ended: dict[str, Exit] = {}
+    exits: dict[str, Exit] = {}
     with study_store(load_profile(profile) if collect_only and profile else None) as store:
         if not collect_only:
-            ended = run_all(studied, load_profile("local"), this_machine(jobs, gpus), console())
-        entries, apart = write_log(studied, store, ended, out, lambda text: typer.echo(text, err=as_json))
+            exits = run_all(studied, load_profile("local"), this_machine(jobs, gpus), console())
+        entries, comparisons = write_log(studied, store, exits, out, lambda text: typer.echo(text, err=as_json))
     if as_json:
-        print_json(records(entries, apart))
-    raise typer.Exit(next((code for code in ended.values() if code is not Exit.DONE), Exit.DONE))
+        print_json(records(entries, comparisons))
+    raise typer.Exit(next((code for code in exits.values() if code is not Exit.DONE), Exit.DONE))

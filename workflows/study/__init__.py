@@ -1,1 +1,1 @@
-"""The study log: several experiments run or collected, written down as one table, a page and a file for programs."""
+"""The study log: run or collect several experiments and write their results as a table, a page and CSV."""

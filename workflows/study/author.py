@@ -1,4 +1,4 @@
-"""The author's own scores, from ``study_log.csv``, in the units of the metric's own figures."""
+"""The author's scores from ``study_log.csv``, converted to the figures that this pipeline computes."""
 
 import csv
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from workflows.settings.recipes import EXPERIMENTS
 
 
 @dataclass(frozen=True)
-class Score:
-    """What the log says an experiment scored.
+class AuthorScore:
+    """A score from the author's log.
 
     Attributes:
         figure: ``map4``, ``film2`` or ``opacity``.
-        value: between 0 and 1, as that figure is defined here.
+        value: between 0 and 1, converted to that figure.
     """
 
     figure: str
@@ -23,26 +23,26 @@ class Score:
 
 @cache
 def version(recipe: str) -> str:
-    """The author's number of a row's version, e.g. ``v12``; empty where the row has none."""
+    """The author's version number of a recipe's row, e.g. ``v12``; empty if it has none."""
     return next((row["version"] for row in _rows() if row["recipe"] == recipe), "")
 
 
 @cache
-def author_score(recipe: str, fold: int) -> Score | None:
-    """What the log's row scored on a fold, or without saying on which; None where it has no such score."""
+def author_score(recipe: str, fold: int) -> AuthorScore | None:
+    """The log's score of a recipe on a fold; a row without a fold applies to all folds. None if there is none."""
     rows = [row for row in _rows() if row["recipe"] == recipe and row["score"]]
     row = next((row for row in rows if row["fold"] in ("", str(fold))), None)
     return convert(row["score"], row["unit"]) if row else None
 
 
-def convert(score: str, unit: str) -> Score:
-    """A score of the log in the figure's own unit.
+def convert(score: str, unit: str) -> AuthorScore:
+    """Convert a score of the log to the figure it is a multiple of.
 
-    The log's study scores are map4 as a share of all six classes, ``map4*4/6``, at first times ten; its scores of none
-    and opacity are ``film2*2/3``.
+    The log gives study scores as map4 × 4/6 (``map4*4/6``; in early rows ten times that) and scores of none and
+    opacity as film2 × 2/3 (``film2*2/3``).
     """
     figure, _, factor = unit.partition("*")
-    return Score(figure, float(Fraction(score) / Fraction(factor or 1)))
+    return AuthorScore(figure, float(Fraction(score) / Fraction(factor or 1)))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The study as one page that needs nothing but itself: scores and differences drawn, the log as a table."""
+"""The study log as one self-contained HTML page: plots of scores and differences, and the tables."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,35 +11,35 @@ import jinja2
 from markupsafe import Markup
 
 from workflows.study import table, wording
-from workflows.study.collect import Entry
-from workflows.study.compare import Difference
+from workflows.study.collect import LogEntry
+from workflows.study.comparison import Comparison
 
-MIDDLE: Final = 12  # of a strip, in pixels from above
+MIDDLE: Final = 12  # vertical centre of a strip, in pixels
 DIAMOND: Final = '<path d="M0-6L6 0L0 6L-6 0Z"/>'
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What the width of a strip stands for."""
+    """The range of values that a strip's width covers."""
 
     low: float
     high: float
 
     def at(self, value: float) -> float:
-        """Per cent from the left; what lies beyond is drawn at the edge."""
+        """Position in per cent from the left, clipped to the strip."""
         return round(min(max((value - self.low) / (self.high - self.low), 0.0), 1.0) * 100, 2)
 
     @property
     def marks(self) -> list[float]:
-        """Some five round values, ends included where they are round."""
+        """About five round tick values."""
         step = nice_step(self.high - self.low)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(number * step, 6) for number in range(first, last + 1)]
 
 
 @dataclass(frozen=True)
-class Line:
-    """An experiment in a drawing: its strip between what it is and what it came to."""
+class StripRow:
+    """One experiment in a plot: its name, its strip, its value."""
 
     name: str
     title: str
@@ -50,20 +50,20 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """Lines over one axis."""
+class StripPlot:
+    """Rows over one axis."""
 
     figure: str
-    lines: list[Line]
+    rows: list[StripRow]
     axis: Markup
 
 
-def page(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> str:
-    """The page's HTML.
+def page(entries: Sequence[LogEntry], comparisons: Mapping[str, Comparison]) -> str:
+    """Render the page.
 
     Args:
         entries: the study's experiments in order.
-        apart: run → its difference from its parent.
+        comparisons: run → its comparison with its parent.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("workflows.study", "."), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -76,41 +76,41 @@ def page(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> str:
         scored=sum(entry.score is not None for entry in entries),
         datasets=sorted({entry.dataset[:12] for entry in entries if entry.dataset}),
         sources=sorted({entry.studied.experiment.data.source for entry in entries}),
-        drawings=[_scores(figure, [entry for entry in entries if entry.figure == figure]) for figure in figures],
-        differences=_differences(entries, apart),
+        plots=[_scores(figure, [entry for entry in entries if entry.figure == figure]) for figure in figures],
+        differences=_differences(entries, comparisons),
         author=any(fold.author is not None for entry in entries for fold in entry.folds),
         log_head=table.LOG_HEAD,
         log=[(fold, row) for entry in entries for fold, row in zip(entry.folds, table.log_rows(entry), strict=True)],
         pooled_head=table.POOLED_HEAD,
-        pooled=[table.pooled_row(entry, entries, apart.get(entry.run)) for entry in entries],
+        pooled=[table.pooled_row(entry, entries, comparisons.get(entry.run)) for entry in entries],
         notes=table.notes(entries),
     )
 
 
 def nice_step(span: float, about: int = 5) -> float:
-    """A round step that cuts a span into about so many parts."""
+    """A round step that divides a span into about this many parts."""
     magnitude = 10.0 ** math.floor(math.log10(span / about))
     return min((part * magnitude for part in (1, 2, 5, 10)), key=lambda step: abs(step - span / about))
 
 
-def _scores(figure: str, entries: Sequence[Entry]) -> Drawing:
+def _scores(figure: str, entries: Sequence[LogEntry]) -> StripPlot:
     known = [value for entry in entries for value in _values(entry)]
     scale = Scale(max(0.0, math.floor(min(known) * 10) / 10), min(1.0, math.floor(max(known) * 10) / 10 + 0.1))
-    lines = []
+    rows = []
     for entry in entries:
         interval = "" if entry.low is None else f"{entry.low:.3f} – {entry.high:.3f}"
-        lines.append(Line(entry.name, _title(entry), _score_strip(entry, scale), f"{entry.score:.3f}", interval))
-    return Drawing(figure, lines, _axis(scale, "{:g}".format))
+        rows.append(StripRow(entry.name, _title(entry), _score_strip(entry, scale), f"{entry.score:.3f}", interval))
+    return StripPlot(figure, rows, _axis(scale, "{:g}".format))
 
 
-def _values(entry: Entry) -> list[float]:
+def _values(entry: LogEntry) -> list[float]:
     numbers = [entry.score, entry.low, entry.high]
     numbers += [value for fold in entry.folds for value in (fold.score, fold.author)]
     return [value for value in numbers if value is not None]
 
 
-def _score_strip(entry: Entry, scale: Scale) -> Markup:
-    """The interval, a tick a fold, a diamond for each of the author's, the pooled score on top."""
+def _score_strip(entry: LogEntry, scale: Scale) -> Markup:
+    """Draw the interval, a tick per fold, a diamond per score of the author, and the pooled score."""
     parts = _whisker(scale, entry.low, entry.high)
     for fold in entry.folds:
         if fold.score is not None:
@@ -123,8 +123,8 @@ def _score_strip(entry: Entry, scale: Scale) -> Markup:
     return _strip(f"{entry.name} {wording.score(entry.score)}", parts)
 
 
-def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> Drawing | None:
-    known = {run: one for run, one in apart.items() if one.value is not None}
+def _differences(entries: Sequence[LogEntry], comparisons: Mapping[str, Comparison]) -> StripPlot | None:
+    known = {run: one for run, one in comparisons.items() if one.value is not None}
     if not known:
         return None
     names = {entry.run: entry.name for entry in entries}
@@ -132,12 +132,12 @@ def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> D
         abs(end) for one in known.values() for end in (one.low, one.high, one.value, one.seeds, 0.01) if end is not None
     )
     scale = Scale(-reach * 1.05, reach * 1.05)
-    lines = []
+    rows = []
     for entry in entries:
         if (one := known.get(entry.run)) is None or one.value is None:
             continue
-        lines.append(
-            Line(
+        rows.append(
+            StripRow(
                 entry.name,
                 f"against {names[one.parent]} · {one.figure}",
                 _difference_strip(entry.name, one, scale),
@@ -146,10 +146,10 @@ def _differences(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> D
                 _direction(one),
             )
         )
-    return Drawing("difference", lines, _axis(scale, "{:+g}".format))
+    return StripPlot("difference", rows, _axis(scale, "{:+g}".format))
 
 
-def _difference_strip(name: str, one: Difference, scale: Scale) -> Markup:
+def _difference_strip(name: str, one: Comparison, scale: Scale) -> Markup:
     assert one.value is not None
     zero, style = scale.at(0), _direction(one)
     parts = []
@@ -162,8 +162,8 @@ def _difference_strip(name: str, one: Difference, scale: Scale) -> Markup:
     return _strip(f"{name} {one.value:+.4f}, 95 % {one.low:+.3f} to {one.high:+.3f}", parts)
 
 
-def _direction(one: Difference) -> str:
-    """The style of a difference."""
+def _direction(one: Comparison) -> str:
+    """CSS class of a difference."""
     if one.value is None or one.within_noise:
         return "within"
     return "better" if one.value > 0 else "worse"
@@ -175,8 +175,8 @@ def _whisker(scale: Scale, low: float | None, high: float | None, style: str = "
     return [f'<line x1="{scale.at(low)}%" x2="{scale.at(high)}%" y1="{MIDDLE}" y2="{MIDDLE}" class="whisker {style}"/>']
 
 
-def _axis(scale: Scale, say: Callable[[float], str]) -> Markup:
-    marks = [f'<text x="{scale.at(mark)}%" y="12">{say(mark) if mark else 0}</text>' for mark in scale.marks]
+def _axis(scale: Scale, format_tick: Callable[[float], str]) -> Markup:
+    marks = [f'<text x="{scale.at(mark)}%" y="12">{format_tick(mark) if mark else 0}</text>' for mark in scale.marks]
     return Markup(f'<svg class="axis" aria-hidden="true">{"".join(marks)}</svg>')  # noqa: S704 numbers only
 
 
@@ -185,6 +185,6 @@ def _strip(label: str, parts: Sequence[str]) -> Markup:
     return Markup(drawn)  # noqa: S704 numbers and escaped text only
 
 
-def _title(entry: Entry) -> str:
+def _title(entry: LogEntry) -> str:
     experiment = entry.studied.experiment
     return experiment.title or wording.of_models(experiment, wording.net)

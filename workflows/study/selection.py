@@ -13,8 +13,8 @@ from workflows.settings.recipes import EXPERIMENTS
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line changes of every experiment of a study."""
+class Changes:
+    """What the command line changes in every experiment of a study."""
 
     data: str | None = None
     folds: Sequence[int] | None = None
@@ -23,12 +23,12 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Studied:
-    """An experiment of the study.
+class StudyExperiment:
+    """An experiment of a study.
 
     Attributes:
-        experiment: resolved.
-        parent: the run it is compared with, None for one that stands alone.
+        experiment: the resolved experiment.
+        parent: the run it is compared with; None for one that is compared with nothing.
     """
 
     experiment: Experiment
@@ -36,46 +36,49 @@ class Studied:
 
     @property
     def run(self) -> str:
-        """Its run: the one that ``cv.py run`` or ``submit`` with the same options makes."""
+        """Its run: the one that ``cv.py run`` or ``submit`` with the same options creates."""
         return self.experiment.default_run
 
 
-def select(named: str, asked: Asked, against: str | None = None) -> list[Studied]:
-    """The experiments of a study, each after the one it is compared with.
+def select(pattern: str, changes: Changes, against: str | None = None) -> list[StudyExperiment]:
+    """Select the experiments of a study, each after the one it is compared with.
 
     Args:
-        named: names or files, with commas between; a name may hold ``*``.
-        asked: what is changed of each.
-        against: the experiment that all others are compared with, in place of the nearest they extend.
+        pattern: names or files, separated by commas; a name may contain ``*``.
+        changes: what to change in each.
+        against: compare all others with this experiment instead of with the nearest one that each extends.
 
     Raises:
-        BadInput: naming what cannot be found or is no experiment.
+        BadInput: a name matches no experiment, or a file is not a valid one.
     """
     wanted = [against] if against else []
-    wanted += [name for part in named.split(",") if part.strip() for name in _names(part.strip())]
+    wanted += [name for part in pattern.split(",") if part.strip() for name in _names(part.strip())]
     files = list(dict.fromkeys(find(name, EXPERIMENTS, "experiment").resolve() for name in wanted))
     if not files:
-        raise BadInput(f"-e {named}: name the experiments of the study, with commas between.")
+        raise BadInput(f"-e {pattern}: name the experiments of the study, separated by commas.")
     parents = {file: _parent(file, files, against is not None) for file in files}
-    plain = {file: load_experiment(file) for file in _parents_first(parents)}
-    experiments = {file: _load(file, asked, plain) for file in plain}
+    unchanged = {file: load_experiment(file) for file in _parents_first(parents)}
+    experiments = {file: _load(file, changes, unchanged) for file in unchanged}
     runs = {file: experiment.default_run for file, experiment in experiments.items()}
-    return [Studied(one, runs[above] if (above := parents[file]) else None) for file, one in experiments.items()]
+    return [
+        StudyExperiment(experiment, runs[parent] if (parent := parents[file]) else None)
+        for file, experiment in experiments.items()
+    ]
 
 
 def _parent(file: Path, files: Sequence[Path], first_for_all: bool) -> Path | None:
-    """The file of the study that a file is compared with: the first, or the nearest of those it extends."""
-    above = files[:1] if first_for_all else ancestors(file)
-    return next((one for one in above if one in files and one != file), None)
+    """The file of the study that a file is compared with: the first, or the nearest one that it extends."""
+    candidates = files[:1] if first_for_all else ancestors(file)
+    return next((candidate for candidate in candidates if candidate in files and candidate != file), None)
 
 
 def _parents_first(parents: Mapping[Path, Path | None]) -> list[Path]:
-    """The files in their order, but each after its parent."""
+    """Keep the order of the files, but move each behind its parent."""
     ordered: list[Path] = []
 
     def place(file: Path) -> None:
-        if (above := parents[file]) and above not in ordered:
-            place(above)
+        if (parent := parents[file]) and parent not in ordered:
+            place(parent)
         if file not in ordered:
             ordered.append(file)
 
@@ -85,42 +88,42 @@ def _parents_first(parents: Mapping[Path, Path | None]) -> list[Path]:
 
 
 def ancestors(file: Path) -> Iterator[Path]:
-    """The files that an experiment's file extends, the nearest first."""
+    """Yield the files that an experiment's file extends, the nearest first."""
     waiting, seen = [file], {file}
     while waiting:
         child = waiting.pop(0)
-        named = yaml.safe_load(child.read_bytes()).get("extends") or []
-        for name in [named] if isinstance(named, str) else named:
+        extends = yaml.safe_load(child.read_bytes()).get("extends") or []
+        for name in [extends] if isinstance(extends, str) else extends:
             beside = child.parent / f"{name}.yaml"
-            above = (beside if beside.is_file() else find(name, EXPERIMENTS, "file")).resolve()
-            if above not in seen:
-                seen.add(above)
-                waiting.append(above)
-                yield above
+            base = (beside if beside.is_file() else find(name, EXPERIMENTS, "file")).resolve()
+            if base not in seen:
+                seen.add(base)
+                waiting.append(base)
+                yield base
 
 
 def _names(part: str) -> list[str]:
     if "*" not in part:
         return [part]
-    found = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in EXPERIMENTS.glob(f"{part}.yaml"))
-    if not found:
-        raise BadInput(f"-e {part}: no experiment's name is like that; cv.py recipes lists them.")
-    return found
+    names = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in EXPERIMENTS.glob(f"{part}.yaml"))
+    if not names:
+        raise BadInput(f"-e {part}: no experiment matches; cv.py recipes lists them.")
+    return names
 
 
-def _load(file: Path, asked: Asked, plain: Mapping[Path, Experiment]) -> Experiment:
-    """An experiment with what is asked of it: what is set of a model leaves experiments without it alone."""
-    overlay = "smoke" if asked.smoke else None
+def _load(file: Path, changes: Changes, unchanged: Mapping[Path, Experiment]) -> Experiment:
+    """Load an experiment with the changes. ``--set`` paths naming a model that it lacks are skipped."""
+    overlay = "smoke" if changes.smoke else None
     settings = [
-        text
-        for text in asked.settings
-        if _concerns(text, plain[file]) or not any(_concerns(text, one) for one in plain.values())
+        setting
+        for setting in changes.settings
+        if _applies(setting, unchanged[file]) or not any(_applies(setting, other) for other in unchanged.values())
     ]
-    return load_experiment(file, settings, asked.data, asked.folds, overlay)
+    return load_experiment(file, settings, changes.data, changes.folds, overlay)
 
 
-def _concerns(setting: str, experiment: Experiment) -> bool:
-    """Whether an experiment has the model that a setting names; one that names none concerns every experiment."""
+def _applies(setting: str, experiment: Experiment) -> bool:
+    """Whether an experiment has the model that a setting names; a setting without a model applies to all."""
     kind, name, *_ = [*setting.partition("=")[0].split("."), ""]
     if kind not in ("classifiers", "detectors"):
         return True

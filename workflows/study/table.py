@@ -1,4 +1,4 @@
-"""The log as a table: a record an experiment and fold, for programs (CSV) and for people (Markdown)."""
+"""The study log as tables: CSV for programs, Markdown for people; one record per experiment and fold."""
 
 import csv
 import io
@@ -7,20 +7,20 @@ from typing import Any
 
 from workflows.study import wording
 from workflows.study.author import version
-from workflows.study.collect import Entry, Fold
-from workflows.study.compare import Difference
-from workflows.study.seeds import seeds_apart
+from workflows.study.collect import LogEntry, LogRow
+from workflows.study.comparison import Comparison
+from workflows.study.seeds import seed_ranges
 
 Record = dict[str, Any]
 
 
-def records(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> list[Record]:
-    """One record an experiment and fold: the author's columns first, then what he lacked. None where unknown."""
-    return [_record(entry, fold, apart.get(entry.run)) for entry in entries for fold in entry.folds]
+def records(entries: Sequence[LogEntry], comparisons: Mapping[str, Comparison]) -> list[Record]:
+    """One record per experiment and fold: the author's columns first, then further ones. Unknown values are None."""
+    return [_record(entry, fold, comparisons.get(entry.run)) for entry in entries for fold in entry.folds]
 
 
 def as_csv(rows: Sequence[Record]) -> str:
-    """Numbers as they are, nothing for what is not known."""
+    """Format records as CSV: numbers unrounded, empty cells for unknown values."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -28,10 +28,10 @@ def as_csv(rows: Sequence[Record]) -> str:
     return text.getvalue()
 
 
-def as_markdown(entries: Sequence[Entry], apart: Mapping[str, Difference]) -> str:
-    """Two tables: the log, and each experiment's pooled score beside its parent's."""
+def as_markdown(entries: Sequence[LogEntry], comparisons: Mapping[str, Comparison]) -> str:
+    """Two tables: the log, and each experiment's pooled score compared with its parent's."""
     log = [row for entry in entries for row in log_rows(entry)]
-    pooled = [pooled_row(entry, entries, apart.get(entry.run)) for entry in entries]
+    pooled = [pooled_row(entry, entries, comparisons.get(entry.run)) for entry in entries]
     return "\n".join(
         ["# Study log", "", *_table(LOG_HEAD, log), "", "## Pooled out of fold", "", *_table(POOLED_HEAD, pooled), ""]
         + [f"- {note}" for note in notes(entries)]
@@ -49,11 +49,10 @@ POOLED_HEAD = (
 )  # fmt: skip
 
 
-def log_rows(entry: Entry) -> list[tuple[str, ...]]:
-    """An experiment's rows of the log, a fold each, as people read them."""
+def log_rows(entry: LogEntry) -> list[tuple[str, ...]]:
+    """An experiment's rows of the log, one per fold, formatted."""
     experiment = entry.studied.experiment
-    named = version(experiment.name)
-    number = f"{experiment.name} ({named})" if named else experiment.name
+    number = f"{experiment.name} ({label})" if (label := version(experiment.name)) else experiment.name
     rates, size = (wording.of_models(experiment, say) for say in (wording.learning_rate, wording.size))
     settings = [
         wording.of_models(experiment, say)
@@ -70,69 +69,71 @@ def log_rows(entry: Entry) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def pooled_row(entry: Entry, entries: Sequence[Entry], apart: Difference | None) -> tuple[str, ...]:
-    """An experiment's pooled score and its difference from the parent, as people read them."""
+def pooled_row(entry: LogEntry, entries: Sequence[LogEntry], comparison: Comparison | None) -> tuple[str, ...]:
+    """An experiment's pooled score and its comparison with the parent, formatted."""
     names = {one.run: one.name for one in entries}
     seconds = entry.device_seconds
     facts = ("" if seconds is None else f"{seconds / 3600:.2f}", str(entry.studied.experiment.seed))
     origin = (entry.dataset[:12], short(entry.revision))
     interval = "" if entry.low is None or entry.high is None else f"{entry.low:.3f} – {entry.high:.3f}"
     score = (entry.name, entry.figure, wording.score(entry.score), interval)
-    if apart is None:
+    if comparison is None:
         return (*score, "", "", "", "", "", *facts, *origin)
-    against = names.get(apart.parent, apart.parent)
-    if apart.value is None:
-        return (*score, against, "", "", "", apart.verdict, *facts, *origin)
-    figure = "" if apart.figure == entry.figure else f" ({apart.figure})"
+    against = names.get(comparison.parent, comparison.parent)
+    if comparison.value is None:
+        return (*score, against, "", "", "", comparison.verdict, *facts, *origin)
+    figure = "" if comparison.figure == entry.figure else f" ({comparison.figure})"
     return (
-        *score, against, f"{apart.value:+.4f}{figure}", f"{apart.low:+.3f} to {apart.high:+.3f}", f"{apart.p:.3f}",
-        apart.verdict, *facts, *origin,
+        *score, against, f"{comparison.value:+.4f}{figure}", f"{comparison.low:+.3f} to {comparison.high:+.3f}",
+        f"{comparison.p:.3f}", comparison.verdict, *facts, *origin,
     )  # fmt: skip
 
 
-def remark(entry: Entry, fold: Fold) -> str:
-    """What there is to say of a row: why it failed, whether the fold stands out, what the recipe says."""
-    said = entry.studied.experiment.remark or entry.studied.experiment.title
-    return "; ".join(filter(None, [fold.why, "stands out from the other folds" if fold.outlying else "", said]))
+def remark(entry: LogEntry, fold: LogRow) -> str:
+    """The remark of a row: why it failed, whether the fold is outlying, the recipe's own remark."""
+    text = entry.studied.experiment.remark or entry.studied.experiment.title
+    return "; ".join(filter(None, [fold.why, "stands out from the other folds" if fold.outlying else "", text]))
 
 
 def short(revision: str) -> str:
-    """A git revision as people say it."""
+    """Abbreviate a git revision to eight characters, keeping a ``-dirty`` suffix."""
     commit, _, dirty = revision.partition("-")
     return commit[:8] + (f"-{dirty}" if dirty else "")
 
 
-def notes(entries: Sequence[Entry]) -> list[str]:
-    """What a reader must know to read the numbers right."""
+def notes(entries: Sequence[LogEntry]) -> list[str]:
+    """Notes under the tables: units, what counts as noise, what the columns mean."""
     engines = sorted({entry.engine for entry in entries if entry.engine})
-    said = [f"Scores are by {engine}. Multiply map4 by 4/6 for the unit of the author's log." for engine in engines]
-    said.append(
-        "Noise is what another choice of patients would do: both are scored on the same resamples of patients. Where "
-        f"the two do not share every training, it is what another seed would do, too: {_of_seeds(seeds_apart(entries))}"
+    texts = [f"Scores are by {engine}. Multiply map4 by 4/6 for the unit of the author's log." for engine in engines]
+    texts.append(
+        "Noise is the variation over patients: both runs are scored on the same bootstrap samples of patients. Where "
+        f"the two do not share every training, it includes the variation over seeds: {_seed_note(seed_ranges(entries))}"
     )
     if any(fold.author is not None for entry in entries for fold in entry.folds):
-        said.append(
-            "The author's scores are of the competition's films and his own split, in the unit of ours; where ours are "
-            "of other films, they stand beside them and do not compare."
+        texts.append(
+            "The author's scores are of the competition's films and his own split, converted to our figures. They are "
+            "not comparable with scores on other films."
         )
     if any(fold.overfitting for entry in entries for fold in entry.folds):
-        said.append("train − val is the training minus the validation score of each model at the epoch that counts.")
+        texts.append(
+            "train − val is the training minus the validation score of each model at the epoch whose weights are used."
+        )
     if any(fold.worth for entry in entries for fold in entry.folds):
-        said.append(
-            "inference adds: the score less what the same weights score at the training size, or without test-time "
+        texts.append(
+            "inference adds: the score minus the score of the same weights at the training size, or without test-time "
             "augmentation."
         )
-    return said
+    return texts
 
 
-def _of_seeds(apart: Mapping[str, float]) -> str:
-    said = ", ".join(f"{figure} by up to {far:.3f}" for figure, far in apart.items())
-    return f"here seeds move {said}." if said else "no setting here has several seeds; see remarks/noise-*."
+def _seed_note(ranges: Mapping[str, float]) -> str:
+    moved = ", ".join(f"{figure} by up to {spread:.3f}" for figure, spread in ranges.items())
+    return f"here seeds move {moved}." if moved else "no setting here has several seeds; see remarks/noise-*."
 
 
-def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
+def _record(entry: LogEntry, fold: LogRow, comparison: Comparison | None) -> Record:
     experiment = entry.studied.experiment
-    apart = apart or Difference("")
+    comparison = comparison or Comparison("")
     return {
         "experiment": entry.name,
         "version": version(entry.name),
@@ -156,14 +157,14 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
         "pooled_score": entry.score,
         "pooled_low": entry.low,
         "pooled_high": entry.high,
-        "parent_run": apart.parent,
-        "difference_in": apart.figure,
-        "difference": apart.value,
-        "difference_low": apart.low,
-        "difference_high": apart.high,
-        "p": apart.p,
-        "seeds_apart": apart.seeds,
-        "verdict": apart.verdict,
+        "parent_run": comparison.parent,
+        "difference_in": comparison.figure,
+        "difference": comparison.value,
+        "difference_low": comparison.low,
+        "difference_high": comparison.high,
+        "p": comparison.p,
+        "seed_range": comparison.seeds,
+        "verdict": comparison.verdict,
         "seed": experiment.seed,
         "dataset": entry.dataset,
         "code": entry.revision,
@@ -176,7 +177,7 @@ def _record(entry: Entry, fold: Fold, apart: Difference | None) -> Record:
 
 
 def between(values: Sequence[float]) -> str:
-    """Numbers of several models, in one cell."""
+    """Join the numbers of several models in one cell."""
     return wording.BETWEEN_MODELS.join(f"{value:.6f}" for value in values)
 
 

@@ -1,4 +1,4 @@
-"""Experiments and figures in the words of the author's log."""
+"""Format models and numbers as the author's log does."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,14 +13,14 @@ def models(experiment: Experiment) -> list[Model]:
     return [*experiment.classifiers.values(), *experiment.detectors.values()]
 
 
-def of_models(experiment: Experiment, say: Callable[[Model], str]) -> str:
-    """One saying for all models where they agree, else one each."""
-    said = [say(model) for model in models(experiment)]
-    return said[0] if len(set(said)) == 1 else BETWEEN_MODELS.join(said)
+def of_models(experiment: Experiment, format_model: Callable[[Model], str]) -> str:
+    """Format every model; one text if all are equal, else one per model."""
+    texts = [format_model(model) for model in models(experiment)]
+    return texts[0] if len(set(texts)) == 1 else BETWEEN_MODELS.join(texts)
 
 
 def net(model: Model) -> str:
-    """The net, as the log's column says it: ``tf_efficientnet_b3 + aux loss + 0.5 dropout``."""
+    """Backbone and regularisation, e.g. ``tf_efficientnet_b3 + aux loss + 0.5 dropout``."""
     if isinstance(model, Detector):
         return model.model + (f" × {model.width:g}" if model.width else "")
     parts = [model.backbone]
@@ -32,25 +32,25 @@ def net(model: Model) -> str:
 
 
 def learning_rate(model: Model) -> str:
-    """``1e-3 + 1e-4``: a rate a stage; ``1e-2 evolved`` where it is only where a search starts."""
+    """One rate per stage, e.g. ``1e-3 + 1e-4``; ``1e-2 evolved`` if a search starts from it."""
     if isinstance(model, Detector):
         return rate(model.lr) + (" evolved" if model.evolve else "")
     return " + ".join(rate(stage.lr) for stage in model.stages)
 
 
 def epochs(model: Model) -> str:
-    """Of all stages, one number where they are alike."""
+    """Epochs of each stage, e.g. ``12 + 25``; one number if all are equal."""
     counts = [model.epochs] if isinstance(model, Detector) else [stage.epochs for stage in model.stages]
     return " + ".join(map(str, counts if len(set(counts)) > 1 else counts[:1]))
 
 
 def batch(model: Model) -> str:
-    """``8``, or ``2 × 4`` where gradients of several batches are put together."""
+    """``8``, or ``2 × 4`` if gradients of 4 batches are accumulated."""
     return f"{model.batch} × {model.accumulate}" if model.accumulate > 1 else str(model.batch)
 
 
 def size(model: Model) -> str:
-    """``512``, or ``512 → 640`` where inference has a size of its own."""
+    """``512``, or ``512 → 640`` if inference uses another size."""
     return str(model.size) + (f" → {model.inference_size}" if model.inference_size != model.size else "")
 
 
@@ -70,20 +70,20 @@ def duration(seconds: float | None) -> str:
 
 
 def megabytes(count: int | None) -> str:
-    """``980 MB``; nothing for none."""
+    """``980 MB``; empty for None or 0."""
     return f"{count / 1e6:,.0f} MB" if count else ""
 
 
 def score(value: float | None) -> str:
-    """Four digits, as scores are compared."""
+    """A score with four decimals; empty for None."""
     return "" if value is None else f"{value:.4f}"
 
 
-def worth(of_choices: Mapping[str, Sequence[float]]) -> str:
-    """What choices of inference add: ``size -0.008; TTA +0.003``."""
-    return "; ".join(f"{'TTA' if choice == 'tta' else choice} {signed(gains)}" for choice, gains in of_choices.items())
+def worth(by_option: Mapping[str, Sequence[float]]) -> str:
+    """What each inference option adds, e.g. ``size -0.008; TTA +0.003``."""
+    return "; ".join(f"{'TTA' if option == 'tta' else option} {signed(gains)}" for option, gains in by_option.items())
 
 
 def signed(values: Sequence[float]) -> str:
-    """Differences, with their signs."""
+    """Differences of several models, with signs."""
     return BETWEEN_MODELS.join(f"{value:+.3f}" for value in values)

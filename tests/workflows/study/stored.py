@@ -4,19 +4,19 @@ from typing import Any
 
 from jobs.contract import layout
 from jobs.contract.experiment import Experiment
-from workflows.study.selection import Studied
+from workflows.study.selection import StudyExperiment
 
 ENGINE = "cxrfold: PASCAL VOC 2010"
 DATASET = "d" * 64
 
 
-def studied(name: str, parent: str | None = None, folds: int = 2, **changes: Any) -> Studied:
+def studied(name: str, parent: str | None = None, folds: int = 2, **changes: Any) -> StudyExperiment:
     """An experiment with a classifier, or what the changes say."""
     settings: dict[str, Any] = {"name": name, "folds": {"count": folds}, "classifiers": {"b3": {}}, **changes}
-    return Studied(Experiment.model_validate(settings), parent)
+    return StudyExperiment(Experiment.model_validate(settings), parent)
 
 
-def metrics(of: Studied, scores: list[float], figure: str = "map4") -> dict[str, Any]:
+def metrics(of: StudyExperiment, scores: list[float], figure: str = "map4") -> dict[str, Any]:
     """What evaluate publishes, as far as the log reads it."""
     models = [*of.experiment.classifiers, *of.experiment.detectors]
     folds = of.experiment.folds.selected
@@ -44,7 +44,9 @@ def metrics(of: Studied, scores: list[float], figure: str = "map4") -> dict[str,
     }  # fmt: skip
 
 
-def store_run(store: Any, of: Studied, scores: list[float] | None = None, figure: str = "map4") -> Studied:
+def store_run(
+    store: Any, of: StudyExperiment, scores: list[float] | None = None, figure: str = "map4"
+) -> StudyExperiment:
     """Leave a run in the store: scored, or only begun."""
     store.put(layout.run_experiment(of.run), of.experiment.model_dump_json().encode())
     if scores is not None:

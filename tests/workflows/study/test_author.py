@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflows.study.author import Score, author_score, convert, version
+from workflows.study.author import AuthorScore, author_score, convert, version
 
 
 @pytest.mark.parametrize(
@@ -15,13 +15,13 @@ from workflows.study.author import Score, author_score, convert, version
     ],
 )
 def test_a_score_of_the_log_becomes_one_of_our_figures(score, unit, figure, value):
-    assert convert(score, unit) == Score(figure, pytest.approx(value))
+    assert convert(score, unit) == AuthorScore(figure, pytest.approx(value))
 
 
 def test_a_row_is_found_by_recipe_and_fold_and_one_without_fold_stands_for_any():
-    assert author_score("study-05", 3) == Score("map4", pytest.approx(0.5475))
+    assert author_score("study-05", 3) == AuthorScore("map4", pytest.approx(0.5475))
     assert author_score("study-05", 2) is None
-    assert author_score("study-01", 2) == Score("map4", pytest.approx(0.534))
+    assert author_score("study-01", 2) == AuthorScore("map4", pytest.approx(0.534))
     assert author_score("study-16", 0) is None, "the row has no score"
     assert author_score("demo", 0) is None
     assert (version("study-05"), version("yolo-01")) == ("v12", "")

@@ -12,8 +12,8 @@ from workflows.cv import app
 from workflows.local import execute
 from workflows.local.machine import Machine
 from workflows.manifest.spec import RunSpec
-from workflows.study.selection import Asked, select
-from workflows.study.study import orders, run_all
+from workflows.study.execution import orders, run_all
+from workflows.study.selection import Changes, select
 
 
 def study(*options: str) -> int:
@@ -24,7 +24,7 @@ def study(*options: str) -> int:
 
 def test_runs_that_are_there_are_collected_and_those_that_are_not_have_a_row(s3_store, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("CXRFOLD_PROFILE", raising=False)
-    for one in select("study-03", Asked()):
+    for one in select("study-03", Changes()):
         store_run(s3_store, one, [0.6, 0.61])
     out = tmp_path / "log"
     assert study("-e", "study-03,study-05", "--collect-only", "--out", str(out), "--json") == 0
@@ -41,8 +41,8 @@ def test_sending_and_collecting_at_once_is_refused():
 
 
 def test_a_folder_of_films_is_refused_before_anything_is_sent(tmp_path: Path):
-    with pytest.raises(BadInput, match="give that"):
-        orders(select("demo", Asked(data=str(tmp_path))), Profile())
+    with pytest.raises(BadInput, match="give the address"):
+        orders(select("demo", Changes(data=str(tmp_path))), Profile())
 
 
 def test_an_experiment_that_fails_keeps_none_of_the_others_from_running_and_a_stop_does(monkeypatch):
@@ -56,6 +56,6 @@ def test_an_experiment_that_fails_keeps_none_of_the_others_from_running_and_a_st
         return ends[spec.experiment.name]
 
     monkeypatch.setattr(execute, "execute", end)
-    studied = select("study-01,study-02,study-03,study-04,study-05", Asked())
+    studied = select("study-01,study-02,study-03,study-04,study-05", Changes())
     ended = run_all(studied, Profile(), Machine(1, (), 1), Console(quiet=True))
     assert [ended.get(one.run) for one in studied] == [*ends.values(), None]

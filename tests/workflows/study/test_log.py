@@ -15,11 +15,11 @@ from jobs.contract.names import Stage
 from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId
 from tests.workflows.study.stored import DATASET, ENGINE, store_run, studied
-from workflows.study import compare, wording
+from workflows.study import comparison, wording
 from workflows.study.collect import collect
-from workflows.study.compare import Difference, differences
+from workflows.study.comparison import Comparison, compare_with_parents
+from workflows.study.log import write_log
 from workflows.study.page import page
-from workflows.study.study import write_log
 from workflows.study.table import as_csv, as_markdown, records
 
 STAGES = [{"lr": 1e-3, "epochs": 12}, {"lr": 1e-4, "epochs": 12}]
@@ -42,9 +42,9 @@ def entries(s3_store):
 
 
 @pytest.fixture
-def apart(entries):
+def comparisons(entries):
     parent, child = entries[:2]
-    return {child.run: Difference(parent.run, "map4", 0.1, 0.02, 0.18, 0.012, True, 0.03)}
+    return {child.run: Comparison(parent.run, "map4", 0.1, 0.02, 0.18, 0.012, True, 0.03)}
 
 
 def test_a_run_is_collected_with_its_folds_costs_and_overfitting(entries):
@@ -89,8 +89,8 @@ def test_a_lost_fold_has_a_row(s3_store):
     assert entry.folds[1].why.startswith("lost")
 
 
-def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, apart):
-    rows = list(csv.DictReader(io.StringIO(as_csv(records(entries, apart)))))
+def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, comparisons):
+    rows = list(csv.DictReader(io.StringIO(as_csv(records(entries, comparisons)))))
     assert [(row["experiment"], row["fold"], row["state"]) for row in rows] == [
         (name, fold, state)
         for name, state in (("study-05", "scored"), ("child", "scored"), ("failed", "failed"), ("never", "failed"))
@@ -100,7 +100,7 @@ def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, 
     assert child["learning_rate"] == "1e-3 + 1e-4"
     assert child["net"] == "tf_efficientnet_b3 + aux loss + 0.5 dropout"
     assert (child["score"], child["unit"], child["pooled_score"]) == ("0.7", "map4", "0.7")
-    assert (child["difference"], child["p"], child["seeds_apart"]) == ("0.1", "0.012", "0.03")
+    assert (child["difference"], child["p"], child["seed_range"]) == ("0.1", "0.012", "0.03")
     assert (child["tta_adds"], child["size_adds"]) == ("0.003000", "")
     assert child["verdict"] == "more than noise"
     assert (child["device"], child["device_hours"], child["code"]) == ("NVIDIA H100", "0.5", "0123456789abcdef-dirty")
@@ -113,8 +113,8 @@ def test_a_learning_rate_is_said_to_be_evolved_where_a_search_only_starts_from_i
     assert wording.learning_rate(Detector(epochs=5, evolve=Evolve(epochs=10))) == "1e-2 evolved"
 
 
-def test_markdown_tables_are_well_formed(entries, apart):
-    text = as_markdown(entries, apart)
+def test_markdown_tables_are_well_formed(entries, comparisons):
+    text = as_markdown(entries, comparisons)
     tables = re.findall(r"(?:^\|.*\|\n)+", text, re.M)
     assert len(tables) == 2
     for one, rows in zip(tables, (8, 4), strict=True):
@@ -148,9 +148,9 @@ class Balanced(HTMLParser):
             self.wrong.append(tag)
 
 
-def test_the_page_is_well_formed_and_needs_nothing_but_itself(s3_store, entries, apart):
+def test_the_page_is_well_formed_and_needs_nothing_but_itself(s3_store, entries, comparisons):
     named = studied("evil", title="<script>alert(1)</script>", seed=9)
-    text = page([*entries, collect(s3_store, store_run(s3_store, named, [0.8518, 0.4, 0.6]))], apart)
+    text = page([*entries, collect(s3_store, store_run(s3_store, named, [0.8518, 0.4, 0.6]))], comparisons)
     assert re.findall(r"(?:src|href)=|url\(|@import|<script|https?://", text) == []
     parser = Balanced()
     parser.feed(text)
@@ -171,14 +171,14 @@ def test_a_page_without_any_score_still_says_why(entries):
 
 def test_parents_without_score_and_runs_that_cannot_be_compared_say_so(entries, monkeypatch):
     parent, child, failed, _ = entries
-    assert differences([failed, parent]) == {}, "neither has both a score and a parent"
-    orphan = differences([child])
+    assert compare_with_parents([failed, parent]) == {}, "neither has both a score and a parent"
+    orphan = compare_with_parents([child])
     assert orphan[child.run].why == f"{parent.run} has no score"
-    refused = differences([parent, child])[child.run]
+    refused = compare_with_parents([parent, child])[child.run]
     assert refused.value is None
     assert f"Run {parent.run} has no submission" in refused.why
-    monkeypatch.setattr(compare.importlib.util, "find_spec", lambda name: None)
-    assert differences([parent, child])[child.run].why == "not compared: pip install cxrfold[jobs]"
+    monkeypatch.setattr(comparison.importlib.util, "find_spec", lambda name: None)
+    assert compare_with_parents([parent, child])[child.run].why == "not compared: pip install cxrfold[jobs]"
 
 
 def test_the_log_is_written_beside_whatever_became_of_the_runs(s3_store, entries, tmp_path):

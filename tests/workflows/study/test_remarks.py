@@ -4,10 +4,10 @@ import pytest
 
 from jobs.contract.experiment import training_settings
 from workflows.settings.recipes import EXPERIMENTS
-from workflows.study.selection import Asked, select
+from workflows.study.selection import Changes, select
 from workflows.study.wording import models
 
-REMARKS = {one.experiment.name: one for one in select("remarks/*", Asked())}
+REMARKS = {one.experiment.name: one for one in select("remarks/*", Changes())}
 OF_RUN = {one.run: one.experiment for one in REMARKS.values()}
 CHANGES = {
     "w2-top": {"labels"},

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.workflows.study.stored import store_run, studied
-from workflows.study import compare
+from workflows.study import comparison
 from workflows.study.collect import collect
-from workflows.study.compare import Difference, differences
-from workflows.study.seeds import same_training, seeds_apart
+from workflows.study.comparison import Comparison, compare_with_parents
+from workflows.study.seeds import same_training, seed_ranges
 from workflows.study.table import notes
 
 
@@ -21,8 +21,8 @@ def entries(s3_store):
 
 
 def test_how_far_seeds_of_one_setting_lie_apart_is_found_by_figure(entries):
-    assert seeds_apart(entries) == {"map4": pytest.approx(0.07), "film2": 0.0}
-    assert seeds_apart(entries[2:5]) == {}
+    assert seed_ranges(entries) == {"map4": pytest.approx(0.07), "film2": 0.0}
+    assert seed_ranges(entries[2:5]) == {}
     assert "seeds move map4 by up to 0.070, film2 by up to 0.000" in notes(entries)[1]
     assert "no setting here has several seeds" in notes(entries[3:4])[1]
 
@@ -42,10 +42,11 @@ def test_a_difference_knows_what_a_seed_does_unless_nothing_was_trained_anew(s3_
         store_run(s3_store, studied("top", first.run, ensemble={"labels": "top"}), [0.5]),
     ]
     monkeypatch.setattr(
-        compare, "_difference", lambda run, parent, scored: Difference(parent, "map4", 0.05, 0.01, 0.09, 0.01, True)
+        comparison, "_compare", lambda run, parent, scored: Comparison(parent, "map4", 0.05, 0.01, 0.09, 0.01, True)
     )
     dropped, top = (
-        differences([*entries, *(collect(s3_store, child) for child in children)])[child.run] for child in children
+        compare_with_parents([*entries, *(collect(s3_store, child) for child in children)])[child.run]
+        for child in children
     )
     assert (dropped.seeds, dropped.within_noise) == (pytest.approx(0.07), True)
     assert (top.seeds, top.within_noise) == (0.0, False)
@@ -62,4 +63,4 @@ def test_a_difference_knows_what_a_seed_does_unless_nothing_was_trained_anew(s3_
     ],
 )
 def test_a_difference_is_more_than_noise_when_neither_patients_nor_a_seed_could_undo_it(beyond, seeds, verdict):
-    assert Difference("parent", "map4", -0.05, -0.1, 0.02, 0.04, beyond, seeds).verdict == verdict
+    assert Comparison("parent", "map4", -0.05, -0.1, 0.02, 0.04, beyond, seeds).verdict == verdict

@@ -6,11 +6,11 @@ import pytest
 
 from jobs.contract.exits import BadInput
 from workflows.settings.recipes import EXPERIMENTS
-from workflows.study.selection import Asked, ancestors, select
+from workflows.study.selection import Changes, ancestors, select
 
 
 def parents(named: str, against: str | None = None) -> dict[str, str | None]:
-    studied = select(named, Asked(), against)
+    studied = select(named, Changes(), against)
     names = {one.run: one.experiment.name for one in studied}
     return {one.experiment.name: names.get(one.parent or "") for one in studied}
 
@@ -33,10 +33,10 @@ def test_a_star_names_many_and_none_is_studied_twice():
     assert list(found) == [f"yolo-0{number}" for number in range(1, 10)]
     assert found["yolo-09"] == "yolo-08"
     assert list(parents("yolo-09,demo,yolo-08")) == ["yolo-08", "yolo-09", "demo"], "a parent before its children"
-    with pytest.raises(BadInput, match="no experiment's name is like that"):
-        select("nothing-*", Asked())
+    with pytest.raises(BadInput, match="no experiment matches"):
+        select("nothing-*", Changes())
     with pytest.raises(BadInput, match="name the experiments"):
-        select(" , ", Asked())
+        select(" , ", Changes())
 
 
 def test_a_file_of_ones_own_is_compared_with_the_recipe_it_extends(tmp_path: Path):
@@ -52,8 +52,10 @@ def test_ancestors_come_nearest_first_over_all_that_a_file_extends():
 
 
 def test_what_is_set_of_one_kind_of_model_leaves_the_other_alone():
-    asked = Asked("phantom:patients=9,seed=1", [0], ("classifiers.*.size=96", "detectors.*.size=64", "seed=7"), True)
-    classifier, detector = (one.experiment for one in select("study-02,yolo-01", asked))
+    changes = Changes(
+        "phantom:patients=9,seed=1", [0], ("classifiers.*.size=96", "detectors.*.size=64", "seed=7"), True
+    )
+    classifier, detector = (one.experiment for one in select("study-02,yolo-01", changes))
     assert [model.size for model in classifier.classifiers.values()] == [96]
     assert [model.size for model in detector.detectors.values()] == [64]
     for experiment in (classifier, detector):
@@ -62,8 +64,8 @@ def test_what_is_set_of_one_kind_of_model_leaves_the_other_alone():
 
 
 def test_what_is_set_of_a_model_by_name_leaves_experiments_without_it_alone():
-    asked = Asked(settings=("classifiers.b3.size=96", "classifiers.v2.size=64"))
-    sizes = {one.experiment.name: one.experiment.sizes for one in select("study-02,study-13,yolo-01", asked)}
+    changes = Changes(settings=("classifiers.b3.size=96", "classifiers.v2.size=64"))
+    sizes = {one.experiment.name: one.experiment.sizes for one in select("study-02,study-13,yolo-01", changes)}
     assert sizes == {"study-02": (96,), "study-13": (64,), "yolo-01": (512,)}
     with pytest.raises(BadInput, match="b4 is not there"):
-        select("study-02,study-13", Asked(settings=("classifiers.b4.size=96",)))
+        select("study-02,study-13", Changes(settings=("classifiers.b4.size=96",)))
