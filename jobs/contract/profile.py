@@ -99,6 +99,11 @@ class Profile(Frozen):
     memory_cap: Quantity = Field("64Gi", description="resume raises an OOM-killed task's memory up to this")
     retry: Retry = Retry()
     parallelism: Count | None = Field(None, description="pods of a run at once; as many as fit where not given")
+    disruption: Literal["allow", "protect"] = Field(
+        "allow",
+        description="allow: a node can be drained, its pods write a checkpoint and continue elsewhere; protect: a "
+        "disruption budget and annotations for autoscalers keep every pod where it is until it ends",
+    )
     grace: Seconds = Field(120, description="seconds between SIGTERM and SIGKILL: time to write a checkpoint")
     task_deadline: Seconds = Field(86_400, description="seconds an attempt may take")
     run_deadline: Seconds = Field(604_800, description="seconds a run may take")

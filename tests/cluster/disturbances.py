@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.cluster.kit import TINY, Place, kubectl
+from tests.cluster.kit import TINY, Place, call, kubectl
 
 FOLD = "tiny-fold-0"
 
@@ -73,6 +73,14 @@ Disturbance = Callable[[Place, str, str], str]
 def pod_deleted(place: Place, run: str, workflow: str) -> str:
     """As a drained node, a preempting queue, or a person does."""
     return kubectl("delete", "pod", _held(place, run), "-n", place.namespace, "--wait=false")
+
+
+def pod_evicted(place: Place, run: str, workflow: str) -> str:
+    """As ``kubectl drain`` does: the eviction API refuses where a disruption budget protects the pod."""
+    pod = _held(place, run)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": place.namespace}}
+    path = f"/api/v1/namespaces/{place.namespace}/pods/{pod}/eviction"
+    return call("kubectl", "create", "--raw", path, "-f", "-", input=json.dumps(eviction))
 
 
 def process_killed(place: Place, run: str, workflow: str) -> str:

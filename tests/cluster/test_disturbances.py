@@ -20,6 +20,7 @@ from tests.cluster.disturbances import (
     forwarder,
     out_of_memory_twice,
     pod_deleted,
+    pod_evicted,
     process_killed,
     stopped_and_resumed,
 )  # fmt: skip
@@ -105,6 +106,7 @@ def _bad_input(place: Place, folder: Path) -> Outcome:
 
 SCENARIOS: dict[str, Scenario] = {
     "test_a_deleted_pod": _disturbed(pod_deleted),
+    "test_an_evicted_pod": _disturbed(pod_evicted),
     "test_a_process_killed_by_sigkill": _disturbed(process_killed),
     "test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory": _disturbed(out_of_memory_twice),
     "test_a_run_stopped_and_resumed": _disturbed(stopped_and_resumed),
@@ -124,6 +126,12 @@ def same(outcome: Outcome, calm: dict[str, str]) -> None:
 def test_a_deleted_pod(outcome: Outcome, calm: dict[str, str]) -> None:
     assert len(outcome.attempts) == 2
     assert outcome.attempts[0]["message"] == "pod deleted"
+    same(outcome, calm)
+
+
+def test_an_evicted_pod(outcome: Outcome, calm: dict[str, str]) -> None:
+    assert '"status":"Success"' in outcome.said.replace(" ", "")
+    assert len(outcome.attempts) == 2
     same(outcome, calm)
 
 

@@ -82,5 +82,5 @@ BACKOFF: Final = _fields("duration factor cap")
 POD_PATCH: Final = _fields(
     "terminationGracePeriodSeconds",
     automountServiceAccountToken=RIGHTS, containers=RIGHTS, initContainers=RIGHTS, runtimeClassName=PLACING,
-    securityContext=RIGHTS,
+    securityContext=RIGHTS, volumes="holds the API token of Argo's own containers",
 )  # fmt: skip

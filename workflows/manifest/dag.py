@@ -14,8 +14,11 @@ from jobs.contract.plan import PlannedTask
 from workflows.manifest.pods import Kind, pod_security, pod_spec_patch, shared_volumes, template
 from workflows.manifest.spec import ORDER_ANNOTATION, Manifest, RunSpec
 
-# Keeps an autoscaler from moving pods.
-SAFE_TO_EVICT: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+# Keep autoscalers from moving pods, and everybody from evicting them, where the profile protects its runs.
+DO_NOT_MOVE: Final = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
 POD_DELETE_DELAY: Final = "300s"
 NEVER_DISRUPT: Final = m.PodDisruptionBudgetSpec(min_available=m.IntOrString(root=9999))
 
@@ -83,6 +86,8 @@ def _workflow(spec: RunSpec) -> Workflow:
     profile, experiment = spec.profile, spec.on_its_films
     labels = {**profile.labels, RUN_LABEL: spec.run, EXPERIMENT_LABEL: experiment.name}
     queue = {QUEUE_LABEL: profile.queue} if profile.queue else {}
+    protected = profile.disruption == "protect"
+    annotations = {**(DO_NOT_MOVE if protected else {}), **profile.annotations}
     return Workflow(
         generate_name=f"{spec.run}-",
         namespace=profile.namespace,
@@ -96,14 +101,14 @@ def _workflow(spec: RunSpec) -> Workflow:
         arguments=[Parameter(name="experiment", value=experiment_parameter(experiment))],
         service_account_name=profile.service_account,
         image_pull_secrets=list(profile.images.pull_secrets) or None,
-        pod_metadata=m.Metadata(labels={**labels, **queue}, annotations={**SAFE_TO_EVICT, **profile.annotations}),
+        pod_metadata=m.Metadata(labels={**labels, **queue}, annotations=annotations or None),
         pod_priority_class_name=profile.priority_class,
         pod_spec_patch=pod_spec_patch(profile),
         security_context=pod_security(profile),
         volumes=shared_volumes(profile),
         parallelism=profile.parallelism,
         active_deadline_seconds=profile.run_deadline,
-        pod_disruption_budget=NEVER_DISRUPT,
+        pod_disruption_budget=NEVER_DISRUPT if protected else None,
         pod_gc=m.PodGC(strategy="OnWorkflowSuccess", delete_delay_duration=POD_DELETE_DELAY),
         ttl_strategy=m.TTLStrategy(
             seconds_after_success=profile.keep_success, seconds_after_failure=profile.keep_failure

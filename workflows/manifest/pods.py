@@ -23,6 +23,7 @@ SCRATCH: Final = "/scratch"
 CACHE: Final = "/cache"
 OUTPUTS: Final = f"{TMP}/outputs"
 CACHE_VOLUME: Final = "cache"
+TOKEN_VOLUME: Final = "executor-token"
 # Output parameter of every pod: the headline score, shown on the node. A task that was skipped has this instead.
 NO_SCORE: Final = "-"
 
@@ -129,7 +130,11 @@ def pod_security(profile: Profile) -> m.PodSecurityContext:
 
 
 def pod_spec_patch(profile: Profile) -> str:
-    """What Argo has no field for: the grace period, and the restricted standard for Argo's own containers."""
+    """What Argo has no field for: the grace period, and what its own containers may do.
+
+    They pass the restricted standard, and they alone get the API token with which the executor reports a task's
+    results: the stage's container has no use for one.
+    """
     security = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -138,10 +143,23 @@ def pod_spec_patch(profile: Profile) -> str:
     return json.dumps(
         {
             "terminationGracePeriodSeconds": profile.grace,
-            "initContainers": [{"name": "init", "securityContext": security}],
-            "containers": [{"name": "wait", "securityContext": security}],
+            "automountServiceAccountToken": False,
+            "volumes": [{"name": TOKEN_VOLUME, "projected": {"sources": _TOKEN_SOURCES}}],
+            "initContainers": [{"name": "init", "securityContext": security, "volumeMounts": [_TOKEN_MOUNT]}],
+            "containers": [{"name": "wait", "securityContext": security, "volumeMounts": [_TOKEN_MOUNT]}],
         }
     )
+
+
+# What Kubernetes would mount into every container of the pod.
+_TOKEN_SOURCES: Final = (
+    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+)
+_TOKEN_MOUNT: Final = {
+    "name": TOKEN_VOLUME, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True,
+}  # fmt: skip
 
 
 def _gpu_patch(profile: Profile) -> str | None:

@@ -210,3 +210,20 @@ def test_nothing_limits_a_task_by_the_time_of_its_first_attempt():
 @pytest.mark.parametrize("profile", sorted(file.stem for file in PROFILES.glob("*.yaml")))
 def test_the_same_input_gives_the_same_manifest(profile):
     assert manifest("final", profile) == manifest("final", profile)
+
+
+def test_a_node_can_be_drained_unless_the_profile_protects_its_runs():
+    spec = manifest()["spec"]
+    assert "podDisruptionBudget" not in spec
+    assert "annotations" not in spec["podMetadata"]
+    order = RunSpec.of(load_experiment("demo"), Profile(disruption="protect"), revision="abc123")
+    protected = manifest_of(order)["spec"]
+    assert protected["podDisruptionBudget"] == {"minAvailable": 9999}
+    assert protected["podMetadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_only_argos_own_containers_get_an_api_token():
+    patch = json.loads(manifest()["spec"]["podSpecPatch"])
+    assert patch["automountServiceAccountToken"] is False
+    mounted = {one["name"] for one in (*patch["initContainers"], *patch["containers"]) if one.get("volumeMounts")}
+    assert mounted == {"init", "wait"}
