@@ -23,7 +23,7 @@ SCRATCH: Final = "/scratch"
 CACHE: Final = "/cache"
 OUTPUTS: Final = f"{TMP}/outputs"
 CACHE_VOLUME: Final = "cache"
-TOKEN_VOLUME: Final = "executor-token"
+TOKEN_VOLUME: Final = "executor-token"  # noqa: S105 - its name
 # Output parameter of every pod: the headline score, shown on the node. A task that was skipped has this instead.
 NO_SCORE: Final = "-"
 
