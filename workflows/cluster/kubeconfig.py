@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
-import yaml
 
 from jobs.contract.exits import BadInput
 from workflows.cluster.http import Http, new_session
+from workflows.settings.yaml_loader import load_yaml
 
 IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EXEC_SECONDS: Final = 60
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def _merged(files: list[Path]) -> dict[str, Any]:
     """As kubectl merges: the first file that names something wins. Paths in a file are relative to it."""
     merged: dict[str, Any] = {}
     for file in files:
-        content = yaml.load(file.read_text(), Loader=_Loader) or {}  # noqa: S506 - the safe loader, in C where it is there
+        content = load_yaml(file.read_text()) or {}
         for kind in ("clusters", "contexts", "users"):
             items = merged.setdefault(kind, {})
             for item in content.get(kind) or ():

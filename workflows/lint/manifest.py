@@ -5,12 +5,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import yaml
-
 from jobs.contract.names import QUEUE_LABEL, RUN_LABEL
 from workflows.lint.findings import Problem, Rules
 from workflows.lint.templates import containers, dags, task_arguments
 from workflows.manifest.spec import Manifest
+from workflows.settings.yaml_loader import load_yaml
 
 ETCD_LIMIT: Final = 1024 * 1024
 PARAMETER_LIMIT: Final = 128 * 1024
@@ -252,7 +251,7 @@ def _parameters(workflow: Manifest) -> list[Manifest]:
 
 
 def _pod_patch(workflow: Manifest) -> Manifest:
-    return dict(yaml.safe_load(workflow["spec"].get("podSpecPatch") or "{}"))
+    return dict(load_yaml(workflow["spec"].get("podSpecPatch") or "{}"))
 
 
 def _label_problems(where: str, value: str) -> Iterator[Problem]:

@@ -1,12 +1,13 @@
-"""Experiments and profiles from YAML files: found by name or path, extended, overridden, validated.
+"""Load experiments and profiles from YAML files: find by name or path, resolve ``extends``, override, validate.
 
-``extends`` at the top of a file names one file or several, which this one is laid upon; deeper in, it names a place in
-a file (``study-06#classifiers.b3``). Mappings merge, lists replace, null takes away. A file's name, title and remark
-are its own.
+At the top level, ``extends`` names one or several files to inherit from; nested, ``file#path`` copies a subtree, e.g.
+``study-06#classifiers.b3``. Mappings merge, lists replace, null deletes. A file's name, title and remark are never
+inherited.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -16,11 +17,11 @@ from jobs.contract.profile import Profile
 from workflows.settings.overrides import Override, apply, parse_overlay, parse_setting
 from workflows.settings.recipes import EXPERIMENTS
 from workflows.settings.schema import Model, nearest, validate, without_nulls
-from workflows.settings.tree import Node, merge, parse, shown, wrap
+from workflows.settings.tree import YamlValue, merge, parse, shown, wrap
 
-PROFILES = Path(__file__).parents[1] / "profiles"
-OVERLAYS = EXPERIMENTS / "overlays"
-NOT_INHERITED = ("name", "title", "remark")
+PROFILES: Final = Path(__file__).parents[1] / "profiles"
+OVERLAYS: Final = EXPERIMENTS / "overlays"
+NOT_INHERITED: Final = ("name", "title", "remark")
 
 
 def load_experiment(
@@ -30,21 +31,21 @@ def load_experiment(
     folds: Sequence[int] | None = None,
     overlay: str | None = None,
 ) -> Experiment:
-    """An experiment, resolved.
+    """Load an experiment and resolve what it extends.
 
     Args:
-        name_or_path: a recipe's name, or a YAML file.
-        overrides: ``a.b=c`` each, applied last.
-        data: a SOURCE in place of the experiment's own.
-        folds: the folds to train, in place of the experiment's own.
+        name_or_path: a recipe's name, or the path of a YAML file.
+        overrides: texts of the form ``a.b=c``, applied last.
+        data: a SOURCE that replaces the experiment's.
+        folds: the folds to train; they replace the experiment's.
         overlay: name or path of an overlay, e.g. ``smoke``, applied before all other overrides.
 
     Raises:
-        BadInput: naming every mistake with file, line and remedy.
+        BadInput: some values are invalid; the message names each with its file, line and fix.
     """
     changes = _overlay(overlay) if overlay else []
     if data is not None:
-        changes.append(Override(("data", "source"), Node(data, "--data")))
+        changes.append(Override(("data", "source"), YamlValue(data, "--data")))
     if folds is not None:
         changes.append(Override(("folds", "run"), wrap(list(folds), "--folds")))
     changes += [parse_setting(text) for text in overrides]
@@ -53,10 +54,10 @@ def load_experiment(
 
 
 def load_profile(name_or_path: str | Path | None) -> Profile:
-    """The profile of a cluster, by name or file; the defaults where none is given.
+    """Load a cluster's profile by name or path; return the defaults for None.
 
     Raises:
-        BadInput: naming every mistake with file, line and remedy.
+        BadInput: some values are invalid; the message names each with its file, line and fix.
     """
     if name_or_path is None:
         return Profile()
@@ -64,16 +65,16 @@ def load_profile(name_or_path: str | Path | None) -> Profile:
 
 
 def list_recipes() -> list[Experiment]:
-    """Every experiment that ships with the pipeline, by name."""
+    """Load every experiment that ships with the pipeline, sorted by name."""
     reader = Reader(Experiment, EXPERIMENTS)
     return [_load(reader, file, Experiment) for file in sorted(EXPERIMENTS.glob("*.yaml"))]
 
 
 def find(name_or_path: str | Path, folder: Path, what: str) -> Path:
-    """The file that a name or a path means.
+    """Return the file that a name or path refers to.
 
     Raises:
-        BadInput: naming the nearest name, where there is none.
+        BadInput: there is none; the message names the nearest name.
     """
     given = Path(name_or_path)
     is_path = given.suffix in (".yaml", ".yml")
@@ -91,62 +92,69 @@ def find(name_or_path: str | Path, folder: Path, what: str) -> Path:
 
 
 class Reader:
-    """Reads files once each and resolves what they extend."""
+    """Reads each file once and resolves what it extends."""
 
     def __init__(self, model: type[BaseModel], folder: Path) -> None:
         self._model, self._folder = model, folder
-        self._resolved: dict[Path, Node] = {}
+        self._resolved: dict[Path, YamlValue] = {}
 
-    def resolve(self, file: Path, above: tuple[Path, ...] = ()) -> Node:
-        """A file's tree with everything it extends merged in."""
+    def resolve(self, file: Path, above: tuple[Path, ...] = ()) -> YamlValue:
+        """Return a file's tree merged with everything it extends.
+
+        Args:
+            file: the file to read.
+            above: the files that led here by ``extends``, to detect a cycle.
+        """
         file = file.resolve()
         if file in above:
-            raise BadInput(f"{shown(file)}: extends itself by way of {', '.join(shown(one) for one in above)}")
+            raise BadInput(f"{shown(file)}: extends itself through {', '.join(shown(other) for other in above)}")
         if file not in self._resolved:
             tree = parse(file.read_text(encoding="utf-8"), shown(file))
             if not isinstance(tree.value, dict):
-                raise BadInput(f"{tree.place}: a mapping of keys to values is expected here")
+                raise BadInput(f"{tree.location}: expected a mapping of keys to values")
             self._resolved[file] = without_nulls(self._extended(tree, file, (*above, file)), self._model)
         return self._resolved[file]
 
-    def _extended(self, node: Node, file: Path, above: tuple[Path, ...]) -> Node:
+    def _extended(self, node: YamlValue, file: Path, above: tuple[Path, ...]) -> YamlValue:
         if not isinstance(node.value, dict):
             return node
         own = {key: self._extended(child, file, above) for key, child in node.value.items() if key != "extends"}
-        result = Node(own, node.place)
+        result = YamlValue(own, node.location)
         if "extends" not in node.value:
             return result
         named = node.value["extends"].plain()
-        base = Node({}, node.place)
+        base = YamlValue({}, node.location)
         for reference in named if isinstance(named, list) else [named]:
-            base = merge(base, self._base(str(reference), node.value["extends"].place, file, above))
+            base = merge(base, self._base(str(reference), node.value["extends"].location, file, above))
         return merge(base, result)
 
-    def _base(self, reference: str, place: str, file: Path, above: tuple[Path, ...]) -> Node:
+    def _base(self, reference: str, location: str, file: Path, above: tuple[Path, ...]) -> YamlValue:
         name, _, fragment = reference.partition("#")
         beside = file.parent / f"{name}.yaml"
         try:
             tree = self.resolve(beside if beside.is_file() else find(name, self._folder, "file"), above)
         except BadInput as error:
-            raise BadInput(f"{place}: extends {reference}: {error}") from error
+            raise BadInput(f"{location}: extends {reference}: {error}") from error
         if not fragment:
-            return Node({key: child for key, child in tree.value.items() if key not in NOT_INHERITED}, tree.place)
-        steps = fragment.split(".")
-        found = list(tree.along(tuple(steps)))
-        if len(found) < len(steps):
-            raise BadInput(f"{place}: extends {reference}: {name} has no {fragment}")
-        return found[-1][1]
+            return YamlValue(
+                {key: child for key, child in tree.value.items() if key not in NOT_INHERITED}, tree.location
+            )
+        path = tuple(fragment.split("."))
+        steps = list(tree.along(path))
+        if len(steps) < len(path):
+            raise BadInput(f"{location}: extends {reference}: {name} has no {fragment}")
+        return steps[-1][1]
 
 
 def _load(reader: Reader, file: Path, model: type[Model]) -> Model:
     tree = reader.resolve(file)
     if "name" not in tree.value:
-        tree = Node({"name": Node(file.stem, tree.place), **tree.value}, tree.place)
+        tree = YamlValue({"name": YamlValue(file.stem, tree.location), **tree.value}, tree.location)
     return validate(tree, model, shown(file))
 
 
 def _override(experiment: Experiment, changes: list[Override], what: str) -> Experiment:
-    """Overrides see the defaults, too: ``stages.*.epochs`` finds stages that a recipe does not write down."""
+    """Apply overrides to all fields, defaults included: ``stages.*.epochs`` also matches stages a recipe leaves out."""
     if not changes:
         return experiment
     tree = wrap(experiment.model_dump(mode="json"), what)
@@ -156,4 +164,5 @@ def _override(experiment: Experiment, changes: list[Override], what: str) -> Exp
 
 
 def _overlay(name: str) -> list[Override]:
-    return parse_overlay(parse((file := find(name, OVERLAYS, "overlay")).read_text(encoding="utf-8"), shown(file)))
+    file = find(name, OVERLAYS, "overlay")
+    return parse_overlay(parse(file.read_text(encoding="utf-8"), shown(file)))

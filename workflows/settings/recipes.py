@@ -1,37 +1,36 @@
-"""The experiments that ship with the pipeline, a line each: read without validation, so a listing takes no time."""
+"""The experiments that ship with the pipeline, read without validation so that listing them is fast."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
-import yaml
+from workflows.settings.yaml_loader import load_yaml
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+EXPERIMENTS: Final = Path(__file__).parents[1] / "experiments"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An experiment's name and what it says of itself."""
+    """The name, title and remark of an experiment."""
 
     name: str
     title: str
     remark: str
 
     def as_json(self) -> dict[str, str]:
-        """For programs."""
+        """Return the fields as a JSON object."""
         return asdict(self)
 
 
 def names() -> list[str]:
-    """The names of all recipes."""
+    """Return the names of all recipes, sorted."""
     return sorted(file.stem for file in EXPERIMENTS.glob("*.yaml"))
 
 
 def recipes() -> list[Recipe]:
-    """All recipes by name."""
-    found = []
+    """Return all recipes, sorted by name."""
+    result = []
     for name in names():
-        content = yaml.load((EXPERIMENTS / f"{name}.yaml").read_bytes(), _Loader)  # noqa: S506 (a safe loader)
-        found.append(Recipe(name, content.get("title", ""), content.get("remark", "")))
-    return found
+        content = load_yaml((EXPERIMENTS / f"{name}.yaml").read_bytes())
+        result.append(Recipe(name, content.get("title", ""), content.get("remark", "")))
+    return result

@@ -1,4 +1,4 @@
-"""The experiment's and the profile's models as a schema: what may stand where, and what a misspelt key meant."""
+"""The models of experiment and profile as a schema: the type at a path, validation, and hints for misspelt keys."""
 
 import types
 from collections.abc import Iterator
@@ -8,61 +8,67 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from jobs.contract.exits import BadInput
-from workflows.settings.tree import Node
+from workflows.settings.tree import YamlValue
 
 Model = TypeVar("Model", bound=BaseModel)
 Steps = tuple[str | int, ...]
 
 
 def alternatives(annotation: Any) -> tuple[Any, ...]:
-    """What a type is, one by one: ``Annotated[int, …] | None`` is ``int`` and ``NoneType``."""
+    """Return the members of a union without annotations: ``int`` and ``NoneType`` for ``Annotated[int, …] | None``."""
     if get_origin(annotation) is Annotated:
         return alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(one for part in get_args(annotation) for one in alternatives(part))
+        return tuple(member for part in get_args(annotation) for member in alternatives(part))
     return (annotation,)
 
 
 def accepts_none(annotation: Any) -> bool:
-    """Whether null is a value of its own here."""
+    """Return whether null is a valid value of a type."""
     return type(None) in alternatives(annotation) or Any in alternatives(annotation)
 
 
 def is_map(annotation: Any) -> bool:
-    """Whether this is a mapping by names that the user chooses."""
-    return any(get_origin(one) is dict for one in alternatives(annotation))
+    """Return whether a type is a mapping whose keys the user chooses."""
+    return any(get_origin(alternative) is dict for alternative in alternatives(annotation))
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model among a type's alternatives."""
-    return next((one for one in alternatives(annotation) if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    """Return the model among a type's alternatives; None without one."""
+    for alternative in alternatives(annotation):
+        if isinstance(alternative, type) and issubclass(alternative, BaseModel):
+            return alternative
+    return None
 
 
 def step_into(annotation: Any, step: str | int) -> Any:
-    """The type behind one step of a path; ``Any`` where the schema does not say."""
+    """Return the type of a field or item; ``Any`` for what the schema does not describe."""
     model = model_in(annotation)
     if model is not None and step in model.model_fields:
         return model.model_fields[str(step)].annotation
-    for one in alternatives(annotation):
-        if get_origin(one) is dict:
-            return get_args(one)[1]
-        if get_origin(one) in (tuple, list):
-            return get_args(one)[0]
+    for alternative in alternatives(annotation):
+        if get_origin(alternative) is dict:
+            return get_args(alternative)[1]
+        if get_origin(alternative) in (tuple, list):
+            return get_args(alternative)[0]
     return Any
 
 
 def type_at(model: type[BaseModel], path: Steps) -> Any:
-    """The type at a path."""
+    """Return the type at a path of a model."""
     annotation: Any = model
     for step in path:
         annotation = step_into(annotation, step)
     return annotation
 
 
-def without_nulls(node: Node, annotation: Any) -> Node:
-    """A null takes an entry out of a mapping of names, stays where null is a value, and else means the default."""
+def without_nulls(node: YamlValue, annotation: Any) -> YamlValue:
+    """Remove nulls, except where null is a valid value.
+
+    In a mapping whose keys the user chooses, null deletes the entry; elsewhere it resets a field to its default.
+    """
     if isinstance(node.value, list):
-        return Node([without_nulls(child, step_into(annotation, 0)) for child in node.value], node.place)
+        return YamlValue([without_nulls(child, step_into(annotation, 0)) for child in node.value], node.location)
     if not isinstance(node.value, dict) or annotation is Any:
         return node
     kept = {}
@@ -70,60 +76,63 @@ def without_nulls(node: Node, annotation: Any) -> Node:
         inside = step_into(annotation, key)
         if child.value is not None or (accepts_none(inside) and not is_map(annotation)):
             kept[key] = without_nulls(child, inside)
-    return Node(kept, node.place)
+    return YamlValue(kept, node.location)
 
 
-def validate(tree: Node, model: type[Model], what: str) -> Model:
+def validate(tree: YamlValue, model: type[Model], what: str) -> Model:
     """Build a model from a tree.
 
     Args:
-        tree: the values, with their places.
+        tree: the values with their locations.
         model: the model's class.
-        what: what it is, for the message's first line.
+        what: a name for the first line of the message.
 
     Raises:
-        BadInput: naming all mistakes at once, each with file, line and, for an unknown key, the nearest valid one.
+        BadInput: some values are invalid; the message names all of them with file and line and, for an unknown key,
+            the nearest valid alternative.
     """
     pruned = without_nulls(tree, model)
     try:
         return model.model_validate(pruned.plain())
     except ValidationError as error:
         problems = error.errors()
-        causes = [one for one in problems if not any(_within(other["loc"], one["loc"]) for other in problems)]
+        causes = [
+            problem for problem in problems if not any(_within(other["loc"], problem["loc"]) for other in problems)
+        ]
         lines = dict.fromkeys(_explain(problem, pruned, model) for problem in causes)
         count = "a mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         raise BadInput("\n  ".join([f"{count} in {what}:", *lines])) from error
 
 
 def _within(inner: Steps, outer: Steps) -> bool:
-    """Whether a place lies deeper in another: a wrong entry makes the list around it wrong, too, which says nothing."""
+    """Return whether a path lies within another: an invalid entry makes the list around it invalid, too."""
     return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def nearest(word: str, words: Iterator[str] | list[str]) -> str | None:
-    """The word that was probably meant."""
+    """Return the most similar word; None if none is similar."""
     return next(iter(get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
 
 
-def _explain(problem: Any, tree: Node, model: type[BaseModel]) -> str:
-    found = list(tree.along(problem["loc"]))
-    path = tuple(step for step, _ in found)
-    place = found[-1][1].place if found else tree.place
-    name = ".".join(str(step) for step in path) or "the whole"
+def _explain(problem: Any, tree: YamlValue, model: type[BaseModel]) -> str:
+    steps = list(tree.along(problem["loc"]))
+    path = tuple(step for step, _ in steps)
+    location = steps[-1][1].location if steps else tree.location
+    name = ".".join(str(step) for step in path) or "the document"
     if problem["type"] == "extra_forbidden":
-        return f"{place}: {name}: unknown key; {_advice(str(path[-1]), type_at(model, path[:-1]), model)}"
-    says = problem["msg"].removeprefix("Value error, ")
+        return f"{location}: {name}: unknown key; {_advice(str(path[-1]), type_at(model, path[:-1]), model)}"
+    message = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
     if problem["type"] == "missing":
-        return f"{place}: {name}: {problem['loc'][-1]} is missing"
+        return f"{location}: {name}: {problem['loc'][-1]} is missing"
     if isinstance(value, dict | list | tuple | BaseModel):
-        return f"{place}: {name}: {says}"
-    return f"{place}: {name}: {says}, not {value!r}{_near_value(value, says)}"
+        return f"{location}: {name}: {message}"
+    return f"{location}: {name}: {message}, not {value!r}{_near_value(value, message)}"
 
 
-def _near_value(value: Any, says: str) -> str:
-    """A hint for a misspelt choice; pydantic lists the choices in quotes."""
-    near = nearest(str(value), says.split("'")[1::2])
+def _near_value(value: Any, message: str) -> str:
+    """Return a hint for a misspelt choice; pydantic's message lists the choices in quotes."""
+    near = nearest(str(value), message.split("'")[1::2])
     return f"; did you mean {near}?" if near else ""
 
 
@@ -132,18 +141,18 @@ def _advice(key: str, annotation: Any, root: type[BaseModel]) -> str:
     valid = list(here.model_fields) if here else []
     if near := nearest(key, valid):
         return f"did you mean {near}?"
-    elsewhere = [place for place in _places_of(key, root) if place]
+    elsewhere = [path for path in _paths_of(key, root) if path]
     if elsewhere:
-        return f"it belongs to {' or '.join(elsewhere)}"
-    return f"valid here are {', '.join(valid)}"
+        return f"it is a key of {' or '.join(elsewhere)}"
+    return f"valid keys: {', '.join(valid)}"
 
 
-def _places_of(key: str, model: type[BaseModel], path: str = "") -> Iterator[str]:
-    """Where in the schema a key of this name is valid, e.g. ``detectors.*``."""
+def _paths_of(key: str, model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Yield the paths in the schema at which a key is valid, e.g. ``detectors.*``."""
     if key in model.model_fields:
         yield path
     for name, field in model.model_fields.items():
-        many = any(get_origin(one) in (dict, tuple, list) for one in alternatives(field.annotation))
+        many = any(get_origin(alternative) in (dict, tuple, list) for alternative in alternatives(field.annotation))
         inner = model_in(step_into(field.annotation, 0) if many else field.annotation)
         if inner is not None:
-            yield from _places_of(key, inner, f"{path}.{name}".lstrip(".") + (".*" if many else ""))
+            yield from _paths_of(key, inner, f"{path}.{name}".lstrip(".") + (".*" if many else ""))

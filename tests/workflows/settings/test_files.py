@@ -87,15 +87,15 @@ def test_a_mistake_in_a_parent_is_shown_in_the_parents_file(tmp_path):
 
 
 def test_a_key_in_the_wrong_place_is_told_where_it_belongs(tmp_path):
-    assert "it belongs to detectors.*" in mistakes(write(tmp_path, "bad", "mixup: 0.2\nclassifiers: {b3: {}}"))
+    assert "it is a key of detectors.*" in mistakes(write(tmp_path, "bad", "mixup: 0.2\nclassifiers: {b3: {}}"))
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name: bad\nseed: 1: 2", "bad.yaml:2: this is no YAML"),
-        ("seed: 1\nseed: 2", "bad.yaml:2: the key seed stands here a second time"),
-        ("- 1", "a mapping of keys to values is expected"),
+        ("name: bad\nseed: 1: 2", "bad.yaml:2: not valid YAML"),
+        ("seed: 1\nseed: 2", "bad.yaml:2: the key seed is given twice in one mapping"),
+        ("- 1", "expected a mapping of keys to values"),
         ("extends: nothing-there", "bad.yaml:1: extends nothing-there"),
         ("extends: bad", "extends itself"),
         ("classifiers: {b3: {extends: 'study-01#classifiers.v9'}}", "study-01 has no classifiers.v9"),
@@ -129,9 +129,9 @@ def test_an_override_may_go_into_what_was_null():
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("classifiers.b4.size=64", "b4 is not there; there are b3"),
+        ("classifiers.b4.size=64", "there is no b4; known: b3"),
         ("detectors.*.size=64", "matches nothing"),
-        ("classifiers.b3.stages.5.lr=1", "5 is no item of a list of 1"),
+        ("classifiers.b3.stages.5.lr=1", "a list of 1 has no item 5"),
         ("classifiers.b3.sise=64", "did you mean size?"),
         ("nonsense", "write it as path=value"),
     ],
