@@ -1,1 +1,1 @@
-"""One row per task, and how the rows are drawn on a terminal and as plain lines."""
+"""The board: one row per task, drawn on a terminal or printed as plain lines."""

@@ -1,7 +1,7 @@
-"""The board: one line a task with phase, attempt, epoch, best score and time left, for people.
+"""The board: one line per task with phase, attempt, epoch, best score and time left.
 
-On a terminal it is redrawn in place; elsewhere what changed is printed as plain lines. It only knows :class:`Row`, so
-the same board serves a run on this machine, one on a cluster, and one that is only in the store any more.
+On a terminal it is redrawn in place; elsewhere changes are printed as plain lines. It depends on :class:`Row` alone, so
+local, cluster and stored runs share it.
 """
 
 import sys
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from workflows.board.rows import FINISHING, Row, clock, how_far
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-REDRAW_SECONDS = 0.25
-LINE_SECONDS = 30.0  # so often a running task says in plain lines how far it is
-GAP = 2  # characters between two columns
-NOTE_WIDTH = 12  # a narrower note says nothing
-LESS_TELLING = ("try", "best", "left", "time")  # the columns that go first where a line is short
-# How each state looks: sign and style.
-LOOKS = {
+REDRAW_SECONDS: Final = 0.25
+LINE_SECONDS: Final = 30.0  # between two plain lines about the progress of a task
+GAP: Final = 2  # characters between two columns
+MIN_NOTE_WIDTH: Final = 12
+OPTIONAL_COLUMNS: Final = ("try", "best", "left", "time")  # dropped in this order on a narrow terminal
+# The symbol and style of each state.
+LOOKS: Final = {
     "waiting": ("·", "dim"),
     "running": ("▸", "cyan"),
     "succeeded": ("✓", "green"),
@@ -36,18 +36,18 @@ LOOKS = {
 
 
 def table(rows: Sequence[Row], width: int = 120, height: int | None = None, fold: bool = True) -> "Table":
-    """The board. Columns that say nothing, or have no room, are left out.
+    """Draw the board without empty columns and those that do not fit.
 
     Args:
         rows: the tasks.
-        width: characters a line.
-        height: lines there are. Where they are too few, what waits and what is done is summed up.
-        fold: long notes go on below; they are cut where not.
+        width: characters per line.
+        height: lines available. If there are more tasks, waiting and finished ones are summarised in a last line.
+        fold: wrap long notes; otherwise truncate them.
     """
     from rich.table import Table
     from rich.text import Text
 
-    shown, left_out = _that_fit(rows, height)
+    shown, summary = _fit(rows, height)
     cells = {
         "task": [row.task for row in shown],
         "phase": [row.phase or row.state for row in shown],
@@ -58,7 +58,7 @@ def table(rows: Sequence[Row], width: int = 120, height: int | None = None, fold
         "left": [clock(row.eta) if row.state == "running" else "" for row in shown],
     }
     widths = {name: max(map(len, (name, *texts))) + GAP for name, texts in cells.items() if any(texts)}
-    for name in LESS_TELLING:
+    for name in OPTIONAL_COLUMNS:
         if sum(widths.values()) + 1 + GAP > width:
             widths.pop(name, None)
     drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
@@ -67,50 +67,50 @@ def table(rows: Sequence[Row], width: int = 120, height: int | None = None, fold
         justify: JustifyMethod = "left" if name in ("task", "phase") else "right"
         drawn.add_column(name, justify=justify, no_wrap=True)
     room = width - sum(widths.values()) - 1 - GAP
-    if room >= NOTE_WIDTH and any(row.note for row in shown):
+    if room >= MIN_NOTE_WIDTH and any(row.note for row in shown):
         drawn.add_column("", overflow="fold" if fold else "ellipsis", no_wrap=not fold, max_width=room)
     for index, row in enumerate(shown):
-        sign, style = LOOKS[row.state]
+        symbol, style = LOOKS[row.state]
         texts = [Text(cells[name][index], style if name == "phase" else "") for name in widths]
-        quiet = "dim" if row.state in ("waiting", "omitted") else ""
+        row_style = "dim" if row.state in ("waiting", "omitted") else ""
         note = [Text(row.note)] if len(drawn.columns) > len(widths) + 1 else []
-        drawn.add_row(Text(sign, style), *texts, *note, style=quiet)
-    if left_out:
-        drawn.add_row("", f"and {left_out}", style="dim")
+        drawn.add_row(Text(symbol, style), *texts, *note, style=row_style)
+    if summary:
+        drawn.add_row("", f"and {summary}", style="dim")
     return drawn
 
 
-def _that_fit(rows: Sequence[Row], height: int | None) -> tuple[list[Row], str]:
+def _fit(rows: Sequence[Row], height: int | None) -> tuple[list[Row], str]:
     if height is None or len(rows) <= height:
         return list(rows), ""
-    telling = [row for row in rows if row.state not in ("waiting", "succeeded")][: max(1, height - 1)]
-    counts = {state: sum(row.state == state for row in rows if row not in telling) for state in LOOKS}
-    return telling, ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    active = [row for row in rows if row.state not in ("waiting", "succeeded")][: max(1, height - 1)]
+    counts = {state: sum(row.state == state for row in rows if row not in active) for state in LOOKS}
+    return active, ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def title(name: str, rows: Sequence[Row], seconds: float) -> str:
-    """The line above: run, how many tasks are done, time since the start."""
+    """Format the line above the table: run, tasks done and failed, elapsed time."""
     done = sum(row.state == "succeeded" for row in rows)
     failed = sum(row.state == "failed" for row in rows)
     return f"{name}   {done} of {len(rows)} tasks done{f', {failed} failed' if failed else ''}   {clock(seconds)}"
 
 
 def changes(before: dict[str, Row], rows: Sequence[Row]) -> Iterator[str]:
-    """A line for each task whose state, phase or attempt is another than before."""
+    """Yield a line for each task whose state, phase or attempt has changed."""
     for row in rows:
         old = before.get(row.task)
         if old is None and row.state == "waiting":
             continue
-        if row.phase != FINISHING and (old is None or _stage(old) != _stage(row)):
+        if row.phase != FINISHING and (old is None or _progress(old) != _progress(row)):
             yield line(row)
 
 
-def _stage(row: Row) -> tuple[str, str, int]:
+def _progress(row: Row) -> tuple[str, str, int]:
     return row.state, row.phase, row.attempt
 
 
 def line(row: Row) -> str:
-    """A task in one plain line."""
+    """Format a task as one plain line."""
     parts = [row.phase or row.state]
     parts += [f"attempt {row.attempt + 1}"] if row.attempt else []
     parts += [f"epoch {how_far(row)}"] if how_far(row) else []
@@ -122,22 +122,22 @@ def line(row: Row) -> str:
 
 
 class Board:
-    """Shows rows as they change, in the way that suits where it is shown."""
+    """Shows rows as they change: redrawn in place on a terminal, as plain lines elsewhere."""
 
     def __init__(self, name: str, console: "Console", seconds: float = 0.0) -> None:
-        """A board of what began so many seconds ago."""
+        """Create a board for a run that started ``seconds`` ago."""
         self._name, self._console = name, console
         self._drawn = time.monotonic()
         self._began = self._drawn - seconds
         self._before: dict[str, Row] = {}
-        self._said: dict[str, tuple[float, str]] = {}  # task → when something was last said of it, and how far it was
+        self._printed: dict[str, tuple[float, str]] = {}  # task → time and epochs of its last line
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             from rich.live import Live
 
-            # No thread of its own: the engine forks, and it redraws often enough.
+            # No refresh thread: the engine forks, and redraws often enough.
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
         return self
@@ -149,17 +149,17 @@ class Board:
 
     @property
     def due(self) -> bool:
-        """Whether enough time has passed since the rows were shown."""
+        """Whether the rows should be shown again."""
         return time.monotonic() - self._drawn >= REDRAW_SECONDS
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show the rows as they are now."""
+        """Show the current rows."""
         self._drawn = time.monotonic()
         if self._live:
             self._live.update(self._view(rows), refresh=True)
         else:
-            for text in [*changes(self._before, rows), *self._overdue(rows)]:
-                self._say(text)
+            for text in [*changes(self._before, rows), *self._periodic(rows)]:
+                self._print(text)
         self._before = {row.task: row for row in rows}
 
     def _view(self, rows: Sequence[Row], cut: bool = True) -> "RenderableType":
@@ -170,24 +170,24 @@ class Board:
         above = Text(title(self._name, rows, time.monotonic() - self._began), "bold")
         return Group(above, table(rows, self._console.width, height, fold=not cut))
 
-    def _overdue(self, rows: Sequence[Row]) -> Iterator[str]:
-        """Running tasks of which nothing was said for a while, although they got on."""
+    def _periodic(self, rows: Sequence[Row]) -> Iterator[str]:
+        """Yield a line for each running task with progress whose last line is older than ``LINE_SECONDS``."""
         for row in rows:
             old = self._before.get(row.task)
-            at, far = self._said.get(row.task, (0.0, ""))
-            if old is None or _stage(old) != _stage(row):
-                self._said[row.task] = (self._drawn, how_far(row))
-            elif row.state == "running" and how_far(row) != far and self._drawn - at > LINE_SECONDS:
-                self._said[row.task] = (self._drawn, how_far(row))
+            at, epochs = self._printed.get(row.task, (0.0, ""))
+            if old is None or _progress(old) != _progress(row):
+                self._printed[row.task] = (self._drawn, how_far(row))
+            elif row.state == "running" and how_far(row) != epochs and self._drawn - at > LINE_SECONDS:
+                self._printed[row.task] = (self._drawn, how_far(row))
                 yield line(row)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(f"{datetime.now(UTC):%H:%M:%S}  {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def quiet_terminal() -> Iterator[None]:
-    """Keep a terminal from echoing ^C into the board."""
+    """Keep a terminal from echoing ``^C`` into the board."""
     if not sys.stdin.isatty():
         yield
         return

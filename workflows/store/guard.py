@@ -1,4 +1,4 @@
-"""The guard of the embedded S3 server: runs SeaweedFS as its child and stops it when nobody uses it any more.
+"""The guard of the embedded S3 server: runs SeaweedFS as its child and stops it after its last user.
 
 Started by :mod:`workflows.store.embedded` as ``python -m workflows.store.guard FOLDER BINARY DESCRIPTOR``.
 """
@@ -16,16 +16,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from workflows.store.process import dies_with_parent
 
-STOPPED_WITHIN = 15.0  # seconds; about 1 on an idle machine
-PORTS = ("s3", "master", "volume", "filer", "admin")  # each with a gRPC port beside it
+STOP_SECONDS: Final = 15.0  # about 1 on an idle machine
+PORTS: Final = ("s3", "master", "volume", "filer", "admin")  # each has a gRPC port, too
 
 
 def locked(file: IO[str]) -> bool:
-    """Take the lock for ourselves alone, if nobody else has it."""
+    """Try to take an exclusive lock on a file; return whether it succeeded."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -34,7 +34,7 @@ def locked(file: IO[str]) -> bool:
 
 
 def guard(folder: Path, binary: str) -> None:
-    """Run SeaweedFS on ``folder`` until nobody uses it, SIGTERM comes, or it ends by itself."""
+    """Run SeaweedFS on ``folder`` until it has no user, SIGTERM arrives, or it exits."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ports = _free_ports()
     weed = _start_weed(folder, binary, ports, keys := (secrets.token_hex(10), secrets.token_hex(20)))
@@ -52,37 +52,37 @@ def guard(folder: Path, binary: str) -> None:
         (folder / "server.json").unlink(missing_ok=True)
         weed.terminate()
         try:
-            weed.wait(STOPPED_WITHIN / 2)
+            weed.wait(STOP_SECONDS / 2)
         except subprocess.TimeoutExpired:
             weed.kill()
-        for port in ports.values():  # SeaweedFS leaves some of its sockets behind
-            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 (the path is SeaweedFS' own)
-                left.unlink(missing_ok=True)
+        for port in ports.values():  # SeaweedFS does not remove all of its sockets
+            for file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 (the path is SeaweedFS')
+                file.unlink(missing_ok=True)
 
 
 def _free_ports() -> dict[str, int]:
     names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
     return dict(zip(names, ports, strict=True))
 
 
 def _start_weed(folder: Path, binary: str, ports: dict[str, int], keys: tuple[str, str]) -> "subprocess.Popen[bytes]":
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    # The master's own state is bound to its port and holds no more than what the volumes report: made anew each time.
+    # The master's state depends on its port, which changes, and is rebuilt from what the volumes report.
     for state in data.glob("m[0-9]*"):
         shutil.rmtree(state)
     options = [f"-{name.replace('.grpc', '')}.port{'.grpc' * name.endswith('.grpc')}={n}" for name, n in ports.items()]
     options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
     options += ["-webdav=false", "-admin.ui=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += ["-volume.preStopSeconds=0", f"-dir={data}"]
-    # The keys of its inner tokens close the volume's and the filer's own HTTP ports to everybody else on this machine.
-    inner = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
-    # Nothing else is inherited: no settings in the user's home, no keys, no proxy.
-    variables = {f"WEED_JWT_{name}": secrets.token_hex(16) for name in inner} | {
+    # With keys for its internal tokens, the HTTP ports of volume and filer refuse other users of this machine.
+    internal = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+    # Inherit nothing else: no settings from the user's home, no keys, no proxy.
+    variables = {f"WEED_JWT_{name}": secrets.token_hex(16) for name in internal} | {
         "AWS_ACCESS_KEY_ID": keys[0],
         "AWS_SECRET_ACCESS_KEY": keys[1],
         "HOME": str(folder),
@@ -112,13 +112,13 @@ def _ready(port: int) -> bool:
 
 
 def _publish(folder: Path, endpoint: str, access_key: str, secret_key: str) -> None:
-    told = {"endpoint": endpoint, "access_key": access_key, "secret_key": secret_key, "guard": os.getpid()}
+    content = {"endpoint": endpoint, "access_key": access_key, "secret_key": secret_key, "guard": os.getpid()}
     handle, name = tempfile.mkstemp(dir=folder)  # mode 0600
     with os.fdopen(handle, "w") as file:
-        json.dump(told, file)
+        json.dump(content, file)
     Path(name).rename(folder / "server.json")
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # the starter waits for its child only; the guard is nobody's child
+    if os.fork() == 0:  # the parent exits, so the guard is not a child of the process that started it
         guard(Path(sys.argv[1]), sys.argv[2])  # argv[3]: the inherited descriptor that holds guard.lock

@@ -1,4 +1,4 @@
-"""Which store a command works with: the profile's, else the environment's, else this machine's embedded server."""
+"""Open the store of a command: the profile's, else the environment's, else the embedded server's."""
 
 import os
 import socket
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from jobs.runtime.store import Store
 
 CONNECT_SECONDS: Final = 2.0
-# The variables that say where the store is. Keys are inherited like any other variable.
-NAMED_BY: Final = (environment.STORE, environment.ENDPOINT, environment.ADDRESSING, "AWS_REGION")
+# The variables that locate the store. Keys are inherited like any other variable.
+STORE_VARIABLES: Final = (environment.STORE, environment.ENDPOINT, environment.ADDRESSING, "AWS_REGION")
 
 
 def open_store(settings: StoreSettings | None = None) -> "Store":
-    """Open a profile's store, or the environment's where no settings are given.
+    """Open a profile's store, or the environment's for None.
 
-    An endpoint in the environment takes precedence over the profile's, which may be an address that only pods reach.
+    An endpoint in the environment takes precedence over the profile's, which may be reachable for pods only.
 
     Raises:
         BadInput: neither names a store.
-        ServiceAway: its server does not answer; it is asked once, because a person waits.
+        ServiceAway: its server does not answer. There is one attempt, because a person is waiting.
     """
-    from jobs.runtime.store import Store  # boto3 takes a while to import
+    from jobs.runtime.store import Store  # boto3 is slow to import
 
     url = settings.url if settings else os.environ.get(environment.STORE)
     if not url:
-        raise BadInput(f"No store is known for this run: give --profile, or set {environment.STORE}.")
+        raise BadInput(f"No store is configured for this run: give --profile, or set {environment.STORE}.")
     endpoint = os.environ.get(environment.ENDPOINT) or (settings.endpoint if settings else None)
     if endpoint:
         _check_reachable(endpoint)
@@ -44,21 +44,26 @@ def open_store(settings: StoreSettings | None = None) -> "Store":
 
 @dataclass(frozen=True)
 class LocalStore:
-    """The store of the commands on this machine."""
+    """The store that commands on this machine use.
 
-    environment: Mapping[str, str | None]  # for processes; None: a variable that must not be set
+    Attributes:
+        environment: variables for processes; None means the variable must not be set.
+        embedded: whether it is the embedded server's.
+    """
+
+    environment: Mapping[str, str | None]
     embedded: bool
 
 
 @contextmanager
 def local_store() -> Iterator[LocalStore]:
-    """The configured store, else the embedded server's while the context lasts.
+    """Use the configured store, or run the embedded server inside the context if there is none.
 
-    This process' own environment is set accordingly, so that :func:`open_store` opens it.
+    Sets this process' environment, so that :func:`open_store` opens that store.
     """
     if os.environ.get(environment.STORE) or os.environ.get(environment.ENDPOINT):
         os.environ.setdefault(environment.STORE, f"s3://{BUCKET}")
-        yield LocalStore({name: os.environ.get(name) for name in NAMED_BY}, embedded=False)
+        yield LocalStore({name: os.environ.get(name) for name in STORE_VARIABLES}, embedded=False)
         return
     with embedded_s3(default_folder()) as server:
         variables = server.environment()
@@ -79,6 +84,6 @@ def _check_reachable(endpoint: str) -> None:
         socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
     except OSError as error:
         raise ServiceAway(
-            f"The S3 server {endpoint} is not reached from here ({error}). If it has another address outside the "
-            f"cluster, set {environment.ENDPOINT} to that."
+            f"The S3 server {endpoint} cannot be reached from here ({error}). If it has another address outside the "
+            f"cluster, set {environment.ENDPOINT} to it."
         ) from error

@@ -1,4 +1,4 @@
-"""A folder of films into the store, before a cluster can read it: by content, so sent once, and resumably."""
+"""Upload a folder of films to the store, under its content hash: sent once, and resumable."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,34 +16,34 @@ WORKERS: Final = 16
 
 
 def upload(folder: Path, store: "Store", say: Callable[[str], None]) -> str:
-    """Send every file of a folder that the store does not have yet.
+    """Upload the files of a folder that the store does not have yet.
 
     Args:
         folder: the films and their label files.
         store: the run's store.
-        say: is told what is done, a line at a time.
+        say: called with each line of progress.
 
     Returns:
         The folder's address in the store; the same files give the same address.
 
     Raises:
-        BadInput: where the folder is empty.
+        BadInput: the folder is empty.
     """
     from jobs.runtime.store import sha256_of
 
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
-        raise BadInput(f"{folder}: there is no file to upload")
+        raise BadInput(f"{folder}: the folder has no file to upload")
     say(f"Reading {len(files)} files under {folder}")
     with ThreadPoolExecutor(WORKERS) as pool:
         hashes = dict(
             zip((path.relative_to(folder).as_posix() for path in files), pool.map(sha256_of, files), strict=True)
         )
         prefix = layout.source_upload(digest(hashes))
-        # An object is there whole or not at all, so its size tells whether it was sent before.
-        there = {entry.key: entry.size for entry in store.list(f"{prefix}/")}
+        # S3 stores an object whole or not at all, so its size shows whether it was sent before.
+        stored = {entry.key: entry.size for entry in store.list(f"{prefix}/")}
         keys = {path: f"{prefix}/{path.relative_to(folder).as_posix()}" for path in files}
-        missing = [path for path in files if there.get(keys[path]) != path.stat().st_size]
+        missing = [path for path in files if stored.get(keys[path]) != path.stat().st_size]
         size = sum(path.stat().st_size for path in missing)
         if missing:
             say(f"Uploading {len(missing)} of {len(files)} files, {size / 1e6:.0f} MB, to {store.url}/{prefix}")

@@ -21,7 +21,7 @@ def test_each_failed_task_is_explained_with_the_next_command(run: Run) -> None:
 def test_an_unreachable_store_becomes_a_note_beside_argos_state(run: Run) -> None:
     rows = run.status()
     assert [row.state for row in rows].count("failed") == 2
-    assert "127.0.0.1:9 is not reached from here" in run.note
+    assert "127.0.0.1:9 cannot be reached from here" in run.note
     assert "no log" in explain(run, Pick(Stage.TRAIN_DETECTOR, "yolo", 0))[0].lines[0]
 
 

@@ -15,7 +15,7 @@ def test_logs_of_pods_are_merged_by_time(run: Run, failed: FakeCluster) -> None:
         first: ["2026-11-23T18:23:01Z INFO    a | first", "Traceback", "2026-11-23T18:23:07Z INFO    a | between"],
     }
     warning, *lines = there_now(run, Pick(Stage.TRAIN_DETECTOR, "yolo", 1), Wanted())
-    assert "127.0.0.1:9 is not reached from here" in warning.text
+    assert "127.0.0.1:9 cannot be reached from here" in warning.text
     assert [(line.attempt, line.text) for line in lines] == [
         (0, "first"), (0, "Traceback"), (1, "later"), (0, "between"), (1, "last"),
     ]  # fmt: skip
