@@ -79,7 +79,7 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="same seed, same bytes")] = 1,
 ) -> None:
     """Write synthetic chest films in the competition's exact layout."""
-    from jobs.films.phantom.writing import write_phantom
+    from jobs.films.phantom.files import write_phantom
 
     write_phantom(folder, patients=patients, seed=seed)
 

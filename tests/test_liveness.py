@@ -29,9 +29,9 @@ from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import choose_folds
 from jobs.evaluate import gallery
 from jobs.evaluate.results import Predictions, judge
-from jobs.films.duplicates import near_duplicates
-from jobs.films.folds import assign_folds
 from jobs.films.loader import Films
+from jobs.films.splitting.duplicates import near_duplicates
+from jobs.films.splitting.folds import assign_folds
 from jobs.prepare import _tables
 from jobs.prepare.sources import Folder, open_source
 from jobs.scoring.submission import parse, render

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from jobs.contract.records import Done
 from jobs.films.prepared import fetch_dataset
-from jobs.nets.yolo.data import Films
+from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import trained as trained_net
 from jobs.nets.yolo.predict import predict
 from jobs.predict.estimate import estimate
@@ -25,7 +25,7 @@ def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[s
     path = fetch(context.store, trained.outputs[f"{settings.select}.safetensors"], context.cache)
     net, device = trained_net(detector, load_file(path)), context.device()
     rows = np.arange(len(dataset.index))
-    films, few = (Films.of(dataset, some, size) for some in (rows, rows[: settings.batch]))
+    films, few = (DetectorFilms.of(dataset, some, size) for some in (rows, rows[: settings.batch]))
     seconds = estimate(
         context, len(films), len(few), lambda: predict(net, few, settings, device, lambda _: None, tta=settings.tta)
     )

@@ -8,14 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.contract.experiment import Experiment
-from jobs.films import leakage
 from jobs.films.dicom.film import Facts
-from jobs.films.duplicates import Pair, near_duplicates
-from jobs.films.folds import assign_folds, read_split
 from jobs.films.labels import Labels, join_labels
-from jobs.films.leakage import Audit
-from jobs.films.patients import group, read_patients
 from jobs.films.problems import refuse
+from jobs.films.splitting.duplicates import Pair, near_duplicates
+from jobs.films.splitting.folds import assign_folds, read_split
+from jobs.films.splitting.leakage import FOLDS, Audit, audit
+from jobs.films.splitting.patients import group, read_patients
 from jobs.prepare.sources import FilmFile
 
 
@@ -113,12 +112,12 @@ def _patients(rows: pd.DataFrame, tables: Tables) -> list[str]:
 def _findings(rows: pd.DataFrame, same: list[Pair], near: list[Pair], clipped: int) -> Findings:
     image, patient = list(rows["image"]), list(rows["patient"])
     studies = rows.groupby("study", sort=True)[["study_class", "patient"]].first().reset_index()
-    enough = rows["study_class"].notna().all() and len(studies) >= leakage.FOLDS
+    enough = rows["study_class"].notna().all() and len(studies) >= FOLDS
     return Findings(
         identical=[(image[pair.one], image[pair.other]) for pair in same],
         near_duplicates=[(image[pair.one], image[pair.other], round(pair.correlation, 4)) for pair in near],
         across_patients=sum(patient[pair.one] != patient[pair.other] for pair in same + near),
         clipped=clipped,
         burnt=list(rows["image"][rows["burnt"] > 0.5]),
-        audit=leakage.audit(studies, len(rows)) if enough else None,
+        audit=audit(studies, len(rows)) if enough else None,
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.records import Done
 from jobs.films.dataset import SHARD, save_array
-from jobs.films.dicom.decoding import Decoded, Task, decode_all, windowed
+from jobs.films.dicom.decoding import Decoded, DecodeRequest, decode_all, windowed
 from jobs.films.dicom.film import Facts
 from jobs.films.problems import refuse
 from jobs.prepare.sources import FilmFile, Source
@@ -97,8 +97,8 @@ def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> S
 def _decode(source: Source, shards: list[Shard], processes: int) -> Generator[Decoded, None, None]:
     """Fetch and decode the films of shards, in order; a fetched film is on the disk until it is decoded."""
 
-    def task(film: FilmFile, sizes: tuple[int, ...]) -> Task:
-        return Task(source.fetch(film), f"{source.name}/{film.place}", sizes)
+    def task(film: FilmFile, sizes: tuple[int, ...]) -> DecodeRequest:
+        return DecodeRequest(source.fetch(film), f"{source.name}/{film.place}", sizes)
 
     films = ((film, shard.sizes) for shard in shards for film in shard.films)
     with ThreadPoolExecutor(DOWNLOADS) as downloads:

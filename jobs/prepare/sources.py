@@ -10,7 +10,8 @@ from typing import Final
 
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
-from jobs.films.phantom.writing import PREFIX, VERSION, Phantom, write_phantom
+from jobs.films.phantom.files import write_phantom
+from jobs.films.phantom.source import PREFIX, VERSION, Phantom
 from jobs.films.problems import refuse
 from jobs.runtime.store import Missing, Store
 

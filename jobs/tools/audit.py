@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.films.labels import read_labels
-from jobs.films.leakage import FOLDS, SEEDS, Audit, audit
-from jobs.films.patients import PATIENT_FILE, read_patients
 from jobs.films.problems import refuse
+from jobs.films.splitting.leakage import FOLDS, SEEDS, Audit, audit
+from jobs.films.splitting.patients import PATIENT_FILE, read_patients
 
 
 def audit_labels(folder: Path, *, as_json: bool = False) -> Audit:

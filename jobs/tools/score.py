@@ -13,7 +13,7 @@ from rich.table import Table
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES
 from jobs.films.labels import read_labels
-from jobs.films.patients import PATIENT_FILE, read_patients
+from jobs.films.splitting.patients import PATIENT_FILE, read_patients
 from jobs.scoring.answers import AnswerSheet, answer_sheet
 from jobs.scoring.figures import FIGURES
 from jobs.scoring.intervals import Interval, bootstrap, interval, mean_over_classes

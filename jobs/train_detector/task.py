@@ -17,7 +17,7 @@ from jobs.runtime.work import Work
 if TYPE_CHECKING:
     import torch
 
-    from jobs.nets.yolo.data import Films
+    from jobs.nets.yolo.data import DetectorFilms
 
 # Raised by hand when the same inputs come to mean other weights, other boxes, or other candidates.
 WEIGHTS_VERSION: Final = 1
@@ -100,7 +100,7 @@ class Task:
         }
         return self.context.work("oof", inputs)
 
-    def train_films(self) -> "Films":
+    def train_films(self) -> "DetectorFilms":
         """The other folds' films at the training size, siblings treated as the experiment says.
 
         A detector has no loss but that of boxes, so a film that is masked out of it is left out.
@@ -110,7 +110,7 @@ class Task:
         """
         return self._films(held_out=False, size=self.detector.size)
 
-    def fold_films(self, size: int) -> "Films":
+    def fold_films(self, size: int) -> "DetectorFilms":
         """The fold's films at a size.
 
         Raises:
@@ -126,16 +126,16 @@ class Task:
         start = pretrained(context.store, name, context.cache).tensors if name else None
         return initial(self.detector, context.experiment.seed, start)
 
-    def _films(self, held_out: bool, size: int) -> "Films":
+    def _films(self, held_out: bool, size: int) -> "DetectorFilms":
         from jobs.films.loader import unboxed_siblings
-        from jobs.nets.yolo.data import Films
+        from jobs.nets.yolo.data import DetectorFilms
 
         dataset = fetch_dataset(self.context, (size,))
         folds = dataset.index["fold"].to_numpy()
         chosen = folds == self.fold if held_out else (folds != self.fold) & (folds >= 0)
         if not held_out and self.context.experiment.data.siblings != "keep":
             chosen &= ~unboxed_siblings(dataset.index)
-        films = Films.of(dataset, chosen.nonzero()[0], size)
+        films = DetectorFilms.of(dataset, chosen.nonzero()[0], size)
         if not any(len(boxes) for boxes in films.index["boxes"]):
             raise BadInput(
                 f"fold {self.fold}: none of the {len(films)} films {'in' if held_out else 'outside'} it has a box, "

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from jobs.contract.records import Done
 from jobs.nets.yolo.model import Tensors
-from jobs.nets.yolo.trainer import Diverged, Setup, Training, averaged
+from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup, averaged
 from jobs.runtime.checkpoint import Checkpoints
 from jobs.runtime.work import Work
 from jobs.train_detector.task import Task
@@ -56,7 +56,7 @@ def _train(task: Task, checkpoints: Checkpoints) -> None:
         net=task.untrained(), train=task.train_films(), valid=task.fold_films(task.detector.size),
         seed=context.experiment.seed, device=context.device(), threads=context.threads, folder=context.scratch,
     )  # fmt: skip
-    Training(task.detector, setup, checkpoints, context.progress, context.stop).train()
+    DetectorTraining(task.detector, setup, checkpoints, context.progress, context.stop).train()
 
 
 def _finish(task: Task, work: Work, best: Tensors, saved: tuple[Tensors, dict[str, Any]]) -> Done:

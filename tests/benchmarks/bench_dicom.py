@@ -26,7 +26,7 @@ from pydicom.uid import UID
 from jobs.films.dicom.film import read_film
 from jobs.films.letterbox import Letterbox
 from jobs.films.phantom.chest import Chest, Pose, draw
-from jobs.films.phantom.dicom import SYNTAXES, Identity, Quirks, write_dicom
+from jobs.films.phantom.dicom_writer import SYNTAXES, Identity, Quirks, write_dicom
 
 HEIGHT, WIDTH, SIZE = 3000, 2500, 512
 

@@ -1,4 +1,4 @@
-"""Films decoded in parallel, on all cores, in bounded memory, in their order."""
+"""Decodes films in parallel processes, in order, in bounded memory."""
 
 import multiprocessing
 import os
@@ -21,24 +21,24 @@ from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
 from jobs.films.dicom.film import Facts, read_film
-from jobs.films.duplicates import thumbnail
+from jobs.films.splitting.duplicates import thumbnail
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Task:
-    """A film's file to decode."""
+class DecodeRequest:
+    """A film to decode, and the sizes to letterbox it to."""
 
     path: Path
-    name: str  # what messages call it
+    name: str  # name of the film in error messages
     sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is kept of a film; where it cannot be read, ``problem`` says why and the rest is empty."""
+    """The result of decoding a film. If it cannot be read, ``problem`` says why and the other fields are None."""
 
     path: Path
     problem: str = ""
@@ -47,36 +47,36 @@ class Decoded:
     squares: dict[int, NDArray[np.uint8]] | None = None  # size → (size, size)
 
 
-def decode(task: Task) -> Decoded:
+def decode(request: DecodeRequest) -> Decoded:
     """Read a film and letterbox it."""
     try:
-        film = read_film(task.path, task.name)
+        film = read_film(request.path, request.name)
     except BadInput as error:
-        return Decoded(task.path, problem=str(error))
-    squares = {size: film.square(size) for size in task.sizes}
-    return Decoded(task.path, "", film.facts, thumbnail(film.grey), squares)
+        return Decoded(request.path, problem=str(error))
+    squares = {size: film.square(size) for size in request.sizes}
+    return Decoded(request.path, "", film.facts, thumbnail(film.grey), squares)
 
 
-def decode_all(tasks: Iterable[Task], processes: int) -> Generator[Decoded, None, None]:
-    """Decode films in parallel; results come in the tasks' order, and few tasks are taken ahead of them.
+def decode_all(requests: Iterable[DecodeRequest], processes: int) -> Generator[Decoded, None, None]:
+    """Decode films in parallel. Results come in the order of the requests, of which few are taken ahead.
 
     Raises:
-        BadInput: a process was killed, as the kernel does where memory runs out.
+        BadInput: a process was killed, most likely by the kernel for lack of memory.
     """
     try:
         with _pool(processes) as pool:
-            yield from windowed(pool, decode, tasks, 2 * processes + 2)
+            yield from windowed(pool, decode, requests, 2 * processes + 2)
     except BrokenProcessPool as error:
         raise BadInput(
-            f"One of {processes} processes that decode films was killed, most likely for want of memory: "
-            "give the stage prepare more memory, or fewer CPUs."
+            f"One of {processes} decoding processes was killed, most likely for lack of memory: "
+            "give the stage prepare more memory or fewer CPUs."
         ) from error
 
 
 def windowed(
     pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
 ) -> Iterator[Result]:
-    """``pool.map`` that takes no more than ``window`` items ahead of what was asked for."""
+    """Like ``pool.map``, but submit at most ``window`` items ahead of the result that is consumed."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
@@ -88,31 +88,31 @@ def windowed(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes forked from a clean one that has imported what they need: the stage itself has threads."""
+    """A pool of processes forked from a clean server process: the stage itself has threads, so forking it is unsafe."""
     method = multiprocessing.get_context("forkserver")
     method.set_forkserver_preload(["jobs.films.dicom.decoding"])
-    # Stopping is up to the stage. What is blocked here stays blocked in the clean process and all that it forks; the
-    # resource tracker comes first because starting it unblocks both.
+    # The stage alone handles these signals. The server process and its forks inherit the blocked mask. The resource
+    # tracker must run before, because starting it unblocks both signals.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    pool = ProcessPoolExecutor(processes, mp_context=method, initializer=_begin)
+    pool = ProcessPoolExecutor(processes, mp_context=method, initializer=_initialise)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """A worker uses one core, and does not outlive the stage however that ends."""
+def _initialise() -> None:
+    """Initialise a worker process: one thread, and exit when the stage does, however it ends."""
     cv2.setNumThreads(1)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _follow_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

@@ -25,7 +25,7 @@ from jobs.films.letterbox import Letterbox
 
 
 @dataclass(frozen=True)
-class Films:
+class DetectorFilms:
     """Some films of a dataset at one size.
 
     Attributes:
@@ -39,17 +39,17 @@ class Films:
     pack: Pack
 
     @classmethod
-    def of(cls, dataset: Dataset, rows: NDArray[np.int64], size: int) -> "Films":
+    def of(cls, dataset: Dataset, rows: NDArray[np.int64], size: int) -> "DetectorFilms":
         """The films at the given positions of the index."""
         return cls(dataset.index.iloc[rows].reset_index(drop=True), rows, dataset.pack(size))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def sample(self, count: int, seed: int) -> "Films":
+    def sample(self, count: int, seed: int) -> "DetectorFilms":
         """At most ``count`` of the films, drawn by the seed, in order."""
         kept = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
-        return Films(self.index.iloc[kept].reset_index(drop=True), self.rows[kept], self.pack)
+        return DetectorFilms(self.index.iloc[kept].reset_index(drop=True), self.rows[kept], self.pack)
 
     @cached_property
     def letterboxes(self) -> list[Letterbox]:
@@ -76,7 +76,7 @@ class Films:
 class PackedDataset(YOLODataset):  # type: ignore[misc]
     """ultralytics' dataset with its augmentations, its files replaced by a pack. Ask for ``cache="ram"``."""
 
-    def __init__(self, films: Films, seed: int, brightness: float, **settings: Any) -> None:
+    def __init__(self, films: DetectorFilms, seed: int, brightness: float, **settings: Any) -> None:
         self.films, self.seed, self.brightness, self.epoch = films, seed, brightness, 0
         super().__init__(img_path="", **settings)
 

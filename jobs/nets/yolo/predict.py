@@ -14,7 +14,7 @@ from ultralytics.utils.nms import non_max_suppression
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import DetectorInference
 from jobs.films.letterbox import Letterbox
-from jobs.nets.yolo.data import Films
+from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import supports_tta
 from jobs.scoring import metric
 
@@ -40,7 +40,7 @@ class Prediction:
 
 def predict(
     net: torch.nn.Module,
-    films: Films,
+    films: DetectorFilms,
     settings: DetectorInference,
     device: str,
     step: Step,
@@ -120,7 +120,7 @@ def _suppress(raw: torch.Tensor, settings: DetectorInference) -> list[torch.Tens
     return kept
 
 
-def _loss(net: torch.nn.Module, films: Films, positions: range, images: torch.Tensor, raw: Any) -> float:
+def _loss(net: torch.nn.Module, films: DetectorFilms, positions: range, images: torch.Tensor, raw: Any) -> float:
     boxes = [films.boxes[position] for position in positions]
     counts = torch.tensor([len(one) for one in boxes])
     batch = {

@@ -21,7 +21,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector, DetectorInference
 from jobs.nets.yolo import state
-from jobs.nets.yolo.data import Films, PackedDataset, PackedLoader
+from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
 from jobs.nets.yolo.model import CHANNELS, CLASSES, Tensors
 from jobs.nets.yolo.predict import opacity_ap, predict
 from jobs.runtime.checkpoint import Checkpoints
@@ -50,15 +50,15 @@ class Setup:
     """
 
     net: torch.nn.Module
-    train: Films
-    valid: Films
+    train: DetectorFilms
+    valid: DetectorFilms
     seed: int
     device: str
     threads: int
     folder: Path
 
 
-class Training(DetectionTrainer):  # type: ignore[misc]
+class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     """One training of a detector. Not named a trainer: by that word ultralytics attaches its reporting services."""
 
     best_fitness: float | None
@@ -167,7 +167,7 @@ class Training(DetectionTrainer):  # type: ignore[misc]
     def final_eval(self) -> None:
         """Nothing: it would read a file that is not there."""
 
-    def _judge(self, films: Films) -> tuple[float, float]:
+    def _judge(self, films: DetectorFilms) -> tuple[float, float]:
         found = predict(self.ema.ema, films, self.scoring, self.device.type, lambda _: self.wish.check(), loss=True)
         return found.loss, opacity_ap(found.boxes, films.index)
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
 
 from jobs.contract.exits import BadInput
 from jobs.films.dicom.film import read_film, stored_values
-from jobs.films.phantom.dicom import BITS, SYNTAXES, VOI, Identity, Quirks, write_dicom
+from jobs.films.phantom.dicom_writer import BITS, SYNTAXES, VOI, Identity, Quirks, write_dicom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI", "ignore:The .* bit depth")
 
@@ -178,7 +178,7 @@ def test_a_truncated_film_is_refused_wherever_it_ends(tmp_path: Path, syntax: st
     whole = path.read_bytes()
     for kept in (len(whole) - 8, len(whole) * 2 // 3, 700, 200):
         path.write_bytes(whole[:kept])
-        assert any(text in refusal(path) for text in ("cut off", "lacks", "damaged", "no DICOM"))
+        assert any(text in refusal(path) for text in ("truncated", "lacks", "damaged", "not a DICOM"))
 
 
 def test_files_that_are_no_dicom_are_refused(tmp_path: Path):
@@ -186,7 +186,7 @@ def test_files_that_are_no_dicom_are_refused(tmp_path: Path):
     path.write_bytes(b"")
     assert "is empty" in refusal(path)
     path.write_bytes(b"\x89PNG" * 100)
-    assert "no DICOM file" in refusal(path)
+    assert "not a DICOM file" in refusal(path)
     path.unlink()
     assert "No such file" in refusal(path)
 
@@ -199,7 +199,7 @@ def test_files_that_are_no_dicom_are_refused(tmp_path: Path):
         ({"Rows": None}, "lacks the DICOM elements Rows"),
         ({"BitsAllocated": 32, "BitsStored": 32}, "32 bits in 32"),
         ({"BitsStored": 17}, "17 bits in 16"),
-        ({"Rows": 60}, "cut off"),
+        ({"Rows": 60}, "truncated"),
         ({"WindowCenter": 5, "WindowWidth": 0}, "grey scale that cannot be applied"),
     ],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jobs.films.duplicates import THUMBNAIL, near_duplicates, thumbnail
+from jobs.films.splitting.duplicates import THUMBNAIL, near_duplicates, thumbnail
 
 RNG = np.random.default_rng(4)
 

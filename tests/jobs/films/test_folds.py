@@ -6,8 +6,8 @@ import pytest
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import STUDY_CLASSES
-from jobs.films.folds import assign_folds, read_split
-from jobs.films.patients import group, read_patients
+from jobs.films.splitting.folds import assign_folds, read_split
+from jobs.films.splitting.patients import group, read_patients
 
 
 def cohort(patients: int = 100, seed: int = 0) -> pd.DataFrame:

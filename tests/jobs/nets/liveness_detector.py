@@ -17,10 +17,10 @@ import torch
 from jobs.contract.experiment import Detector, DetectorInference
 from jobs.contract.records import Output
 from jobs.films.dataset import Dataset
-from jobs.nets.yolo.data import Films
+from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import build, initial
 from jobs.nets.yolo.predict import predict
-from jobs.nets.yolo.trainer import Training, averaged
+from jobs.nets.yolo.trainer import DetectorTraining, averaged
 from jobs.train_detector.out_of_fold import selected
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import Memory, same, training
@@ -114,7 +114,7 @@ def pretrained_weights(folder: Path) -> None:
 
 
 def patience(folder: Path) -> None:
-    class Falling(Training):
+    class Falling(DetectorTraining):
         def validate(self):
             return {}, 1 / (2 + self.epoch)
 
@@ -130,7 +130,7 @@ def patience(folder: Path) -> None:
 def output(size: int = 64, tta: bool = False, **settings: Any) -> tuple[Any, int]:
     """Boxes of an untrained net, and in how many batches they were predicted."""
     dataset, batches = films(), []
-    chosen = Films.of(dataset, np.arange(len(dataset.index)), size)
+    chosen = DetectorFilms.of(dataset, np.arange(len(dataset.index)), size)
     found = predict(initial(BASE, 3), chosen, DetectorInference(**settings), "cpu", batches.append, tta=tta)
     return found.boxes, len(batches)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jobs.films.dataset import Dataset
-from jobs.nets.yolo.data import EpochOrder, Films, seeded
+from jobs.nets.yolo.data import DetectorFilms, EpochOrder, seeded
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import training
 
@@ -33,7 +33,7 @@ def test_without_augmentation_a_sample_is_the_packed_film_with_its_boxes(dataset
 
 
 def test_boxes_given_to_yolo_lie_where_the_film_is_bright(dataset: Dataset):
-    films = Films.of(dataset, np.arange(len(dataset.index)), 64)
+    films = DetectorFilms.of(dataset, np.arange(len(dataset.index)), 64)
     for position, boxes in enumerate(films.boxes):
         for x, y, width, height in boxes * 64:
             inner = films.images(range(position, position + 1))[0, 0]

@@ -10,7 +10,7 @@ import torch
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import DetectorInference
 from jobs.films.dataset import Dataset
-from jobs.nets.yolo.data import Films
+from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import architecture, initial
 from jobs.nets.yolo.predict import COLUMNS, opacity_ap, predict
 from tests.jobs.nets.yolo_films import TINY, write_films
@@ -19,15 +19,15 @@ SETTINGS = DetectorInference(batch=5)
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
+def films(tmp_path_factory: pytest.TempPathFactory) -> DetectorFilms:
     dataset = write_films(tmp_path_factory.mktemp("films"))
-    return Films.of(dataset, np.arange(len(dataset.index)), 64)
+    return DetectorFilms.of(dataset, np.arange(len(dataset.index)), 64)
 
 
 class Oracle(torch.nn.Module):
     """A net that answers with each film's true boxes, in the form YOLO gives: (B, 5, anchors), centre and size."""
 
-    def __init__(self, films: Films, confidence: float = 0.9) -> None:
+    def __init__(self, films: DetectorFilms, confidence: float = 0.9) -> None:
         super().__init__()
         self.films, self.confidence, self.seen = films, confidence, 0
 
@@ -41,7 +41,7 @@ class Oracle(torch.nn.Module):
         return out, None
 
 
-def test_boxes_come_back_in_the_films_own_pixels(films: Films):
+def test_boxes_come_back_in_the_films_own_pixels(films: DetectorFilms):
     found = predict(Oracle(films), films, SETTINGS, "cpu", lambda _: None).boxes
     assert list(found.columns) == list(COLUMNS)
     true = films.index.explode("boxes").dropna(subset="boxes")
@@ -50,7 +50,7 @@ def test_boxes_come_back_in_the_films_own_pixels(films: Films):
     assert opacity_ap(found, films.index) == pytest.approx(1.0)
 
 
-def test_boxes_stay_within_their_film_and_fall_in_confidence(films: Films):
+def test_boxes_stay_within_their_film_and_fall_in_confidence(films: DetectorFilms):
     found = predict(initial(TINY, 1), films, SETTINGS, "cpu", lambda _: None).boxes
     sized = found.merge(films.index[["image", "width", "height"]], on="image")
     assert len(found) > 12
@@ -64,21 +64,21 @@ def test_boxes_stay_within_their_film_and_fall_in_confidence(films: Films):
         assert of_film["confidence"].is_monotonic_decreasing
 
 
-def test_how_films_are_batched_changes_nothing_but_rounding(films: Films):
+def test_how_films_are_batched_changes_nothing_but_rounding(films: DetectorFilms):
     net = initial(TINY, 1)
     one, other = (predict(net, films, DetectorInference(batch=batch), "cpu", lambda _: None).boxes for batch in (1, 12))
     assert (one["image"] == other["image"]).all()
     assert np.allclose(one.drop(columns="image"), other.drop(columns="image"), atol=1e-2)
 
 
-def test_augmented_inference_looks_three_times(films: Films):
+def test_augmented_inference_looks_three_times(films: DetectorFilms):
     net = initial(TINY, 1)
     plain = predict(net, films, SETTINGS, "cpu", lambda _: None).boxes
     augmented = predict(net, films, SETTINGS, "cpu", lambda _: None, tta=True).boxes
     assert not plain.equals(augmented)
 
 
-def test_augmented_inference_is_refused_where_the_net_ignores_it(films: Films):
+def test_augmented_inference_is_refused_where_the_net_ignores_it(films: DetectorFilms):
     from ultralytics.nn.tasks import DetectionModel
 
     net = DetectionModel({**architecture("yolov8n", 0.125), "end2end": True}, ch=1, nc=1, verbose=False)
@@ -87,7 +87,7 @@ def test_augmented_inference_is_refused_where_the_net_ignores_it(films: Films):
         predict(net, films, SETTINGS, "cpu", lambda _: None, tta=True)
 
 
-def test_suppression_does_not_give_up_on_a_slow_machine(films: Films, monkeypatch: pytest.MonkeyPatch):
+def test_suppression_does_not_give_up_on_a_slow_machine(films: DetectorFilms, monkeypatch: pytest.MonkeyPatch):
     from ultralytics.utils import nms
 
     clock = iter(float(minute) for minute in range(0, 60_000, 60))
@@ -96,7 +96,7 @@ def test_suppression_does_not_give_up_on_a_slow_machine(films: Films, monkeypatc
     assert predict(initial(TINY, 1), films, SETTINGS, "cpu", lambda _: None).boxes.equals(expected)
 
 
-def test_a_wish_to_stop_ends_prediction_after_the_batch(films: Films):
+def test_a_wish_to_stop_ends_prediction_after_the_batch(films: DetectorFilms):
     batches: list[int] = []
 
     def step(count: int) -> None:
@@ -108,7 +108,7 @@ def test_a_wish_to_stop_ends_prediction_after_the_batch(films: Films):
     assert batches == [5]
 
 
-def test_loss_is_worked_out_only_where_it_is_asked_for(films: Films):
+def test_loss_is_worked_out_only_where_it_is_asked_for(films: DetectorFilms):
     net = initial(TINY, 1)
     assert math.isnan(predict(net, films, SETTINGS, "cpu", lambda _: None).loss)
     net.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
@@ -117,7 +117,7 @@ def test_loss_is_worked_out_only_where_it_is_asked_for(films: Films):
     assert lossy.loss > 0
 
 
-def test_the_score_of_no_box_at_all_is_zero_and_of_no_truth_unknown(films: Films):
+def test_the_score_of_no_box_at_all_is_zero_and_of_no_truth_unknown(films: DetectorFilms):
     nothing = pd.DataFrame({name: [] for name in COLUMNS})
     assert opacity_ap(nothing, films.index) == 0
     empty = films.index.assign(boxes=[[] for _ in range(len(films))])
@@ -126,6 +126,6 @@ def test_the_score_of_no_box_at_all_is_zero_and_of_no_truth_unknown(films: Films
 
 def test_films_of_another_size_than_training_are_predicted_in_the_same_pixels(tmp_path: Path):
     dataset: Dataset = write_films(tmp_path, sizes=(64, 128))
-    large = Films.of(dataset, np.arange(len(dataset.index)), 128)
+    large = DetectorFilms.of(dataset, np.arange(len(dataset.index)), 128)
     found = predict(Oracle(large), large, SETTINGS, "cpu", lambda _: None).boxes
     assert opacity_ap(found, large.index) == pytest.approx(1.0)

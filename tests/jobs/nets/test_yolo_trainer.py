@@ -9,7 +9,7 @@ from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
 from jobs.nets.yolo.model import Tensors
-from jobs.nets.yolo.trainer import Training
+from jobs.nets.yolo.trainer import DetectorTraining
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import Memory, same, training
 
@@ -93,7 +93,7 @@ def test_gradients_are_accumulated_over_k_batches_and_never_across_an_epoch(data
 
 
 def test_training_ends_after_patience_epochs_without_a_better_score(dataset: Dataset, tmp_path: Path):
-    class Falling(Training):
+    class Falling(DetectorTraining):
         def validate(self):
             return {}, 1 / (2 + self.epoch)
 
@@ -141,7 +141,7 @@ def test_the_seed_changes_what_is_trained(dataset: Dataset, tmp_path: Path):
     one = finish(dataset, TINY, tmp_path)
     base = training(dataset, TINY, tmp_path)
     other = Memory()
-    Training(base.detector, replace(base.setup, seed=4), other, base.progress, base.wish).train()
+    DetectorTraining(base.detector, replace(base.setup, seed=4), other, base.progress, base.wish).train()
     assert not same(one.saved[-1][0], other.saved[-1][0])
 
 

@@ -9,9 +9,9 @@ import torch
 
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
-from jobs.nets.yolo.data import Films
+from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import Tensors, initial
-from jobs.nets.yolo.trainer import Setup, Training
+from jobs.nets.yolo.trainer import DetectorTraining, Setup
 from jobs.runtime.preemption import Stop
 
 State = dict[str, Any]
@@ -58,18 +58,22 @@ class Watcher:
 def setup(dataset: Dataset, detector: Detector, folder: Path, fold: int = 0, seed: int = 3) -> Setup:
     folds = dataset.index["fold"].to_numpy()
     return Setup(
-        net=initial(detector, seed), train=Films.of(dataset, np.flatnonzero(folds != fold), detector.size),
-        valid=Films.of(dataset, np.flatnonzero(folds == fold), detector.size), seed=seed, device="cpu", threads=1,
+        net=initial(detector, seed),
+        train=DetectorFilms.of(dataset, np.flatnonzero(folds != fold), detector.size),
+        valid=DetectorFilms.of(dataset, np.flatnonzero(folds == fold), detector.size),
+        seed=seed,
+        device="cpu",
+        threads=1,
         folder=folder,
-    )  # fmt: skip
+    )
 
 
 def training(
     dataset: Dataset, detector: Detector, folder: Path, memory: Memory | None = None, after: int | None = None
-) -> Training:
+) -> DetectorTraining:
     """A training ready to run; it asks itself to stop after ``after`` batches."""
     stop = Stop()
-    return Training(detector, setup(dataset, detector, folder), memory or Memory(), Watcher(stop, after), stop)
+    return DetectorTraining(detector, setup(dataset, detector, folder), memory or Memory(), Watcher(stop, after), stop)
 
 
 def same(one: Tensors, other: Tensors) -> bool:

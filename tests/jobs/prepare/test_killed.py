@@ -13,7 +13,7 @@ from jobs.contract import environment, layout
 from jobs.contract.experiment import Classifier, Data, Experiment
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
-from jobs.films.phantom.writing import write_phantom
+from jobs.films.phantom.files import write_phantom
 from jobs.runtime.store import Store
 
 COMMAND = [sys.executable, "-m", "jobs", "prepare"]

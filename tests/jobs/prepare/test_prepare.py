@@ -18,7 +18,7 @@ from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Fol
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.films.dicom.film import read_film
-from jobs.films.phantom.writing import write_phantom
+from jobs.films.phantom.files import write_phantom
 from jobs.films.prepared import fetch_dataset
 from jobs.prepare import shards
 from jobs.runtime.context import Context
@@ -179,8 +179,8 @@ def test_films_that_cannot_be_read_are_listed_together(context: Make, films: Pat
         prepare.run(context(films))
     message = str(refused.value)
     assert "2 problems" in message
-    assert f"{paths[0].stem}.dcm is no DICOM file" in message
-    assert f"{paths[5].stem}.dcm is cut off" in message
+    assert f"{paths[0].stem}.dcm is not a DICOM file" in message
+    assert f"{paths[5].stem}.dcm is truncated" in message
 
 
 def test_nothing_half_written_is_taken_for_finished(context: Make, films: Path, s3_store: Store):

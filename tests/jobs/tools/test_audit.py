@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from jobs.contract.exits import BadInput
-from jobs.films.phantom.writing import write_phantom
+from jobs.films.phantom.files import write_phantom
 from jobs.tools.audit import audit, audit_labels
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.contract import environment
-from jobs.films.phantom.writing import write_phantom
+from jobs.films.phantom.files import write_phantom
 from jobs.runtime.store import Store
 from jobs.tools.score import score_files
 from workflows.store.embedded import embedded_s3

@@ -1,9 +1,10 @@
-"""Which patient a study is of: from a table, and which films must stay in one fold."""
+"""Patients of studies, and the groups of films that must stay in one fold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from jobs.contract.exits import BadInput
@@ -16,7 +17,7 @@ PATIENT_NAMES: Final = ("patient", "patientid", "patient_id")
 
 
 def read_patients(path: Path) -> dict[str, str]:
-    """A table that maps studies to patients, such as the competition's ``train_meta.csv``.
+    """Read a table that maps studies to patients, such as the competition's ``train_meta.csv``.
 
     Args:
         path: a CSV with a column study, studyid or StudyInstanceUID and a column patient or patientid.
@@ -48,24 +49,17 @@ def group(films: pd.DataFrame, duplicates: Iterable[tuple[int, int]]) -> list[in
         duplicates: pairs of row numbers.
 
     Returns:
-        A group a film; groups are numbered in the order of their first film.
+        The group of each film. Groups are numbered from 0 in the order of their first film.
     """
-    parent = list(range(len(films)))
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
 
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for rows in [*films.groupby("patient").indices.values(), *films.groupby("study").indices.values()]:
-        for row in rows[1:]:
-            parent[root(int(row))] = root(int(rows[0]))
-    for one, other in duplicates:
-        parent[root(one)] = root(other)
-    return _numbered([root(row) for row in range(len(films))])
-
-
-def _numbered(roots: Sequence[int]) -> list[int]:
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(root, len(numbers)) for root in roots]
+    row = pd.Series(np.arange(len(films)))
+    links = np.array([*duplicates], np.int64).reshape(-1, 2).T
+    for column in ("patient", "study"):
+        first = row.groupby(films[column].to_numpy()).transform("first").fillna(row)  # each row links to itself if null
+        links = np.hstack([links, np.stack([row, first]).astype(np.int64)])
+    graph = coo_array((np.ones(links.shape[1]), (links[0], links[1])), shape=(len(films), len(films)))
+    _, component = connected_components(graph, directed=False)
+    numbers: list[int] = pd.factorize(component)[0].tolist()
+    return numbers
