@@ -215,8 +215,8 @@ def test_notes_name_the_next_commands(texts: Any) -> None:
     for command in (
         "helm -n films test cxrfold",
         "kubectl -n films create secret generic keys",
-        "kubectl -n films get configmap cxrfold-profile",
-        "cv.py submit -e demo --profile profile.yaml --watch",
+        "kubectl config set-context --current --namespace=films",
+        "cv.py submit -e demo --profile cluster --watch",
     ):
         assert command in notes
 

@@ -31,12 +31,17 @@ FoldList = Annotated[str | None, typer.Option("--folds", help="the folds to trai
 Settings = Annotated[list[str] | None, typer.Option("--set", help="overrides, e.g. classifiers.*.size=256")]
 RunName = Annotated[str | None, typer.Option("--run", help="the run's name; by default the experiment's with its hash")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="the smallest that still runs every stage")]
-ProfileName = Annotated[str | None, typer.Option("--profile", help="a profile's name or a YAML file")]
+ProfileName = Annotated[str | None, typer.Option("--profile", help="a profile's name, a YAML file, or cluster")]
 PredictSource = Annotated[str | None, typer.Option("--predict", help="a test set to predict, with --from")]
 FromRun = Annotated[str | None, typer.Option("--from", help="the finished run whose weights predict")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 ClusterProfile = Annotated[
-    str | None, typer.Option("--profile", envvar="CXRFOLD_PROFILE", help="the cluster's profile: a name or a YAML file")
+    str | None,
+    typer.Option(
+        "--profile",
+        envvar="CXRFOLD_PROFILE",
+        help="the cluster's profile: a name, a YAML file, or cluster for the one that the chart wrote there",
+    ),
 ]
 OfRun = Annotated[str, typer.Argument(help="the run's name", metavar="RUN")]
 OneRun = Annotated[
@@ -91,7 +96,20 @@ def test_set(source: str | None, from_run: str | None) -> "TestSet | None":
 
 
 def profile_of(name: str | None) -> "Profile | None":
-    """The profile that the option names; None where it names none."""
-    from workflows.settings.files import load_profile
+    """The profile that the option names: a name, a YAML file, or ``cluster`` for the one that the chart wrote there."""
+    from workflows.settings.files import load_profile, parse_profile
 
-    return load_profile(name) if name else None
+    if not name:
+        return None
+    if name.partition(":")[0] != "cluster":
+        return load_profile(name)
+    from workflows.cluster.profile import profile_text
+
+    return parse_profile(*profile_text(name))
+
+
+def profile_or_default(name: str | None) -> "Profile":
+    """The same, with the defaults where the option names none."""
+    from jobs.contract.profile import Profile
+
+    return profile_of(name) or Profile()

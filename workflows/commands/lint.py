@@ -14,6 +14,7 @@ from workflows.commands._options import (
     RunName,
     Settings,
     Smoke,
+    profile_or_default,
     resolve,
 )  # fmt: skip
 from workflows.commands._output import print_json
@@ -34,10 +35,9 @@ def lint(
     from workflows.lint.check import check
     from workflows.manifest.dag import manifest
     from workflows.manifest.spec import RunSpec
-    from workflows.settings.files import load_profile
 
     resolved = resolve(experiment, data, folds, settings, smoke=smoke)
-    spec = RunSpec.of(resolved, load_profile(profile), revision=revision(), run=run)
+    spec = RunSpec.of(resolved, profile_or_default(profile), revision=revision(), run=run)
     findings = check(spec, manifest(spec))
     if as_json:
         print_json([asdict(finding) for finding in findings])

@@ -15,6 +15,7 @@ from workflows.commands._options import (
     RunName,
     Settings,
     Smoke,
+    profile_or_default,
     resolve,
     test_set,
 )  # fmt: skip
@@ -36,13 +37,12 @@ def render(
     from jobs.runtime.provenance import revision
     from workflows.manifest.dag import manifest, to_yaml
     from workflows.manifest.spec import RunSpec
-    from workflows.settings.files import load_profile
 
     if only not in (None, "experiment", "manifest"):
         raise BadInput(f"--only {only}: say experiment or manifest")
     spec = RunSpec.of(
-        resolve(experiment, data, folds, settings, smoke=smoke), load_profile(profile), revision=revision(), run=run,
-        test_set=test_set(predict, from_run),
+        resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile), revision=revision(),
+        run=run, test_set=test_set(predict, from_run),
     )  # fmt: skip
     texts = {"experiment": to_yaml(spec.experiment.model_dump(mode="json")), "manifest": to_yaml(manifest(spec))}
     typer.echo(texts[only] if only else "---\n".join(texts.values()), nl=False)

@@ -16,6 +16,7 @@ from workflows.commands._options import (
     RunName,
     Settings,
     Smoke,
+    profile_or_default,
     recipe_names,
     resolve,
     test_set,
@@ -58,14 +59,13 @@ def run(
     from workflows.local.execute import execute
     from workflows.local.machine import this_machine
     from workflows.manifest.spec import RunSpec
-    from workflows.settings.files import load_profile
 
     test = test_set(predict, from_run)
     if test is not None and experiment is None:
         resolved = _experiment_of(test.from_run, folds, settings)
     else:
         resolved = resolve(experiment or "demo", data, folds, settings, smoke=smoke)
-    spec = RunSpec.of(resolved, load_profile(profile), revision=revision(), run=run, test_set=test)
+    spec = RunSpec.of(resolved, profile_or_default(profile), revision=revision(), run=run, test_set=test)
     raise typer.Exit(execute(spec, this_machine(jobs, gpus), console()))
 
 

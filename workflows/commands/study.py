@@ -16,6 +16,7 @@ from workflows.commands._options import (
     Settings,
     Smoke,
     fold_numbers,
+    profile_or_default,
     source_of,
 )  # fmt: skip
 from workflows.commands._output import console, print_json
@@ -58,12 +59,12 @@ def study(
         raise BadInput("--submit and --collect-only: first send the experiments, later collect them")
     studied = select(experiments, Changes(source_of(data), fold_numbers(folds), settings or (), smoke), against)
     if submit:
-        for spec in orders(studied, load_profile(profile)):
+        for spec in orders(studied, profile_or_default(profile)):
             send(spec, watch=False, as_json=False)
         typer.echo("When they are done, the same command with --collect-only in place of --submit writes the log.")
         return
     exits: dict[str, Exit] = {}
-    with study_store(load_profile(profile) if collect_only and profile else None) as store:
+    with study_store(profile_or_default(profile) if collect_only and profile else None) as store:
         if not collect_only:
             exits = run_all(studied, load_profile("local"), this_machine(jobs, gpus), console())
         entries, comparisons = write_log(studied, store, exits, out, lambda text: typer.echo(text, err=as_json))

@@ -22,6 +22,7 @@ from workflows.commands._options import (
     Settings,
     Smoke,
     Watch,
+    profile_or_default,
     resolve,
     test_set,
 )  # fmt: skip
@@ -51,10 +52,9 @@ def submit(
     """Submit an experiment to a cluster, after checking both. The same command again continues the same run."""
     from jobs.runtime.provenance import revision as this_revision
     from workflows.manifest.spec import RunSpec
-    from workflows.settings.files import load_profile
 
     spec = RunSpec.of(
-        resolve(experiment, data, folds, settings, smoke=smoke), load_profile(profile),
+        resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile),
         revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run),
     )  # fmt: skip
     send(spec, watch=watch, as_json=as_json)

@@ -64,6 +64,19 @@ def load_profile(name_or_path: str | Path | None) -> Profile:
     return _load(Reader(Profile, PROFILES), find(name_or_path, PROFILES, "profile"), Profile)
 
 
+def parse_profile(text: str, place: str) -> Profile:
+    """A profile from text that is no file here, such as a ConfigMap's.
+
+    Args:
+        text: YAML that stands by itself: ``extends`` has nothing to refer to.
+        place: what to call it in messages.
+
+    Raises:
+        BadInput: naming every mistake with place, line and remedy.
+    """
+    return validate(parse(text, place), Profile, place)
+
+
 def list_recipes() -> list[Experiment]:
     """Load every experiment that ships with the pipeline, sorted by name."""
     reader = Reader(Experiment, EXPERIMENTS)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import typer
 
 from jobs.contract.exits import BadInput
-from workflows.commands._options import AsJson, ClusterProfile, Revision
+from workflows.commands._options import AsJson, ClusterProfile, Revision, profile_or_default
 from workflows.commands._output import print_json
 
 
@@ -14,9 +14,8 @@ def doctor(profile: ClusterProfile = None, revision: Revision = None, as_json: A
     from jobs.runtime.provenance import revision as this_revision
     from workflows.cluster.client import Cluster
     from workflows.commands.doctor.examine import examine, images_of
-    from workflows.settings.files import load_profile
 
-    chosen = load_profile(profile)
+    chosen = profile_or_default(profile)
     points = examine(Cluster.connect(chosen), chosen, images_of(chosen, revision or this_revision()))
     if as_json:
         print_json([asdict(point) for point in points])
