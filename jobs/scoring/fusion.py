@@ -7,11 +7,14 @@ in a cluster, both give the same.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numba import njit
 
-from jobs.scoring.metric import Floats, Ints
+from jobs.scoring.kernels import Floats, Ints, rank
+
+BLOCK: Final = 32  # clusters compared at once
 
 
 @dataclass(frozen=True)
@@ -51,59 +54,88 @@ def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floo
     confidence = np.concatenate([np.zeros(0), *(one.confidence for one in models)])
     weight = np.asarray(weights, dtype=np.float64)
     weighted = confidence * weight[of_model] if len(of_model) else confidence
+    films = int(film.max(initial=-1)) + 1
     kept = np.flatnonzero((confidence >= floor) & (weighted > 0))
-    order = kept[np.lexsort((-weighted[kept], film[kept]))]
-    starts = np.flatnonzero(np.diff(film[order], prepend=-1, append=-1))
-    fused, sums, cluster_film = _fuse_sorted(
-        film[order], box[order], weighted[order], of_model[order], starts, len(models), iou
-    )
+    ranked, starts = rank(film[kept], weighted[kept], films)
+    order = kept[ranked]
+    fused, sums, cluster_film = _fuse_sorted(box[order], weighted[order], of_model[order], starts, len(models), iou)
     total = sums / weight.sum() if len(sums) else sums
-    ranked = np.lexsort((-total, cluster_film))
+    ranked, _ = rank(cluster_film, total, films)
     return FilmBoxes(cluster_film[ranked], fused[ranked], np.minimum(total[ranked], 1.0))
 
 
 @njit(cache=True, nogil=True)
 def _fuse_sorted(
-    film: Ints, box: Floats, weighted: Floats, of_model: Ints, starts: Ints, models: int, iou: float
+    box: Floats, weighted: Floats, of_model: Ints, starts: Ints, models: int, iou: float
 ) -> tuple[Floats, Floats, Ints]:
-    """Clusters boxes sorted by film and falling weighted confidence; ``starts`` closes with the number of boxes.
+    """Clusters boxes sorted by film and falling weighted confidence; film f's are those from ``starts[f]`` on.
 
     Returns:
         Of each cluster: the fused box (c, 4), the sum of its models' weighted confidences (c,), the film (c,).
     """
-    boxes = len(film)
-    fused = np.empty((boxes, 4))
-    moment = np.empty((boxes, 4))
-    sums = np.empty(boxes)
-    areas = np.empty(boxes)
+    boxes = len(box)
+    # Clusters as columns, which the search reads many at once; beyond the last they overlap nothing.
+    left, top = np.full(boxes + BLOCK, np.inf), np.full(boxes + BLOCK, np.inf)
+    right, bottom = np.full(boxes + BLOCK, -np.inf), np.full(boxes + BLOCK, -np.inf)
+    areas = np.zeros(boxes + BLOCK)
+    moment = np.zeros((boxes, 4))
+    sums = np.zeros(boxes)
     films = np.empty(boxes, dtype=np.int64)
     spoken = np.zeros((boxes, models), dtype=np.bool_)
+    excess = np.empty(BLOCK)
     count = 0
-    for block in range(len(starts) - 1):
+    # shared / (area + other - shared) > iou, without the division and a little too wide: what passes is divided.
+    near, share = iou * (1 - 1e-12), 1 + iou
+    for film in range(len(starts) - 1):
         first = count
-        for i in range(starts[block], starts[block + 1]):
-            area = (box[i, 2] - box[i, 0]) * (box[i, 3] - box[i, 1])
+        for i in range(starts[film], starts[film + 1]):
+            x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
+            area = (x2 - x1) * (y2 - y1)
             best, best_iou = -1, iou
-            for c in range(first, count):
-                width = min(box[i, 2], fused[c, 2]) - max(box[i, 0], fused[c, 0])
-                height = min(box[i, 3], fused[c, 3]) - max(box[i, 1], fused[c, 1])
-                if width > 0 and height > 0:
-                    shared = width * height
-                    overlap = shared / (area + areas[c] - shared)
-                    if overlap > best_iou:
-                        best, best_iou = c, overlap
+            for block in range(first, count, BLOCK):
+                end = block + BLOCK
+                boxes_here = (left[block:end], top[block:end], right[block:end], bottom[block:end], areas[block:end])
+                if not _near(x1, y1, x2, y2, area, boxes_here, share, near, excess):
+                    continue
+                for c in range(block, min(end, count)):
+                    if excess[c - block] < 0:
+                        continue
+                    width = min(x2, right[c]) - max(x1, left[c])
+                    height = min(y2, bottom[c]) - max(y1, top[c])
+                    if width > 0 and height > 0:
+                        shared = width * height
+                        overlap = shared / (area + areas[c] - shared)
+                        if overlap > best_iou:
+                            best, best_iou = c, overlap
             if best < 0:
                 best = count
                 count += 1
-                sums[best] = 0.0
-                films[best] = film[i]
-                moment[best] = 0.0
+                films[best] = film
             elif spoken[best, of_model[i]]:
                 continue
             spoken[best, of_model[i]] = True
             sums[best] += weighted[i]
             for k in range(4):
                 moment[best, k] += weighted[i] * box[i, k]
-                fused[best, k] = moment[best, k] / sums[best]
-            areas[best] = (fused[best, 2] - fused[best, 0]) * (fused[best, 3] - fused[best, 1])
-    return fused[:count], sums[:count], films[:count]
+            left[best], top[best] = moment[best, 0] / sums[best], moment[best, 1] / sums[best]
+            right[best], bottom[best] = moment[best, 2] / sums[best], moment[best, 3] / sums[best]
+            areas[best] = (right[best] - left[best]) * (bottom[best] - top[best])
+    fused = np.stack((left[:count], top[:count], right[:count], bottom[:count]), axis=1)
+    return fused, sums[:count], films[:count]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _near(
+    x1: float, y1: float, x2: float, y2: float, area: float, boxes: tuple[Floats, ...], share: float, near: float,
+    excess: Floats,
+) -> int:  # fmt: skip
+    """How many of BLOCK clusters overlap a box by about as much as it takes: those whose ``excess`` is not negative."""
+    left, top, right, bottom, areas = boxes
+    count = 0
+    for c in range(BLOCK):
+        width = (x2 if x2 < right[c] else right[c]) - (x1 if x1 > left[c] else left[c])
+        height = (y2 if y2 < bottom[c] else bottom[c]) - (y1 if y1 > top[c] else top[c])
+        shared = (width if width > 0 else 0.0) * (height if height > 0 else 0.0)
+        excess[c] = shared * share - near * (area + areas[c])
+        count += 1 if excess[c] >= 0 else 0
+    return count

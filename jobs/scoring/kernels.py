@@ -1,0 +1,119 @@
+"""The metric's inner loops, compiled: what each detection claims, and the ranking of every class."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DIGIT = 11  # bits a pass of the radix sort
+BUCKETS = 1 << DIGIT
+
+
+@njit(cache=True, nogil=True)
+def claims(truth_key: Ints, truth_box: Floats, key: Ints, box: Floats, keys: int) -> Ints:
+    """The ground truth that each detection claims: the one of its key that it overlaps most, the first of equals.
+
+    Args:
+        truth_key: (t,) unit and class of each ground truth, as one number in [0, keys).
+        truth_box: (t, 4) corners.
+        key: (n,) likewise of each detection.
+        box: (n, 4) corners.
+        keys: how many keys there are.
+
+    Returns:
+        (n,) positions among the ground truths; -1 where the overlap is not above one half.
+    """
+    start = np.zeros(keys + 1, np.int64)
+    for t in range(len(truth_key)):
+        start[truth_key[t] + 1] += 1
+    for k in range(keys):
+        start[k + 1] += start[k]
+    grouped = np.empty(len(truth_key), np.int64)
+    filled = start[:keys].copy()
+    for t in range(len(truth_key)):
+        grouped[filled[truth_key[t]]] = t
+        filled[truth_key[t]] += 1
+    claim = np.full(len(key), -1, np.int64)
+    for i in range(len(key)):
+        best = 0.0
+        area = max(box[i, 2] - box[i, 0], 0.0) * max(box[i, 3] - box[i, 1], 0.0)
+        for place in range(start[key[i]], start[key[i] + 1]):
+            t = grouped[place]
+            width = min(box[i, 2], truth_box[t, 2]) - max(box[i, 0], truth_box[t, 0])
+            height = min(box[i, 3], truth_box[t, 3]) - max(box[i, 1], truth_box[t, 1])
+            if width <= 0.0 or height <= 0.0:
+                continue
+            overlap = width * height
+            other = max(truth_box[t, 2] - truth_box[t, 0], 0.0) * max(truth_box[t, 3] - truth_box[t, 1], 0.0)
+            union = area + other - overlap
+            if union <= 0.0:
+                continue
+            iou = overlap / union
+            if iou > best:
+                best = iou
+                # Twice the overlap against the union: exact where a division would round to one half.
+                claim[i] = t if 2 * overlap > union else -1
+    return claim
+
+
+@njit(cache=True, nogil=True)
+def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
+    """Positions by class and, within a class, by falling confidence, equal ones in input order.
+
+    A radix sort on the bits of the confidences, then on the classes: stable, and linear in the number of detections.
+
+    Returns:
+        The positions (n,), and where each class begins among them (classes + 1,).
+    """
+    n = len(label)
+    keys, other_keys = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    order, other_order = np.arange(n), np.empty(n, np.int64)
+    bits = (confidence + 0.0).view(np.uint64)  # adding 0 makes -0 and 0 the same
+    top = np.uint64(1) << np.uint64(63)
+    for i in range(n):
+        keys[i] = bits[i] if bits[i] & top else ~(bits[i] | top)
+    counts = np.empty(BUCKETS, np.int64)
+    for done in range(0, 64, DIGIT):
+        shift, mask = np.uint64(done), np.uint64(BUCKETS - 1)
+        counts[:] = 0
+        for i in range(n):
+            counts[(keys[i] >> shift) & mask] += 1
+        if n and counts[(keys[0] >> shift) & mask] == n:
+            continue
+        total = 0
+        for bucket in range(BUCKETS):
+            count = counts[bucket]
+            counts[bucket] = total
+            total += count
+        for i in range(n):
+            bucket = (keys[i] >> shift) & mask
+            other_keys[counts[bucket]] = keys[i]
+            other_order[counts[bucket]] = order[i]
+            counts[bucket] += 1
+        keys, other_keys = other_keys, keys
+        order, other_order = other_order, order
+    starts = np.zeros(classes + 1, np.int64)
+    for i in range(n):
+        starts[label[i] + 1] += 1
+    for c in range(classes):
+        starts[c + 1] += starts[c]
+    filled = starts[:classes].copy()
+    for i in range(n):
+        other_order[filled[label[order[i]]]] = order[i]
+        filled[label[order[i]]] += 1
+    return other_order, starts
+
+
+@njit(cache=True, nogil=True)
+def hits(claim: Ints, order: Ints, truths: int) -> NDArray[np.bool_]:
+    """Whether each position of a ranking is right: the first in it to claim its ground truth; (n,)."""
+    taken = np.zeros(truths, np.bool_)
+    right = np.zeros(len(order), np.bool_)
+    for place in range(len(order)):
+        wanted = claim[order[place]]
+        if wanted >= 0 and not taken[wanted]:
+            taken[wanted] = True
+            right[place] = True
+    return right
