@@ -31,7 +31,7 @@ class Meaning:
 
 TABLE: Final[dict[Exit, Meaning]] = {
     Exit.DONE: Meaning("done", retry=False),
-    Exit.SERVICE_AWAY: Meaning("a service the stage needs (S3) did not answer; tried again later", retry=True),
+    Exit.SERVICE_AWAY: Meaning("a service (S3) or the GPU failed under the stage; tried again later", retry=True),
     Exit.BUG: Meaning("a bug: the traceback is in the log; never retried", retry=False),
     Exit.CHECKPOINTED: Meaning("asked to stop, wrote a checkpoint; the next attempt goes on from it", retry=True),
     Exit.BAD_INPUT: Meaning("bad input or configuration; never retried, the message says what to change", retry=False),
@@ -54,6 +54,12 @@ class BadInput(StageError):
 
 class ServiceAway(StageError):
     """A service (S3, mostly) did not answer after all retries: worth another attempt later."""
+
+    exit = Exit.SERVICE_AWAY
+
+
+class DeviceFailed(StageError):
+    """The GPU, or a process that reads films for it, failed under the stage: worth another attempt."""
 
     exit = Exit.SERVICE_AWAY
 
