@@ -1,1 +1,1 @@
-"""The local engine: executes the very workflow that a cluster would get, with a process in place of a pod."""
+"""The local engine: executes the workflow that a cluster would get, with processes in place of pods."""

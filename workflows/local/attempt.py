@@ -1,4 +1,4 @@
-"""One attempt at a task: a process where a cluster has a pod, with its own folders, GPUs and share of the cores."""
+"""One attempt of a step: a process in place of a pod, with folders, GPUs and threads of its own."""
 
 import os
 import shlex
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -23,10 +24,11 @@ from workflows.local.program import Step, Template, Variable
 from workflows.local.variables import substitute
 from workflows.store.process import dies_with_parent
 
-# Several processes on one machine cannot serve metrics on one port, and nobody scrapes them here.
-NOT_HERE = (environment.METRICS_PORT, environment.PROGRESS_FILE)
-# What a person needs to repeat a task by hand; the experiment is stored with the run, and keys are never printed.
-REPEATED = (
+# Variables that a local process does not get: processes on one machine cannot share a metrics port, and there is no
+# Argo to read a progress file.
+CLUSTER_ONLY: Final = (environment.METRICS_PORT, environment.PROGRESS_FILE)
+# The variables in the command that repeats an attempt. The experiment is stored with the run; keys are never printed.
+REPEATED: Final = (
     environment.RUN,
     environment.FROM_RUN,
     environment.CACHE,
@@ -37,8 +39,8 @@ REPEATED = (
 
 
 @dataclass(frozen=True)
-class Share:
-    """What of the machine an attempt gets."""
+class Allocation:
+    """The threads and GPUs of an attempt."""
 
     threads: int
     gpus: tuple[str, ...] = ()
@@ -46,22 +48,22 @@ class Share:
 
 @dataclass
 class Attempt:
-    """A process that was started for a task."""
+    """A process that was started for a step."""
 
-    number: int
+    number: int  # 0 for the first
     process: "subprocess.Popen[bytes]"
     command: list[str]
     variables: Mapping[str, str]
-    share: Share
+    allocation: Allocation
     folder: Path
     log: Path
-    outputs: Mapping[str, Path]  # output parameter → the file it is read from
+    outputs: Mapping[str, Path]  # output parameter → file
     started: float = field(default_factory=time.monotonic)
-    told_to_stop: float | None = None  # when SIGTERM was sent
+    terminated: float | None = None  # when SIGTERM was sent
     _beat: Heartbeat | None = None
 
     def heartbeat(self) -> Heartbeat | None:
-        """The stage's latest sign of life; none from a process that gives none."""
+        """Return the latest heartbeat; None if the process has written none."""
         with suppress(FileNotFoundError, ValidationError):
             file = Path(self.variables[environment.OUTPUTS]) / "heartbeat.json"
             self._beat = Heartbeat.model_validate_json(file.read_bytes())
@@ -69,89 +71,97 @@ class Attempt:
 
     @property
     def repeat(self) -> str:
-        """The command that does the same again in a shell."""
-        told = {name: self.variables[name] for name in REPEATED if name in self.variables}
-        told["CUDA_VISIBLE_DEVICES"] = ",".join(self.share.gpus)
-        pairs = " ".join(f"{name}={shlex.quote(value)}" for name, value in told.items())
-        return f"env {pairs} {shlex.join(['python' if one == sys.executable else one for one in self.command])}"
+        """The shell command that repeats the attempt."""
+        variables = {name: self.variables[name] for name in REPEATED if name in self.variables}
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(self.allocation.gpus)
+        pairs = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        return f"env {pairs} {shlex.join(['python' if word == sys.executable else word for word in self.command])}"
 
-    def ask_to_stop(self) -> None:
-        """SIGTERM to the process alone, as a pod's first process gets it; what it started is its own to end."""
-        if self.told_to_stop is None:
-            self.told_to_stop = time.monotonic()
+    def terminate(self) -> None:
+        """Send SIGTERM to the process, but not to its children, as Kubernetes does."""
+        if self.terminated is None:
+            self.terminated = time.monotonic()
             self.process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL to the process and everything it started."""
+        """Send SIGKILL to the process and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def clear(self) -> None:
-        """Remove the folders that a pod's end would have removed; log and heartbeat stay."""
+        """Remove the folders of volumes, which a cluster removes with the pod; keep log and heartbeat."""
         self.heartbeat()
         shutil.rmtree(self.folder / "volumes", ignore_errors=True)
 
     def exit_code(self) -> int | None:
-        """The exit code as Argo reports it, 128 and the number for an end by a signal. None while the process runs."""
+        """Return the exit code as Argo reports it, 128 + N after signal N; None while the process runs."""
         code = self.process.poll()
         return 128 - code if code is not None and code < 0 else code
 
     def read_outputs(self, template: Template) -> dict[str, str]:
-        """The output parameters.
+        """Return the output parameters.
 
         Raises:
-            BadInput: where a file is missing that has no default.
+            BadInput: a parameter's file is missing, and it has no default.
         """
-        found: dict[str, str] = {}
+        outputs: dict[str, str] = {}
         for output in template.outputs:
             file = self.outputs[output.name]
             if file.is_file():
-                found[output.name] = file.read_text().strip()
+                outputs[output.name] = file.read_text().strip()
             elif output.default is not None:
-                found[output.name] = output.default
+                outputs[output.name] = output.default
             else:
-                raise BadInput(f"the output parameter {output.name} was not written: {file}")
-        return found
+                raise BadInput(f"{file}: the file of the output parameter {output.name} was not written")
+        return outputs
 
 
 def start(
-    step: Step, number: int, folder: Path, share: Share, values: Mapping[str, str], local: Mapping[str, str | None]
+    step: Step,
+    number: int,
+    folder: Path,
+    allocation: Allocation,
+    values: Mapping[str, str],
+    overrides: Mapping[str, str | None],
 ) -> Attempt:
-    """Start a process for a task.
+    """Start a process for a step.
 
     Args:
-        step: what to run.
-        number: of the attempt, 0 for the first.
-        folder: the task's own.
-        share: what of the machine it gets.
-        values: of the workflow's ``{{…}}``.
-        local: environment variables that stand for the cluster's: store and keys, cache; None takes one away.
+        step: the step.
+        number: the attempt's number, 0 for the first.
+        folder: the step's folder.
+        allocation: its threads and GPUs.
+        values: the value of each ``{{…}}`` tag.
+        overrides: environment variables that replace the cluster's, such as store, keys and cache; None removes one.
+
+    Raises:
+        BadInput: a variable or tag has no value, or the command does not exist.
     """
     template = step.template
-    folders = _fresh_folders(template, folder)
+    folders = _create_folders(template, folder)
     variables = dict(os.environ)
     for variable in template.env:
         value = _value(variable, step, values)
-        if value is not None and variable.name not in NOT_HERE:
-            variables[variable.name] = _moved(value, folders)
+        if value is not None and variable.name not in CLUSTER_ONLY:
+            variables[variable.name] = _localize(value, folders)
     variables.setdefault(environment.OUTPUTS, str(folder / "outputs"))
-    for name, told in local.items():
+    for name, override in overrides.items():
         variables.pop(name, None)
-        variables |= {} if told is None else {name: told}
+        variables |= {} if override is None else {name: override}
     variables |= {
         environment.ATTEMPT: str(number),
         environment.NODE: socket.gethostname(),
-        environment.THREADS: str(share.threads),
-        environment.GPUS: str(len(share.gpus)),
-        "CUDA_VISIBLE_DEVICES": ",".join(share.gpus),
+        environment.THREADS: str(allocation.threads),
+        environment.GPUS: str(len(allocation.gpus)),
+        "CUDA_VISIBLE_DEVICES": ",".join(allocation.gpus),
         "PYTHONUNBUFFERED": "1",
-        **dict.fromkeys(THREAD_VARIABLES, str(share.threads)),
+        **dict.fromkeys(THREAD_VARIABLES, str(allocation.threads)),
     }
-    for needed in (environment.OUTPUTS, environment.SCRATCH):
-        if needed in variables:
-            Path(variables[needed]).mkdir(parents=True, exist_ok=True)
+    for required in (environment.OUTPUTS, environment.SCRATCH):
+        if required in variables:
+            Path(variables[required]).mkdir(parents=True, exist_ok=True)
     place = f"templates.{template.name}.container"
-    command = [_moved(substitute(word, values, place), folders) for word in template.command]
+    command = [_localize(substitute(word, values, place), folders) for word in template.command]
     if command[0] in ("python", "python3"):
         command[0] = sys.executable
     log = folder / f"attempt-{number}.log"
@@ -160,10 +170,10 @@ def start(
         process=_spawn(command, variables, log),
         command=command,
         variables=variables,
-        share=share,
+        allocation=allocation,
         folder=folder,
         log=log,
-        outputs={output.name: Path(_moved(output.path, folders)) for output in template.outputs},
+        outputs={output.name: Path(_localize(output.path, folders)) for output in template.outputs},
     )
 
 
@@ -176,15 +186,15 @@ def _spawn(command: list[str], variables: Mapping[str, str], log: Path) -> "subp
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that Ctrl-C reaches the engine alone, and one kill reaches all of a task
+                start_new_session=True,  # Ctrl-C reaches the engine only, and killpg reaches all children
                 preexec_fn=dies_with_parent(),  # safe: the engine has one thread
             )
         except OSError as error:
-            raise BadInput(f"{command[0]}: cannot be started here ({error.strerror})") from error
+            raise BadInput(f"{command[0]}: cannot be started ({error.strerror})") from error
 
 
-def _fresh_folders(template: Template, folder: Path) -> dict[str, Path]:
-    """A folder in place of each mounted volume: the host's own, or an empty one, as each pod finds an empty volume."""
+def _create_folders(template: Template, folder: Path) -> dict[str, Path]:
+    """Return a folder for each mount path: the host's, or a new empty one, as a pod gets an empty volume."""
     volumes = folder / "volumes"
     if volumes.exists():
         shutil.rmtree(volumes)
@@ -197,8 +207,8 @@ def _fresh_folders(template: Template, folder: Path) -> dict[str, Path]:
     return folders
 
 
-def _moved(text: str, folders: Mapping[str, Path]) -> str:
-    """A path below a mounted volume, moved to where that volume's folder is here; any other text as it is."""
+def _localize(text: str, folders: Mapping[str, Path]) -> str:
+    """Replace a path below a mount by the path below that mount's folder; return any other text unchanged."""
     for path in sorted(folders, key=len, reverse=True):
         if text == path or text.startswith(f"{path}/"):
             return f"{folders[path]}{text.removeprefix(path)}"
@@ -208,13 +218,13 @@ def _moved(text: str, folders: Mapping[str, Path]) -> str:
 def _value(variable: Variable, step: Step, values: Mapping[str, str]) -> str | None:
     place = f"templates.{step.template.name}.env.{variable.name}"
     if variable.secret is not None:
-        # A Secret's stand-in is the environment of the person who runs this.
+        # The user's environment replaces a Secret.
         if variable.name not in os.environ and not variable.optional:
-            raise BadInput(f"{place}: a cluster takes it from the Secret {variable.secret}; here, export it")
+            raise BadInput(f"{place}: a cluster takes it from the Secret {variable.secret}; export it to run locally")
         return os.environ.get(variable.name)
     if variable.field is not None:
         known = {"spec.nodeName": socket.gethostname(), "metadata.name": step.name, "metadata.namespace": "local"}
         if variable.field not in known:
-            raise BadInput(f"{place}: the local engine has no {variable.field}")
+            raise BadInput(f"{place}: the local engine has no field {variable.field}")
         return known[variable.field]
     return substitute(variable.value or "", values, place)

@@ -1,10 +1,10 @@
-"""``cv.py run``: an experiment's workflow, executed here."""
+"""Execute a run's workflow on this machine, for ``cv.py run``."""
 
 import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Exit
@@ -20,50 +20,53 @@ from workflows.store.opening import local_store, open_store
 if TYPE_CHECKING:
     from rich.console import Console
 
-RUNS = Path("runs")
-RESULTS = ("report.html", "quality.html", "metrics.json", "submission.csv")
-# Programs keep compiled code and fonts there; a pod's own copy is gone with the pod, here it may stay.
-KEPT = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
+RUNS: Final = Path("runs")
+RESULTS: Final = ("report.html", "quality.html", "metrics.json", "submission.csv")
+# Libraries cache compiled code and fonts there. A pod loses these caches; a local run keeps them.
+LIBRARY_CACHES: Final = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
 
 def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
     """Execute a run's workflow on this machine.
 
     Args:
-        spec: what was ordered; what of its profile means something to a process is honoured.
+        spec: the run's specification. Fields of its profile that have no meaning for a process are ignored.
         machine: the cores and GPUs to use.
-        console: where people read.
+        console: receives the board and messages.
 
     Returns:
-        How it ended, as an exit code of the table.
+        The run's exit code.
+
+    Raises:
+        BadInput: the same run is already running, or the engine does not support its workflow.
     """
     folder = RUNS / spec.run
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), local_store() as store:
-        next(open_store().list(layout.run(spec.run)), None)  # wrong keys and a missing bucket are reported at once
+    with _locked(folder), local_store() as store:
+        next(open_store().list(layout.run(spec.run)), None)  # fail early on wrong keys or a missing bucket
         program = read(_manifest(spec))
         say_start(console, len(program.steps), folder, machine)
         with quiet_terminal(), Board(spec.run, console) as board:
 
             def watch(runs: Sequence[StepRun]) -> None:
                 if board.due or all(run.state.ended for run in runs):
-                    board.show([row_of(one) for one in runs])
+                    board.show([row_of(run) for run in runs])
 
-            local = {**store.environment, **_local_environment()}
-            result = Engine(program, (folder / "tasks").absolute(), machine, local, watch).run()
+            overrides = {**store.environment, **_local_environment()}
+            result = Engine(program, (folder / "tasks").absolute(), machine, overrides, watch).run()
         fetched = _fetch_results(spec, folder) if result.exit is Exit.DONE else []
     say_end(console, folder, result, fetched, embedded=store.embedded)
     return result.exit
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Refuse to execute one run twice at the same time: the kernel forgets the lock with the process."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the run's lock, so that it is not executed twice at once; the kernel releases it with the process."""
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BadInput(f"{folder.name} is running already. Wait for it, or give this run a --run NAME") from error
+            raise BadInput(f"{folder.name} is already running. Wait for it, or name this run with --run") from error
         yield
 
 
@@ -74,23 +77,23 @@ def _manifest(spec: RunSpec) -> Manifest:
 
 
 def _local_environment() -> dict[str, str | None]:
-    """Variables that differ from a pod's. The order is for ``resume``, which is a cluster's command."""
+    """Return the variables that differ from a pod's. ``resume``, which needs the order, is for clusters only."""
     cache = default_folder().parent
-    kept = {variable: str(cache / folder) for variable, folder in KEPT.items()}
-    for folder in kept.values():
+    caches = {variable: str(cache / folder) for variable, folder in LIBRARY_CACHES.items()}
+    for folder in caches.values():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    return {**kept, environment.CACHE: str(cache / "packs"), environment.ORDER: None, "HOME": str(Path.home())}
+    return {**caches, environment.CACHE: str(cache / "packs"), environment.ORDER: None, "HOME": str(Path.home())}
 
 
 def _fetch_results(spec: RunSpec, folder: Path) -> list[Path]:
     from jobs.runtime.store import Missing
 
     name, experiment = spec.run, spec.experiment
-    searched = [model for model, detector in experiment.detectors.items() if detector.evolve]
+    with_search = [model for model, detector in experiment.detectors.items() if detector.evolve]
     keys = [layout.report(name, file) for file in RESULTS]
-    keys += [layout.recipe(name, model, fold) for model in searched for fold in experiment.folds.selected]
-    store, found = open_store(), []
+    keys += [layout.recipe(name, model, fold) for model in with_search for fold in experiment.folds.selected]
+    store, fetched = open_store(), []
     for key in keys:
         with suppress(Missing):
-            found.append(store.download(key, folder / key.rsplit("/", 1)[-1]))
-    return found
+            fetched.append(store.download(key, folder / key.rsplit("/", 1)[-1]))
+    return fetched

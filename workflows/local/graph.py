@@ -1,4 +1,4 @@
-"""The order of the tasks: when one may start, when it never will, and what the whole came to."""
+"""The order of a program's steps: when a step may start or is omitted, and whether the DAG failed."""
 
 import re
 from collections.abc import Mapping
@@ -13,73 +13,73 @@ _ENDS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned")
 
 
 class State(StrEnum):
-    """What became of a task."""
+    """The state of a step."""
 
     WAITING = "waiting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    OMITTED = "omitted"  # what it depends on did not come true
-    STOPPED = "stopped"  # by the user, before its end
+    OMITTED = "omitted"  # its ``depends`` evaluated to false
+    STOPPED = "stopped"  # by the user or the run's deadline, before its end
 
     @property
     def ended(self) -> bool:
-        """Whether it will not change any more."""
+        """Whether the state is final."""
         return self not in (State.WAITING, State.RUNNING)
 
 
 def upstream(program: Program) -> dict[str, tuple[str, ...]]:
-    """The tasks that each task's ``depends`` names.
+    """Return the steps that each step's ``depends`` names: its parents.
 
     Raises:
-        BadInput: where one is not there, or a task waits for itself by way of others.
+        BadInput: a parent does not exist, or the dependencies have a cycle.
     """
     names = {step.name for step in program.steps}
-    found: dict[str, tuple[str, ...]] = {}
+    parents: dict[str, tuple[str, ...]] = {}
     for step in program.steps:
         words = [word for word in _NAME.findall(re.sub(r"\.\w+", "", step.depends)) if word]
         if unknown := [word for word in words if word not in names]:
             raise BadInput(f"task {step.name}.depends: there is no task {unknown[0]}")
-        found[step.name] = tuple(dict.fromkeys(words))
-    for name in found:
-        if name in ancestors(name, found):
-            raise BadInput(f"task {name}.depends: it waits for itself")
-    return found
+        parents[step.name] = tuple(dict.fromkeys(words))
+    for name in parents:
+        if name in ancestors(name, parents):
+            raise BadInput(f"task {name}.depends: it depends on itself")
+    return parents
 
 
-def ancestors(name: str, above: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """All tasks that must end before one starts."""
+def ancestors(name: str, parents: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Return all steps that must end before a step starts."""
     found: set[str] = set()
-    queue = list(above[name])
+    queue = list(parents[name])
     while queue:
-        if (one := queue.pop()) not in found:
-            found.add(one)
-            queue += above[one]
+        if (parent := queue.pop()) not in found:
+            found.add(parent)
+            queue += parents[parent]
     return found
 
 
-def beside(name: str, above: Mapping[str, tuple[str, ...]]) -> int:
-    """How many tasks may run at the same time as one, itself included: neither before nor after it."""
-    before = ancestors(name, above)
-    return sum(1 for other in above if other not in before and name not in ancestors(other, above))
+def concurrent_steps(name: str, parents: Mapping[str, tuple[str, ...]]) -> int:
+    """Return how many steps may run at the same time as a step, itself included: neither ancestor nor descendant."""
+    before = ancestors(name, parents)
+    return sum(1 for other in parents if other not in before and name not in ancestors(other, parents))
 
 
-def may_start(step: Step, above: tuple[str, ...], states: Mapping[str, State]) -> bool | None:
-    """Whether a waiting task starts now: yes, never (False), or not known yet (None).
+def may_start(step: Step, parents: tuple[str, ...], states: Mapping[str, State]) -> bool | None:
+    """Return whether a waiting step may start: True, never (False), or undecided (None) while a parent still runs.
 
     Raises:
-        BadInput: where the ``depends`` is outside what can be evaluated here.
+        BadInput: the engine cannot evaluate ``depends``.
     """
-    if any(not states[name].ended for name in above):
-        return None  # Argo, too, decides once everything named has ended
+    if any(not states[name].ended for name in parents):
+        return None  # like Argo, decide once all parents have ended
     if not step.depends:
         return True
     values: dict[str, bool] = {}
-    for name in above:
-        # Argo itself replaces dashes before it evaluates.
+    for name in parents:
+        # Argo replaces dashes before it evaluates, too.
         key = name.replace("-", "_")
-        came = states[name].value.capitalize()
-        values |= {f"{key}.{end}": end == came for end in _ENDS}
+        result = states[name].value.capitalize()
+        values |= {f"{key}.{name_of_end}": name_of_end == result for name_of_end in _ENDS}
         values[key] = states[name] is State.SUCCEEDED
     try:
         return evaluate(step.depends.replace("-", "_"), values)
@@ -87,28 +87,28 @@ def may_start(step: Step, above: tuple[str, ...], states: Mapping[str, State]) -
         raise BadInput(f"task {step.name}.depends: {error}") from error
 
 
-def last_tasks(above: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The tasks that no other waits for."""
-    needed = {name for names in above.values() for name in names}
-    return tuple(name for name in above if name not in needed)
+def last_steps(parents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the steps that no other step depends on."""
+    depended_on = {name for names in parents.values() for name in names}
+    return tuple(name for name in parents if name not in depended_on)
 
 
-def needed(targets: tuple[str, ...], above: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """The targets and all they wait for: what a run executes.
+def with_ancestors(targets: tuple[str, ...], parents: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Return the targets and all their ancestors: the steps that a run executes.
 
     Raises:
-        BadInput: where a target is no task.
+        BadInput: a target does not exist.
     """
-    if unknown := [name for name in targets if name not in above]:
+    if unknown := [name for name in targets if name not in parents]:
         raise BadInput(f"dag.target: there is no task {unknown[0]}")
-    return {one for name in targets for one in (name, *ancestors(name, above))}
+    return {step for name in targets for step in (name, *ancestors(name, parents))}
 
 
-def failed(targets: tuple[str, ...], above: Mapping[str, tuple[str, ...]], states: Mapping[str, State]) -> bool:
-    """Whether the DAG failed: by its targets, as Argo has it. One left out counts by what it waited for."""
+def failed(targets: tuple[str, ...], parents: Mapping[str, tuple[str, ...]], states: Mapping[str, State]) -> bool:
+    """Return whether the DAG failed, judged by its targets as in Argo; an omitted one failed if an ancestor did."""
     for name in targets:
         if states[name] in (State.FAILED, State.STOPPED):
             return True
-        if states[name] is State.OMITTED and any(states[one] is State.FAILED for one in ancestors(name, above)):
+        if states[name] is State.OMITTED and any(states[step] is State.FAILED for step in ancestors(name, parents)):
             return True
     return False

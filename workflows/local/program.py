@@ -1,26 +1,24 @@
-"""A built workflow, read into what the local engine executes. Reading is strict: see :mod:`workflows.local.fields`."""
+"""Read a manifest into a program for the local engine. Unknown fields are errors: see ``workflows.local.fields``."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
+from typing import Any, Final
 
 from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from workflows.local import fields
+from workflows.settings.yaml_loader import load_yaml
 
 Json = Mapping[str, Any]
-# What a container's resources.limits and requests name besides an accelerator: shares of the machine that the engine
-# deals out in its own way.
-NO_ACCELERATOR = ("cpu", "memory", "ephemeral-storage")
-UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+# Resource names that are no accelerator. The engine allocates these itself, whatever the limits are.
+NO_ACCELERATOR: Final = ("cpu", "memory", "ephemeral-storage")
+UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often and when a task is tried again."""
+    """How often and when a step is retried."""
 
     limit: int = 0
     policy: str = "OnFailure"
@@ -30,7 +28,7 @@ class Retries:
     cap: float | None = None  # seconds
 
     def pause(self, attempt: int) -> float:
-        """Seconds that a cluster waits after an attempt (the first is 0)."""
+        """Return the seconds that a cluster waits after an attempt; the first is 0."""
         pause = self.backoff * self.factor**attempt
         return min(pause, self.cap) if self.cap is not None else pause
 
@@ -41,9 +39,9 @@ class Variable:
 
     name: str
     value: str | None = None
-    secret: str | None = None  # only for messages
+    secret: str | None = None  # NAME/KEY, for messages
     optional: bool = False
-    field: str | None = None
+    field: str | None = None  # the field's path
 
 
 @dataclass(frozen=True)
@@ -57,23 +55,23 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Template:
-    """What a task runs."""
+    """A container template: what a step runs."""
 
     name: str
     command: tuple[str, ...]
     env: tuple[Variable, ...] = ()
     inputs: Mapping[str, str | None] = field(default_factory=dict)  # name → default
     outputs: tuple[OutputFile, ...] = ()
-    mounts: Mapping[str, str | None] = field(default_factory=dict)  # path → host path, None for a folder of its own
+    mounts: Mapping[str, str | None] = field(default_factory=dict)  # mount path → host path; None: an empty folder
     gpus: int = 0
     retries: Retries = Retries()
     deadline: float | None = None  # seconds an attempt may take
-    grace: float = 30.0  # seconds from SIGTERM to SIGKILL; Kubernetes' own default
+    grace: float = 30.0  # seconds from SIGTERM to SIGKILL; Kubernetes' default
 
 
 @dataclass(frozen=True)
 class Step:
-    """A node of the DAG."""
+    """A task of the DAG."""
 
     name: str
     template: Template
@@ -83,24 +81,24 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """All there is to do."""
+    """A manifest as the engine executes it."""
 
     name: str
     parameters: Mapping[str, str]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    steps: tuple[Step, ...]  # in the order they were written
-    targets: tuple[str, ...]  # the tasks that the whole is judged by; its last ones where empty
+    steps: tuple[Step, ...]  # in the manifest's order
+    targets: tuple[str, ...]  # the steps that decide about success; empty: the last ones
     fail_fast: bool
     parallelism: int | None
-    deadline: float | None  # seconds for everything
+    deadline: float | None  # seconds for the whole run
 
 
 def read(workflow: Json) -> Program:
-    """Read the dictionary of a built workflow.
+    """Read a manifest.
 
     Raises:
-        BadInput: at the first field, or reference, that the engine cannot make good on.
+        BadInput: the engine does not support a field, or a reference leads nowhere; the message names the first.
     """
     fields.WORKFLOW.check(workflow, "workflow")
     metadata, spec = workflow.get("metadata") or {}, workflow["spec"]
@@ -108,7 +106,7 @@ def read(workflow: Json) -> Program:
     fields.SPEC.check(spec, "spec")
     bodies = {body["name"]: body for body in spec["templates"]}
     if (entry := spec.get("entrypoint")) not in bodies or "dag" not in bodies[entry]:
-        raise BadInput(f"spec.entrypoint: {entry} is no DAG among the templates")
+        raise BadInput(f"spec.entrypoint: there is no DAG template {entry}")
     fields.TEMPLATE.check(bodies[entry], f"templates.{entry}")
     dag = bodies[entry]["dag"]
     fields.DAG.check(dag, f"templates.{entry}.dag")
@@ -135,7 +133,7 @@ def _step(body: Json, templates: Mapping[str, Template]) -> Step:
     arguments = {name: value or "" for name, value in _parameters(body.get("arguments"), place).items()}
     missing = [name for name, default in template.inputs.items() if default is None and name not in arguments]
     if missing:
-        raise BadInput(f"{place}.arguments: {missing[0]}, an input of {template.name}, is not given")
+        raise BadInput(f"{place}.arguments: the input {missing[0]} of {template.name} has no value")
     depends = body.get("depends") or " && ".join(body.get("dependencies") or ())
     return Step(body["name"], template, depends, arguments)
 
@@ -144,11 +142,11 @@ def _template(body: Json, spec: Json) -> Template:
     place = f"templates.{body['name']}"
     fields.TEMPLATE.check(body, place)
     if "container" not in body:
-        raise BadInput(f"{place}: the local engine runs containers in one DAG; this template is neither")
+        raise BadInput(f"{place}: the local engine supports container templates and one DAG; this is neither")
     container = body["container"]
     fields.CONTAINER.check(container, f"{place}.container")
     if not container.get("command"):
-        raise BadInput(f"{place}.container.command: without it only the image knows what to run")
+        raise BadInput(f"{place}.container.command: set it; the local engine does not look into images")
     return Template(
         name=body["name"],
         command=(*container["command"], *(container.get("args") or ())),
@@ -182,7 +180,7 @@ def _outputs(outputs: Json | None, place: str) -> tuple[OutputFile, ...]:
         source = parameter.get("valueFrom") or {}
         fields.OUTPUT_SOURCE.check(source, f"{where}.valueFrom")
         if "path" not in source:
-            raise BadInput(f"{where}.valueFrom: the local engine reads output parameters from files only")
+            raise BadInput(f"{where}.valueFrom: the local engine supports output parameters from a path only")
         files.append(OutputFile(parameter["name"], source["path"], source.get("default")))
     return tuple(files)
 
@@ -202,7 +200,7 @@ def _variable(item: Json, place: str) -> Variable:
 
 def _mounts(container: Json, volumes: list[Json], place: str) -> dict[str, str | None]:
     known = {volume["name"]: volume for volume in volumes}
-    # The cache that pods of a node share is a folder of this machine's, whatever volume it is in a cluster.
+    # A local folder replaces the cache volume, whatever its type is in a cluster.
     cache = next((item.get("value") for item in container.get("env") or () if item["name"] == environment.CACHE), None)
     mounts: dict[str, str | None] = {}
     for mount in container.get("volumeMounts") or ():
@@ -211,7 +209,7 @@ def _mounts(container: Json, volumes: list[Json], place: str) -> dict[str, str |
         if mount["mountPath"] == cache:
             continue
         if mount["name"] not in known:
-            raise BadInput(f"{where}: there is no volume of this name")
+            raise BadInput(f"{where}: there is no volume with this name")
         volume = known[mount["name"]]
         fields.VOLUME.check(volume, f"{place}.volumes.{mount['name']}")
         mounts[mount["mountPath"].rstrip("/")] = (volume.get("hostPath") or {}).get("path")
@@ -221,7 +219,7 @@ def _mounts(container: Json, volumes: list[Json], place: str) -> dict[str, str |
 def _gpus(resources: Json, place: str) -> int:
     asked = {name: count for name, count in (resources.get("limits") or {}).items() if name not in NO_ACCELERATOR}
     if len(asked) > 1:
-        raise BadInput(f"{place}.resources: the local engine deals out one kind of accelerator, not {sorted(asked)}")
+        raise BadInput(f"{place}.resources: the local engine supports one kind of accelerator, not {sorted(asked)}")
     return sum(int(count) for count in asked.values())
 
 
@@ -243,7 +241,7 @@ def _retries(body: Json | None, place: str) -> Retries:
 
 
 def _grace(patch: str | None, place: str) -> float:
-    body = yaml.safe_load(patch) if patch else {}
+    body = load_yaml(patch) if patch else {}
     fields.POD_PATCH.check(body, place)
     return float(body.get("terminationGracePeriodSeconds", Template.grace))
 
@@ -253,12 +251,12 @@ def _number(value: Any) -> float | None:
 
 
 def seconds(duration: str) -> float:
-    """Argo's durations in seconds: ``30``, ``30s``, ``1m30s``, ``2h``.
+    """Convert a duration of Argo to seconds: ``30``, ``30s``, ``1m30s`` or ``2h``.
 
     Raises:
-        BadInput: where it is none.
+        BadInput: it is not a duration.
     """
     parts = re.findall(r"([0-9.]+)(ms|s|m|h|d)", f"{duration}s" if duration.isdigit() else duration)
     if "".join(number + unit for number, unit in parts) not in (duration, f"{duration}s"):
-        raise BadInput(f"{duration!r} is no duration: write 30s, 10m or 2h")
+        raise BadInput(f"{duration!r} is not a duration: use 30s, 10m or 2h")
     return sum(float(number) * UNITS[unit] for number, unit in parts)

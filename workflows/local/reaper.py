@@ -1,7 +1,7 @@
-"""Makes sure that no process of a run outlives it, were the run killed by SIGKILL.
+"""Kills the processes of a run that are left when it ends, even by SIGKILL.
 
-A small process of its own session reads from a pipe which process groups live. When the pipe closes, because the run
-ended, in whatever way, it kills those that still do.
+A small process in its own session reads from a pipe which process groups start and end. When the pipe closes, because
+the run has ended, it kills the groups that are left.
 """
 
 import os
@@ -13,27 +13,27 @@ from contextlib import contextmanager, suppress
 
 
 class Reaper:
-    """Where the engine says which process groups live."""
+    """The engine's end of the pipe."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def watch(self, group: int) -> None:
-        """A process group was started."""
-        self._say(f"+{group}")
+        """Report that a process group has started."""
+        self._send(f"+{group}")
 
     def forget(self, group: int) -> None:
-        """A process group has ended."""
-        self._say(f"-{group}")
+        """Report that a process group has ended."""
+        self._send(f"-{group}")
 
-    def _say(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         assert self._process.stdin is not None
         print(text, file=self._process.stdin, flush=True)
 
 
 @contextmanager
 def reaper() -> Iterator[Reaper]:
-    """A reaper for the length of a run."""
+    """Run a reaper inside the context."""
     with subprocess.Popen(
         [sys.executable, "-m", "workflows.local.reaper"], stdin=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -41,7 +41,7 @@ def reaper() -> Iterator[Reaper]:
 
 
 def main() -> None:
-    """Read groups until the pipe closes, then kill those left."""
+    """Read groups until the pipe closes, then kill those that are left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()

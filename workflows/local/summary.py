@@ -1,11 +1,11 @@
-"""What ``cv.py run`` says to people: the board's rows, failures with the way out, the result."""
+"""The output of ``cv.py run``: rows for the board, failures with how to repeat them, results."""
 
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobs.contract.exits import TABLE, Exit
 from jobs.contract.records import without_text
@@ -17,18 +17,18 @@ from workflows.local.machine import Machine
 if TYPE_CHECKING:
     from rich.console import Console
 
-LAST_LINES = 12
+LOG_LINES: Final = 12
 
 
 def row_of(run: StepRun) -> Row:
-    """A task of the engine on the board."""
+    """Return a step run as a row of the board."""
     attempt = run.attempt
     if attempt is None:
         return Row(run.step.name, str(run.state))
-    running = run.state is State.RUNNING and run.again_at is None
+    running = run.state is State.RUNNING and run.retry_at is None
     note = run.outputs.get("score", "")
     if run.end and run.end.exit_code != "0" and not running:
-        note = f"exit {run.end.exit_code}" + (", tried again shortly" if run.again_at else "")
+        note = f"exit {run.end.exit_code}" + (", retried shortly" if run.retry_at else "")
     seconds = time.monotonic() - attempt.started if running else run.seconds
     phase = "starting" if running else ""
     row = Row(run.step.name, str(run.state), phase, attempt.number, seconds=seconds, note=note)
@@ -40,14 +40,14 @@ def row_of(run: StepRun) -> Row:
 
 
 def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) -> None:
-    """What begins, and where."""
+    """Print what starts, and where its logs are."""
     gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
     text = f"{tasks} tasks, {machine.jobs} at once, {machine.cores} cores, {gpus}; logs in {folder}/tasks"
     _say(console, f"run {folder.name}: {text}", "dim")
 
 
 def say_end(console: "Console", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool) -> None:
-    """What came of it, where it lies, and the next command."""
+    """Print failures, or the results and their files, and the next command."""
     for failed in [run for run in result.runs if run.state is State.FAILED]:
         _say_failure(console, failed, embedded=embedded)
     if result.exit is Exit.DONE:
@@ -55,7 +55,7 @@ def say_end(console: "Console", folder: Path, result: Result, results: Sequence[
     elif result.message:
         _say(console, f"\n{folder.name}: {result.message}.", "yellow")
     else:
-        _say(console, "\nThe same command goes on where this one failed; what is done stays done.", "yellow")
+        _say(console, "\nFix the cause and repeat the command: finished tasks are not repeated.", "yellow")
 
 
 def _say_failure(console: "Console", run: StepRun, *, embedded: bool) -> None:
@@ -65,9 +65,9 @@ def _say_failure(console: "Console", run: StepRun, *, embedded: bool) -> None:
     meaning = TABLE[Exit(code)].says if code in list(Exit) else "no exit code of a stage"
     tries = f" at attempt {run.attempt.number + 1}" if run.attempt.number else ""
     _say(console, f"\n{run.step.name} failed{tries}, exit code {code}: {meaning}", "bold red")
-    for line in run.attempt.log.read_text(errors="replace").splitlines()[-LAST_LINES:]:
+    for line in run.attempt.log.read_text(errors="replace").splitlines()[-LOG_LINES:]:
         _say(console, f"  {line}")
-    _say(console, f"whole log   {_near(run.attempt.log)}", "dim")
+    _say(console, f"full log    {_near(run.attempt.log)}", "dim")
     server = "python -m workflows.store.embedded " if embedded else ""
     _say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
 
@@ -90,7 +90,7 @@ def _say_results(console: "Console", results: Sequence[Path], seconds: float) ->
 
 
 def _near(path: Path) -> Path:
-    """Relative to where the user stands, if it is below."""
+    """Return a path relative to the working directory if it lies below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

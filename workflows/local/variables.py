@@ -1,4 +1,4 @@
-"""Argo's ``{{…}}``: names replaced with their values. A name without a value is an error, never an empty text."""
+"""Substitute Argo's ``{{…}}`` tags. A name without a value is an error, never an empty string."""
 
 import re
 from collections.abc import Mapping
@@ -9,10 +9,15 @@ _TAG = re.compile(r"{{\s*(.*?)\s*}}")
 
 
 def substitute(text: str, values: Mapping[str, str], place: str) -> str:
-    """The text with each ``{{name}}`` replaced.
+    """Return the text with each ``{{name}}`` replaced by its value.
+
+    Args:
+        text: the text.
+        values: the value of each name.
+        place: the field's path, for messages.
 
     Raises:
-        BadInput: for a name that has no value, and for Argo's expression tags (``{{=…}}``).
+        BadInput: a name has no value, or the text has an expression tag (``{{=…}}``).
     """
 
     def value(match: "re.Match[str]") -> str:
@@ -20,7 +25,7 @@ def substitute(text: str, values: Mapping[str, str], place: str) -> str:
         if name in values:
             return values[name]
         if name.startswith("="):
-            raise BadInput(f"{place}: the local engine does not evaluate expression tags: {match.group()}")
+            raise BadInput(f"{place}: the local engine does not support expression tags: {match.group()}")
         raise BadInput(f"{place}: {match.group()} has no value")
 
     return _TAG.sub(value, text)

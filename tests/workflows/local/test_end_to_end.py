@@ -122,4 +122,4 @@ def test_ctrl_c_stops_gracefully_and_says_so(tmp_path):
         run.send_signal(signal.SIGINT)
         said = run.stdout.read()
     assert run.returncode in (75, 0)
-    assert "r: stopped by you; the same command goes on." in said or "submission" in said
+    assert "r: interrupted; the same command continues the run." in said or "submission" in said

@@ -157,7 +157,7 @@ def test_secrets_come_from_the_environment_and_local_settings_win(tmp_path, monk
         Env(name="CXRFOLD_METRICS_PORT", value="9464"),
     ]
     built = workflow([("a", python("a", code, env=env), "")])
-    with pytest.raises(BadInput, match=r"KEY: a cluster takes it from the Secret s/k; here, export it"):
+    with pytest.raises(BadInput, match=r"KEY: a cluster takes it from the Secret s/k; export it to run locally"):
         execute(tmp_path, built)
     monkeypatch.setenv("KEY", "mine")
     execute(tmp_path, built, local={"CXRFOLD_STORE": "s3://here"})
@@ -223,7 +223,7 @@ def test_fields_that_mean_nothing_to_a_process_are_accepted():
 
 @pytest.mark.parametrize(
     ("depends", "said"),
-    [("b", "there is no task b"), ("a.AnySucceeded", "it waits for itself"), ("a", "it waits for itself")],
+    [("b", "there is no task b"), ("a.AnySucceeded", "it depends on itself"), ("a", "it depends on itself")],
 )
 def test_depends_that_cannot_be_met_are_refused(tmp_path, depends, said):
     with pytest.raises(BadInput, match=said):
@@ -238,7 +238,7 @@ def test_a_placeholder_without_a_value_is_an_error_and_not_an_empty_text(tmp_pat
 
 def test_a_command_that_is_not_there_is_named(tmp_path):
     task = Container(name="a", image="none", command=["no-such-program"])
-    with pytest.raises(BadInput, match="no-such-program: cannot be started here"):
+    with pytest.raises(BadInput, match="no-such-program: cannot be started"):
         execute(tmp_path, workflow([("a", task, "")]))
 
 
@@ -248,7 +248,7 @@ def test_durations(text, value):
 
 
 def test_a_duration_that_is_none_is_refused():
-    with pytest.raises(BadInput, match="'soon' is no duration"):
+    with pytest.raises(BadInput, match="'soon' is not a duration"):
         seconds("soon")
 
 
@@ -310,7 +310,7 @@ def test_a_signal_lets_tasks_checkpoint_and_retries_nothing(tmp_path, signum):
         process.send_signal(signum)
         said = process.stdout.read()
     assert process.returncode == Exit.CHECKPOINTED
-    assert "{'a': 'stopped', 'b': 'stopped'} stopped by you; the same command goes on" in said
+    assert "{'a': 'stopped', 'b': 'stopped'} interrupted; the same command continues the run" in said
     assert logged(tmp_path, "a").endswith("checkpoint\n")
     assert all_gone(pids)
 

@@ -80,7 +80,7 @@ def test_a_failure_shows_its_last_lines_its_log_its_meaning_and_how_to_repeat_it
     assert exit is Exit.BAD_INPUT
     assert "prepare failed, exit code 78: bad input or configuration; never retried" in said
     assert "the file x.csv lacks the column id" in said
-    assert "whole log   runs/r/tasks/prepare/attempt-0.log" in said
+    assert "full log    runs/r/tasks/prepare/attempt-0.log" in said
     assert s3_environment["AWS_SECRET_ACCESS_KEY"] not in said
     repeat = next(line.removeprefix("repeat it   ") for line in said.splitlines() if line.startswith("repeat it"))
     again = subprocess.run(repeat, shell=True, capture_output=True, text=True, check=False)
@@ -108,7 +108,7 @@ def test_one_run_is_not_executed_twice_at_the_same_time(tmp_path, monkeypatch, s
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         try:
-            with pytest.raises(BadInput, match="r is running already"):
+            with pytest.raises(BadInput, match="r is already running"):
                 execute(monkeypatch, tmp_path, plan(a="print(1)"))
         finally:
             other.kill()
@@ -160,7 +160,7 @@ def test_gpus_decide_how_many_run_at_once(monkeypatch, visible, jobs, gpus, expe
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(BadInput, match="--gpus 3: there is no GPU 3 here; visible: 0"):
+    with pytest.raises(BadInput, match="--gpus 3: there is no GPU 3; visible: 0"):
         this_machine(gpus="3")
 
 
