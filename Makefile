@@ -8,7 +8,9 @@ LOCK := $(UV) pip compile pyproject.toml --override requirements/overrides.txt -
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench recipes images cluster-test lock clean
+GENERATED := tests/workflows/manifest/test_golden.py tests/jobs/contract/test_digest.py tests/charts/test_chart.py
+
+.PHONY: help demo test fast lint types format golden bench recipes images cluster-test lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,7 +33,10 @@ demo: $(VENV)/run.stamp ## train and score five folds of a classifier and a dete
 test: $(VENV)/dev.stamp lint types ## all tests that need no cluster
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/dev.stamp ## style, formatting, import rules
+fast: $(VENV)/dev.stamp lint types ## lint, types and the quick tests
+	$(BIN)/python -m pytest -m 'not slow and not cluster and not recipes'
+
+lint: $(VENV)/dev.stamp ## style, formatting, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -42,6 +47,10 @@ types: $(VENV)/dev.stamp ## mypy, strict
 format: $(VENV)/dev.stamp ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+golden: $(VENV)/dev.stamp ## write all generated files anew; .ci/run fails if that changes one
+	$(BIN)/python charts/profile_schema.py
+	CXRFOLD_REGENERATE=1 $(BIN)/python -m pytest $(GENERATED)
 
 bench: $(VENV)/dev.stamp ## speed of each hot path beside a peer, as ratios
 	@for bench in tests/benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit; done
@@ -55,12 +64,12 @@ images: ## build the images (IMAGES="--registry HOST --push" for a cluster)
 cluster-test: $(VENV)/dev.stamp ## the same on the Kubernetes with Argo that KUBECONFIG names
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
-lock: | $(UV) ## write the requirement files anew from pyproject.toml
+lock: | $(UV) ## write the locked requirements anew
 	$(LOCK) --all-extras -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt --extra jobs --extra detector --extra local -o requirements/run.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/base.txt
 	UV=$(UV) images/lock
 
 clean: ## remove the environment, caches and local results
-	rm -rf $(VENV) runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

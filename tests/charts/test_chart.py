@@ -45,10 +45,10 @@ def test_examples_render_as_before(example: tuple[str, Values], texts: Any) -> N
     files.pop("dashboard.yaml", None)  # it is the file dashboards/cxrfold.json, word for word
     now = "".join(f"#### {file}\n{text.strip()}\n" for file, text in files.items())
     golden = GOLDEN / f"{name}.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
+    if os.environ.get("CXRFOLD_REGENERATE"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(now)
-    assert now == golden.read_text(), "if that is meant: UPDATE_GOLDEN=1 pytest tests/charts"
+    assert now == golden.read_text(), "if this is intended, run: make golden"
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.36"])
@@ -102,7 +102,7 @@ def test_every_object_of_the_schema_is_closed() -> None:
 
 def test_schema_knows_every_value_and_the_profile_as_it_is_now() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
-    assert schema == profile_schema.with_profile(schema), "run: python charts/profile_schema.py"
+    assert schema == profile_schema.with_profile(schema), "run: make golden"
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert values.keys() == schema["properties"].keys() - {"global"}
     for name, section in values.items():
