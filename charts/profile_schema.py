@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes what the chart's values.schema.json says of ``profile`` from the profile's own model.
+"""Write the ``profile`` part of the chart's values.schema.json from the profile's model.
 
     python charts/profile_schema.py
 
-So a key that ``cv.py submit --profile`` would refuse is refused by ``helm install`` already.
+So ``helm install`` already rejects what ``cv.py submit --profile`` would reject. Part of ``make golden``.
 """
 
 import json
@@ -18,7 +18,7 @@ SET_BY_CHART: Final = ("name", "namespace", "service_account", "store", "images"
 
 
 def with_profile(schema: dict[str, Any]) -> dict[str, Any]:
-    """The values' schema with its ``profile`` and definitions as the profile's model has them now."""
+    """The schema with ``profile`` and its definitions replaced by those of the profile's model."""
     profile = Profile.model_json_schema()
     definitions = profile.pop("$defs")
     for field in SET_BY_CHART:
@@ -30,7 +30,7 @@ def with_profile(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Rewrites the file."""
+    """Rewrite the file."""
     schema = json.loads(SCHEMA.read_text())
     SCHEMA.write_text(json.dumps(with_profile(schema), indent=2, ensure_ascii=False) + "\n")
 
