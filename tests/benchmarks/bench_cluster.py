@@ -19,14 +19,14 @@ sys.path.insert(0, str(ROOT))
 from jobs.contract.names import Stage  # noqa: E402
 from jobs.contract.profile import Profile  # noqa: E402
 from jobs.runtime.provenance import revision  # noqa: E402
-from workflows.cluster import workflow as wf  # noqa: E402
+from workflows.cluster import workflow_json  # noqa: E402
 from workflows.cluster.client import Cluster  # noqa: E402
 from workflows.cluster.http import Json  # noqa: E402
 from workflows.manifest.dag import manifest as manifest_of  # noqa: E402
 from workflows.manifest.spec import RunSpec, named  # noqa: E402
 from workflows.runs import stored  # noqa: E402
 from workflows.runs.create import create  # noqa: E402
-from workflows.runs.purge import leftovers, purge  # noqa: E402
+from workflows.runs.purge import plan_purge, purge  # noqa: E402
 from workflows.runs.run import find_run, workflows_of  # noqa: E402
 from workflows.settings.files import load_experiment, load_profile  # noqa: E402
 
@@ -48,10 +48,10 @@ def timed(cluster: Cluster, run: str, start: Callable[[], object]) -> float:
     start()
     while True:
         there = workflows_of(cluster, run)
-        if len(there) > before and not any(wf.live(workflow) for workflow in there):
+        if len(there) > before and not any(workflow_json.live(workflow) for workflow in there):
             break
         time.sleep(0.5)
-    if wf.phase(wf.latest(there) or {}) != wf.SUCCEEDED:
+    if workflow_json.phase(workflow_json.latest(there) or {}) != workflow_json.SUCCEEDED:
         raise SystemExit(f"{run} did not succeed; cv.py explain {run} says why")
     return time.monotonic() - began
 
@@ -91,7 +91,7 @@ def main() -> None:
     print(f"the run, once finished  {again:6.1f} s   {again / empty:.2f} × empty pods")
     print(f"empty pods, same shape  {empty:6.1f} s   {empty / len(levels):.1f} s a level")
     with find_run(run, profile) as found:
-        purge(found, leftovers(found))
+        purge(found, plan_purge(found))
     cluster.workflows.delete(profile.namespace, empty_run)
 
 

@@ -84,7 +84,7 @@ def test_every_panel_of_the_dashboard_tells_of_it(demo: Place, watching: Prometh
 
 
 def test_a_run_that_ended_well_has_nothing_to_explain(demo: Place) -> None:
-    assert demo.cv("explain", RUN).stdout.strip() == f"No task of run {RUN} is in trouble."
+    assert demo.cv("explain", RUN).stdout.strip() == f"No task of run {RUN} failed, stopped or waits in a queue."
 
 
 def test_the_doctor_finds_nothing(demo: Place) -> None:
@@ -99,7 +99,7 @@ def test_an_image_that_is_not_there_is_found_before_anything_is_sent(demo: Place
 
 
 def test_nothing_is_left_once_it_is_purged(demo: Place) -> None:
-    assert "there is nobody to ask" in demo.cv("purge", RUN, exit_code=78).stderr
+    assert "Nothing was removed" in demo.cv("purge", RUN, exit_code=78).stderr
     demo.cv("purge", RUN, "--yes")
     assert [entry.key for entry in demo.store.list()] == []
     assert not kubectl("get", "workflows", "-n", demo.namespace, "-l", f"cxrfold/run={RUN}", "-o", "name")

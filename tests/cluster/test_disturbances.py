@@ -144,8 +144,8 @@ def test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory(
     outcome: Outcome, calm: dict[str, str]
 ) -> None:
     assert outcome.ends == [("Failed", "137"), ("Failed", "137"), ("Succeeded", "0")]
-    assert "OOM killer ended it: 2Gi were not enough" in outcome.said
-    assert f"{FOLD} ran out of memory at 2Gi: it gets 4Gi." in outcome.said
+    assert "OOM killer ended it: 2Gi was not enough" in outcome.said
+    assert f"{FOLD} ran out of memory at 2Gi: its memory is now 4Gi." in outcome.said
     same(outcome, calm)
 
 

@@ -1,1 +1,1 @@
-"""The command line: a file per verb, with the verb's options and what it does. Heavy imports happen inside."""
+"""The commands, one file each: options and implementation. Heavy modules are imported inside functions."""

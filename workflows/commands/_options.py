@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they resolve to."""
+"""Options that several commands share, and functions that parse them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,88 +15,93 @@ if TYPE_CHECKING:
 
 
 def recipe_names(incomplete: str) -> list[str]:
-    """For the shell's completion."""
+    """Complete the name of a recipe in the shell."""
     from workflows.settings.recipes import names
 
     return [name for name in names() if name.startswith(incomplete)]
 
 
 ExperimentName = Annotated[
-    str, typer.Option("--experiment", "-e", help="a recipe's name or a YAML file", autocompletion=recipe_names)
+    str, typer.Option("--experiment", "-e", help="name of a recipe, or a YAML file", autocompletion=recipe_names)
 ]
 DataSource = Annotated[
     str | None, typer.Option("--data", help="s3://bucket/prefix, a folder, or phantom:patients=N,seed=S")
 ]
-FoldList = Annotated[str | None, typer.Option("--folds", help="the folds to train, e.g. 0,2")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="overrides, e.g. classifiers.*.size=256")]
-RunName = Annotated[str | None, typer.Option("--run", help="the run's name; by default the experiment's with its hash")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="the smallest that still runs every stage")]
-ProfileName = Annotated[str | None, typer.Option("--profile", help="a profile's name, a YAML file, or cluster")]
-PredictSource = Annotated[str | None, typer.Option("--predict", help="a test set to predict, with --from")]
-FromRun = Annotated[str | None, typer.Option("--from", help="the finished run whose weights predict")]
+FoldList = Annotated[str | None, typer.Option("--folds", help="folds to train, e.g. 0,2")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="override a setting, e.g. classifiers.*.size=256; repeatable")
+]
+RunName = Annotated[str | None, typer.Option("--run", help="name of the run; default: the experiment's name and hash")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="reduce films, sizes and epochs to a quick test of every stage")]
+ProfileName = Annotated[str | None, typer.Option("--profile", help="name of a profile, a YAML file, or cluster")]
+PredictSource = Annotated[
+    str | None, typer.Option("--predict", help="predict this test set instead of training; needs --from")
+]
+FromRun = Annotated[str | None, typer.Option("--from", help="finished run whose weights to predict with")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 ClusterProfile = Annotated[
     str | None,
     typer.Option(
         "--profile",
         envvar="CXRFOLD_PROFILE",
-        help="the cluster's profile: a name, a YAML file, or cluster for the one that the chart wrote there",
+        help="profile of the cluster: a name, a YAML file, or cluster for the one that the chart wrote there",
     ),
 ]
-OfRun = Annotated[str, typer.Argument(help="the run's name", metavar="RUN")]
+OfRun = Annotated[str, typer.Argument(help="name of the run", metavar="RUN")]
 OneRun = Annotated[
-    str | None, typer.Argument(help="the run's name; the cluster's newest where not given", metavar="[RUN]")
+    str | None, typer.Argument(help="name of the run; default: the newest on the cluster", metavar="[RUN]")
 ]
-OfStage = Annotated[Stage | None, typer.Option("--stage", "-s", help="of this stage only")]
-OfModel = Annotated[str | None, typer.Option("--model", "-m", help="of this model only")]
-OfFold = Annotated[int | None, typer.Option("--fold", "-k", help="of this fold only")]
+OfStage = Annotated[Stage | None, typer.Option("--stage", "-s", help="only tasks of this stage")]
+OfModel = Annotated[str | None, typer.Option("--model", "-m", help="only tasks of this model")]
+OfFold = Annotated[int | None, typer.Option("--fold", "-k", help="only tasks of this fold")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="show the board until the run ends")]
-Revision = Annotated[str | None, typer.Option(help="the images' revision, in place of this checkout's or the run's")]
+Revision = Annotated[str | None, typer.Option(help="revision of the images; default: this checkout's, or the run's")]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="processes at once; one per GPU, else one per core, where not given")
+    int | None,
+    typer.Option(min=1, help="number of parallel processes; default: one per GPU, or one per core without GPUs"),
 ]
-Gpus = Annotated[str | None, typer.Option(help="0,1 for these, none for none; all where not given")]
+Gpus = Annotated[str | None, typer.Option(help="GPUs to use, e.g. 0,1, or none; default: all")]
 
 
 def resolve(name: str, data: str | None, folds: str | None, settings: list[str] | None, *, smoke: bool) -> "Experiment":
-    """The experiment that the options mean."""
+    """Load the experiment that the options select."""
     from workflows.settings.files import load_experiment
 
     return load_experiment(name, settings or (), source_of(data), fold_numbers(folds), "smoke" if smoke else None)
 
 
 def source_of(given: str | None) -> str | None:
-    """A folder's absolute path: prepare may stand elsewhere."""
+    """Make the path of a folder absolute: prepare may run in another working directory."""
     if given is None or given.startswith(("s3://", "phantom:")):
         return given
     if not Path(given).is_dir():
-        raise BadInput(f"--data {given}: there is no such folder; write s3://bucket/prefix for one in a store")
+        raise BadInput(f"--data {given}: no such folder; write s3://bucket/prefix for films in a store")
     return str(Path(given).resolve())
 
 
 def fold_numbers(given: str | None) -> list[int] | None:
-    """``0,2`` as numbers."""
+    """Parse ``0,2``."""
     if given is None:
         return None
     try:
-        return [int(one) for one in given.split(",")]
+        return [int(number) for number in given.split(",")]
     except ValueError as error:
-        raise BadInput(f"--folds {given}: write the folds' numbers, e.g. 0,2") from error
+        raise BadInput(f"--folds {given}: write fold numbers, e.g. 0,2") from error
 
 
 def test_set(source: str | None, from_run: str | None) -> "TestSet | None":
-    """The test set that two options name together."""
+    """Return the test set of ``--predict`` and ``--from``; None without both."""
     from workflows.manifest.spec import TestSet
 
     if source is None and from_run is None:
         return None
     if source is None or from_run is None:
-        raise BadInput("--predict SOURCE and --from RUN belong together: which films, and whose weights")
+        raise BadInput("--predict SOURCE and --from RUN need each other: the films, and the run whose weights to use")
     return TestSet(source=source_of(source) or source, from_run=from_run)
 
 
 def profile_of(name: str | None) -> "Profile | None":
-    """The profile that the option names: a name, a YAML file, or ``cluster`` for the one that the chart wrote there."""
+    """Load the profile: a name, a YAML file, or ``cluster`` for the one that the chart wrote there."""
     from workflows.settings.files import load_profile, parse_profile
 
     if not name:
@@ -109,7 +114,7 @@ def profile_of(name: str | None) -> "Profile | None":
 
 
 def profile_or_default(name: str | None) -> "Profile":
-    """The same, with the defaults where the option names none."""
+    """Load the profile; the defaults without the option."""
     from jobs.contract.profile import Profile
 
     return profile_of(name) or Profile()

@@ -1,4 +1,4 @@
-"""How the commands print: a console for people, JSON and tab-separated lines for programs."""
+"""Output of the commands: a console for people, JSON and tab-separated lines for programs."""
 
 import json
 import sys
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def console() -> "Console":
-    """Where people read."""
+    """Return a console on standard output."""
     from rich.console import Console
 
     return Console()
 
 
 def print_json(value: Any) -> None:
-    """For other programs."""
+    """Print a value as JSON."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on a terminal; elsewhere lines with tabs, for other programs."""
+    """Print a table on a terminal, else tab-separated lines without a header."""
     if not sys.stdout.isatty():
         for row in rows:
             typer.echo("\t".join(row))
@@ -32,7 +32,7 @@ def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*head, box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(*head, box=None, header_style="dim", padding=(0, 2, 0, 0))
     for row in rows:
-        drawn.add_row(Text(row[0], "bold"), *(Text(cell) for cell in row[1:]))
-    console().print(drawn)
+        table.add_row(Text(row[0], "bold"), *(Text(cell) for cell in row[1:]))
+    console().print(table)

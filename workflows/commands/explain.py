@@ -9,20 +9,20 @@ from workflows.commands._output import print_json
 
 
 def explain(
-    run: OneRun = None, stage: OfStage = None, model: OfModel = None, fold: OfFold = None,
+    name: OneRun = None, stage: OfStage = None, model: OfModel = None, fold: OfFold = None,
     profile: ClusterProfile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Explain the state of tasks and what to do next: of the picked ones, else of all that need attention."""
+    """Explain why tasks failed, stopped or wait, and what to do next. Options select other tasks."""
     from workflows.runs import explanation
-    from workflows.runs.logs import Pick
+    from workflows.runs.logs import TaskFilter
     from workflows.runs.run import find_run
 
-    with find_run(run, profile_of(profile)) as found:
-        explanations = explanation.explain(found, Pick(stage, model, fold))
+    with find_run(name, profile_of(profile)) as run:
+        explanations = explanation.explain(run, TaskFilter(stage, model, fold))
     if as_json:
-        print_json([asdict(one) for one in explanations])
+        print_json([asdict(item) for item in explanations])
         return
-    for one in explanations:
-        typer.echo("\n".join(one.text()) + "\n")
+    for item in explanations:
+        typer.echo("\n".join(item.text()) + "\n")
     if not explanations:
-        typer.echo(f"No task of run {found.name} is in trouble.")
+        typer.echo(f"No task of run {run.name} failed, stopped or waits in a queue.")

@@ -30,7 +30,7 @@ def lint(
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find every mistake that a cluster would only show hours later."""
+    """Check an experiment and its manifest for mistakes before submitting."""
     from jobs.runtime.provenance import revision
     from workflows.lint.check import check
     from workflows.manifest.dag import manifest
@@ -44,6 +44,6 @@ def lint(
     else:
         for finding in findings:
             typer.echo(finding.text())
-        typer.echo(f"{len(findings)} findings" if findings else "no mistake found", err=True)
+        typer.echo(f"{len(findings)} findings" if findings else "no findings", err=True)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(BadInput.exit)

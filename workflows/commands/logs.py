@@ -12,46 +12,48 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jobs.contract.task import TaskId
-    from workflows.runs.lines import Line
+    from workflows.runs.lines import LogLine
 
 COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 
 
 def logs(
-    run: OneRun = None,
+    name: OneRun = None,
     stage: OfStage = None,
     model: OfModel = None,
     fold: OfFold = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="print more as it comes, until the run ends")] = False,
-    since: Annotated[str | None, typer.Option(help="no older than 90s, 10m, 2h, 1d")] = None,
-    grep: Annotated[str | None, typer.Option(help="lines that match a regular expression")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="print new lines as they arrive, until the run ends")
+    ] = False,
+    since: Annotated[str | None, typer.Option(help="only lines of the last 90s, 10m, 2h, 1d …")] = None,
+    grep: Annotated[str | None, typer.Option(help="only lines that match a regular expression")] = None,
     profile: ClusterProfile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the tasks' logs: from their pods while they live, from the store afterwards."""
+    """Print the logs of tasks: from their pods while these exist, from the store afterwards."""
     from workflows.runs import logs as run_logs
-    from workflows.runs.lines import wanted
+    from workflows.runs.lines import line_filter
     from workflows.runs.run import find_run
 
-    pick, chosen = run_logs.Pick(stage, model, fold), wanted(since, grep)
-    with find_run(run, profile_of(profile)) as found:
-        printer = _Printer(console(), pick.of(found), as_json=as_json)
+    tasks, lines = run_logs.TaskFilter(stage, model, fold), line_filter(since, grep)
+    with find_run(name, profile_of(profile)) as run:
+        printer = _Printer(console(), tasks.select(run), as_json=as_json)
         if follow:
-            run_logs.follow(found, pick, chosen, printer)
+            run_logs.follow(run, tasks, lines, printer)
         else:
-            for line in run_logs.there_now(found, pick, chosen):
+            for line in run_logs.current_lines(run, tasks, lines):
                 printer(line)
 
 
 class _Printer:
-    """Prints lines, each with its task in the task's own colour, one below the other."""
+    """Prints lines, each with its task's name in a colour of its own."""
 
     def __init__(self, console: "Console", tasks: "Sequence[TaskId]", *, as_json: bool) -> None:
         self._console, self._as_json = console, as_json
         self._width = max(len(task.name) for task in tasks)
         self._colours: dict[str, str] = {}
 
-    def __call__(self, line: "Line") -> None:
+    def __call__(self, line: "LogLine") -> None:
         """Print a line."""
         from rich.text import Text
 
@@ -60,8 +62,8 @@ class _Printer:
             return
         colour = self._colours.setdefault(line.task, COLOURS[len(self._colours) % len(COLOURS)])
         attempt = f" ({line.attempt + 1})" if line.attempt else ""
-        loud = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level, "")
+        style = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level, "")
         self._console.print(
-            Text(f"{line.task}{attempt}".ljust(self._width), colour), Text(line.at[11:], "dim"), Text(line.text, loud),
+            Text(f"{line.task}{attempt}".ljust(self._width), colour), Text(line.at[11:], "dim"), Text(line.text, style),
             soft_wrap=True, highlight=False,
         )  # fmt: skip

@@ -12,22 +12,22 @@ from workflows.commands._output import print_json
 
 
 def purge(
-    run: OfRun, profile: ClusterProfile = None,
+    name: OfRun, profile: ClusterProfile = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Remove a run, after asking: workflows, results, pushed metrics, and work that no other run refers to."""
+    """Remove a run after confirmation: workflows, results, metrics, and work that no other run uses."""
     from workflows.runs import purge as purging
     from workflows.runs.run import find_run
 
-    with find_run(run, profile_of(profile)) as found:
-        leftovers = purging.leftovers(found)
-        for line in leftovers.lines():
+    with find_run(name, profile_of(profile)) as run:
+        plan = purging.plan_purge(run)
+        for line in plan.lines():
             typer.echo(line, err=True)
         if not yes and not sys.stdin.isatty():
-            raise BadInput("Nothing was removed: there is nobody to ask. --yes removes it.")
+            raise BadInput("Nothing was removed: standard input is no terminal to ask for confirmation. Give --yes.")
         if not yes:
             typer.confirm("Remove it?", abort=True, err=True)
-        purging.purge(found, leftovers)
+        purging.purge(run, plan)
     typer.echo("Removed.", err=True)
     if as_json:
-        print_json(asdict(leftovers))
+        print_json(asdict(plan))

@@ -5,7 +5,7 @@ from workflows.commands._output import print_columns, print_json
 
 
 def recipes(as_json: AsJson = False) -> None:
-    """List the experiments that ship with it."""
+    """List the experiments that ship with the pipeline."""
     from workflows.settings.recipes import recipes as all_recipes
 
     listed = all_recipes()

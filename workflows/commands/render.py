@@ -31,15 +31,15 @@ def render(
     profile: ProfileName = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
-    only: Annotated[str | None, typer.Option(help="experiment or manifest; both where not given")] = None,
+    only: Annotated[str | None, typer.Option(help="experiment or manifest; default: both")] = None,
 ) -> None:
-    """Print the resolved experiment and the manifest that a cluster would get."""
+    """Print the resolved experiment and the manifest of its workflow."""
     from jobs.runtime.provenance import revision
     from workflows.manifest.dag import manifest, to_yaml
     from workflows.manifest.spec import RunSpec
 
     if only not in (None, "experiment", "manifest"):
-        raise BadInput(f"--only {only}: say experiment or manifest")
+        raise BadInput(f"--only {only}: write experiment or manifest")
     spec = RunSpec.of(
         resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile), revision=revision(),
         run=run, test_set=test_set(predict, from_run),

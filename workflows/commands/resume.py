@@ -7,14 +7,18 @@ from workflows.commands.submit import send
 
 
 def resume(
-    run: OfRun, profile: ClusterProfile = None, watch: Watch = False, revision: Revision = None, as_json: AsJson = False
+    name: OfRun,
+    profile: ClusterProfile = None,
+    watch: Watch = False,
+    revision: Revision = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Submit a run again after a stop or a failure: only what is missing is done."""
+    """Resume a stopped or failed run on a cluster. Finished tasks are skipped."""
     from workflows.runs.resubmission import resubmission
     from workflows.runs.run import find_run
 
-    with find_run(run, profile_of(profile)) as found:
-        spec, remarks = resubmission(found, revision)
+    with find_run(name, profile_of(profile)) as run:
+        spec, remarks = resubmission(run, revision)
     for remark in remarks:
         typer.echo(remark, err=True)
     send(spec, watch=watch, as_json=as_json)

@@ -31,7 +31,7 @@ GivenExperiment = Annotated[
     typer.Option(
         "--experiment",
         "-e",
-        help="a recipe or a YAML file; demo, or with --from that run's, where not given",
+        help="name of a recipe, or a YAML file; default: demo, or the experiment of the --from run",
         autocompletion=recipe_names,
     ),
 ]
@@ -50,10 +50,10 @@ def run(
     predict: PredictSource = None,
     from_run: FromRun = None,
 ) -> None:
-    """Run an experiment here: its workflow, with a process in place of a pod.
+    """Run an experiment on this machine, with processes instead of pods.
 
-    Ctrl-C stops gracefully, and the same command continues where it was; so it does after any failure.
-    Without CXRFOLD_STORE and AWS_ENDPOINT_URL_S3, an embedded S3 server keeps everything under ~/.cache/cxrfold.
+    Ctrl-C stops the run after a checkpoint. The same command continues a stopped or failed run. Without CXRFOLD_STORE
+    and AWS_ENDPOINT_URL_S3, an embedded S3 server stores everything under ~/.cache/cxrfold.
     """
     from jobs.runtime.provenance import revision
     from workflows.local.execute import execute
@@ -70,7 +70,7 @@ def run(
 
 
 def _experiment_of(run: str, folds: str | None, settings: list[str] | None) -> "Experiment":
-    """The experiment that a run was made with, with the overrides applied to it."""
+    """Load the experiment of an earlier run and apply the overrides."""
     from tempfile import TemporaryDirectory
 
     from workflows.runs.stored import experiment_file

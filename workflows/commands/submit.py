@@ -1,4 +1,4 @@
-"""The command ``submit``: check, upload, create the workflow, say where it is."""
+"""The command ``submit``: check, upload films, create the workflow, print where it is."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workflows.cluster.client import Cluster
     from workflows.commands.doctor.point import Point
     from workflows.manifest.spec import RunSpec
-    from workflows.runs.create import Created
+    from workflows.runs.create import CreatedWorkflow
 
 
 def submit(
@@ -49,7 +49,7 @@ def submit(
     revision: Revision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit an experiment to a cluster, after checking both. The same command again continues the same run."""
+    """Submit an experiment to a cluster after checking both. The same command continues the same run."""
     from jobs.runtime.provenance import revision as this_revision
     from workflows.manifest.spec import RunSpec
 
@@ -61,10 +61,10 @@ def submit(
 
 
 def send(spec: "RunSpec", *, watch: bool, as_json: bool) -> None:
-    """Check, create the workflow, print, watch; a run that is running already is only printed and watched.
+    """Check the spec and the cluster, create the workflow, print and watch it. Does not check a running run again.
 
     Raises:
-        BadInput: the workflow has mistakes, or the cluster is not ready for it.
+        BadInput: lint finds errors, or the cluster is not ready.
         ServiceAway: the cluster does not answer.
     """
     from workflows.cluster.client import Cluster
@@ -86,12 +86,12 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool) -> None:
             raise typer.Exit(watch_board(run, console()))
 
 
-def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "Created":
+def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
     from workflows.commands.doctor.examine import examine, images_of
     from workflows.manifest.dag import manifest
     from workflows.runs.create import create
 
-    with ThreadPoolExecutor(1) as pool:  # the cluster is examined while hera is imported
+    with ThreadPoolExecutor(1) as pool:  # check the cluster while hera is imported
         images = images_of(spec.profile, spec.revision, spec.experiment)
         points = pool.submit(examine, cluster, spec.profile, images, store=False)
         workflow = manifest(spec)
@@ -101,7 +101,7 @@ def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "Created":
 
 
 def _uploaded(spec: "RunSpec") -> "RunSpec":
-    """The order with a folder of films replaced by the address that it was uploaded to."""
+    """Upload the spec's films if they are a local folder, and return the spec with their S3 address."""
     from workflows.manifest.spec import RunSpec, TestSet
     from workflows.store.opening import open_store
     from workflows.store.upload import upload
@@ -115,7 +115,7 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
         return spec.model_copy(update={"test_set": TestSet(source=address, from_run=test.from_run)})
     data = experiment.data.model_copy(update={"source": address})
     moved = experiment.model_copy(update={"data": data})
-    # A default name follows the films, not the folder they were in.
+    # A default name depends on the films, not on the folder they were in.
     name = moved.default_run if spec.run == experiment.default_run else spec.run
     return RunSpec(run=name, experiment=moved, profile=spec.profile, revision=spec.revision, memory=spec.memory)
 
@@ -127,13 +127,13 @@ def _lint(spec: "RunSpec", workflow: dict[str, Any]) -> None:
     for finding in findings:
         typer.echo(finding.text(), err=True)
     if errors := sum(finding.level == "error" for finding in findings):
-        raise BadInput(f"Nothing was submitted: {errors} mistake{'s' if errors > 1 else ''} above.")
+        raise BadInput(f"Nothing was submitted: {errors} error{'s' if errors > 1 else ''} above.")
 
 
 def _report(points: "list[Point]") -> None:
-    """Print what needs attention. GPUs that no node has are no reason to stop: nodes may be added."""
+    """Print failed and uncertain checks. Missing GPUs are not an error: an autoscaler may add nodes."""
     for point in points:
         if point.state == "bad" or point.remedy:
             typer.echo(point.line(), err=True)
     if any(point.state == "bad" for point in points):
-        raise BadInput("Nothing was submitted: the cluster is not ready for it. cv.py doctor checks again.")
+        raise BadInput("Nothing was submitted: the cluster is not ready. cv.py doctor checks again.")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from workflows.lint.findings import Problem, Rules
 from workflows.manifest.quantity import parse_quantity
-from workflows.manifest.retry import End, tries_again
+from workflows.manifest.retry import AttemptEnd, tries_again
 from workflows.manifest.spec import Manifest
 
 _SHELLS: Final = ("sh", "bash", "ash", "dash", "zsh")
@@ -22,16 +22,16 @@ _LOOPS: Final = {"withItems", "withParam", "withSequence"}
 
 # How attempts end in a cluster, whether another attempt is right, and a description.
 ENDS: Final = (
-    (End("75"), True, "checkpointed (75)"),
-    (End("69"), True, "service unavailable (69)"),
-    (End("0", "Error", "pod deleted"), True, "deleted pod"),
-    (End("-1", "Failed", "The node was low on resource: memory."), True, "evicted pod"),
-    (End("137", message="main: Error (exit code 137)", retries=3), True, "killed pod"),
-    (End("143", message="main: Error (exit code 143)"), True, "SIGTERM before the program handled it"),
-    (End("137", message="main: OOMKilled (exit code 137)", retries=3), False, "repeated OOM kill"),
-    (End("70", message="main: Error (exit code 70)"), False, "bug (70)"),
-    (End("78", message="main: Error (exit code 78)"), False, "bad input (78)"),
-    (End("2", message="main: Error (exit code 2)"), False, "usage error (2)"),
+    (AttemptEnd("75"), True, "checkpointed (75)"),
+    (AttemptEnd("69"), True, "service unavailable (69)"),
+    (AttemptEnd("0", "Error", "pod deleted"), True, "deleted pod"),
+    (AttemptEnd("-1", "Failed", "The node was low on resource: memory."), True, "evicted pod"),
+    (AttemptEnd("137", message="main: Error (exit code 137)", retries=3), True, "killed pod"),
+    (AttemptEnd("143", message="main: Error (exit code 143)"), True, "SIGTERM before the program handled it"),
+    (AttemptEnd("137", message="main: OOMKilled (exit code 137)", retries=3), False, "repeated OOM kill"),
+    (AttemptEnd("70", message="main: Error (exit code 70)"), False, "bug (70)"),
+    (AttemptEnd("78", message="main: Error (exit code 78)"), False, "bad input (78)"),
+    (AttemptEnd("2", message="main: Error (exit code 2)"), False, "usage error (2)"),
 )
 
 

@@ -17,7 +17,7 @@ from workflows.local.machine import Machine
 from workflows.local.program import Program, Step
 from workflows.local.reaper import Reaper, reaper
 from workflows.local.variables import substitute
-from workflows.manifest.retry import End, tries_again
+from workflows.manifest.retry import AttemptEnd, tries_again
 
 TICK_SECONDS: Final = 0.1
 # A cluster's backoff waits for nodes and services to come back; a local retry needs no such wait.
@@ -33,7 +33,7 @@ class StepRun:
     threads: int
     state: State = State.WAITING
     attempt: Attempt | None = None
-    end: End | None = None  # of the latest attempt
+    end: AttemptEnd | None = None  # of the latest attempt
     retry_at: float | None = None  # when the next attempt starts; None: no attempt is pending
     seconds: float = 0.0  # duration of the latest attempt
     outputs: dict[str, str] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Engine:
 
     def _values(self, run: StepRun) -> dict[str, str]:
         """Return the value of every name that a ``{{…}}`` tag of this step may use."""
-        program, last = self._program, run.end or End("0", status="")
+        program, last = self._program, run.end or AttemptEnd("0", status="")
         values = {
             "workflow.name": program.name,
             "workflow.namespace": "local",
@@ -205,7 +205,7 @@ class Engine:
         self._free_gpus = sorted([*self._free_gpus, *attempt.allocation.gpus], key=self._machine.gpus.index)
         run.seconds = time.monotonic() - attempt.started
         message = "" if code == 0 else f"main: Error (exit code {code})"
-        run.end = End(str(code), "Succeeded" if code == 0 else "Failed", message, attempt.number)
+        run.end = AttemptEnd(str(code), "Succeeded" if code == 0 else "Failed", message, attempt.number)
         if code == 0:
             run.outputs, run.state = attempt.read_outputs(run.step.template), State.SUCCEEDED
             attempt.clear()

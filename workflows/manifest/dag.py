@@ -11,7 +11,7 @@ from jobs.contract import environment, layout
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import EXPERIMENT_LABEL, QUEUE_LABEL, RUN_LABEL, Stage
 from jobs.contract.plan import PlannedTask
-from workflows.manifest.pods import Kind, pod_security, pod_spec_patch, shared_volumes, template
+from workflows.manifest.pods import TemplateKind, pod_security, pod_spec_patch, shared_volumes, template
 from workflows.manifest.spec import ORDER_ANNOTATION, Manifest, RunSpec
 
 # Keep autoscalers from moving pods, and everybody from evicting them, where the profile protects its runs.
@@ -35,7 +35,7 @@ def build(spec: RunSpec) -> Workflow:
     """
     tasks = spec.tasks
     with _workflow(spec) as workflow:
-        kinds = {task.id: Kind(task.id.stage, task.detector, spec.memory_of(task.id)) for task in tasks}
+        kinds = {task.id: TemplateKind(task.id.stage, task.detector, spec.memory_of(task.id)) for task in tasks}
         templates = {kind: _template(kind, spec) for kind in dict.fromkeys(kinds.values())}
         tolerant = spec.experiment.ensemble.min_folds is not None
         # A lost fold fails the run even where the ensemble went on without it: every task is a target of the DAG.
@@ -74,7 +74,7 @@ def _without_placeholders(text: str) -> str:
     return text.replace("{{", "{\\u007b")
 
 
-def _template(kind: Kind, spec: RunSpec) -> Container:
+def _template(kind: TemplateKind, spec: RunSpec) -> Container:
     made = template(kind, spec.profile, spec.run, spec.revision, spec.test_set.from_run if spec.test_set else None)
     if kind.stage is Stage.PREPARE:
         assert isinstance(made.env, list)

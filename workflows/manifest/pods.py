@@ -39,7 +39,7 @@ _HOMES: Final = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class TemplateKind:
     """What sets one template apart from another: tasks of a kind share it."""
 
     stage: Stage
@@ -57,7 +57,7 @@ class Kind:
         return "-".join(parts)
 
 
-def template(kind: Kind, profile: Profile, run: str, revision: str, from_run: str | None = None) -> Container:
+def template(kind: TemplateKind, profile: Profile, run: str, revision: str, from_run: str | None = None) -> Container:
     """The template of a kind of task.
 
     Args:
@@ -174,7 +174,7 @@ def shared_volumes(profile: Profile) -> list[m.Volume]:
     return [m.Volume.model_validate({"name": name, **source}) for name, source in sources.items()]
 
 
-def image(kind: Kind, profile: Profile, revision: str) -> str:
+def image(kind: TemplateKind, profile: Profile, revision: str) -> str:
     """The image a kind of task runs in."""
     images = profile.images
     chosen = images.small if not kind.stage.per_fold else images.detector if kind.detector else images.base

@@ -16,7 +16,7 @@ HOPELESS: Final = "forbidden|[Ii]nvalid|exceeds the limit"
 
 
 @dataclass(frozen=True)
-class End:
+class AttemptEnd:
     """How an attempt ended, in the words of Argo's ``lastRetry``."""
 
     exit_code: str
@@ -39,7 +39,7 @@ def expression() -> str:
     return " || ".join(f"({part})" for part in parts)
 
 
-def tries_again(expression: str, end: End) -> bool:
+def tries_again(expression: str, end: AttemptEnd) -> bool:
     """Whether a retry expression, as built into a workflow, asks for another attempt.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What a run is, wherever it is: stored, live on a cluster; its rows and its log lines."""
+"""Operations on runs, whether their workflow is on a cluster or only their results are in the store."""

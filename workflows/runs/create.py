@@ -1,74 +1,74 @@
-"""Create a run's workflow on the cluster, once: the same run twice continues the same workflow."""
+"""Create a run's workflow on the cluster, unless one is running."""
 
 from dataclasses import dataclass
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import RUN_LABEL
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Exists, Json
 from workflows.manifest.spec import RunSpec, named, workflow_name
 from workflows.runs.run import workflows_of
 
-ATTEMPTS = 5  # at a free name, where others submit the same run at the same time
+ATTEMPTS = 5  # to find a free name while others submit the same run
 
 
 @dataclass(frozen=True)
-class Created:
-    """What became of a spec."""
+class CreatedWorkflow:
+    """The workflow of a submitted run, as ``submit --json`` prints it."""
 
     run: str
     workflow: str
     namespace: str
-    created: bool  # False: it was running already
+    created: bool  # False: a workflow of the run was already running
     page: str | None
     logs: str
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The text that ``submit`` prints."""
         first = f"Run {self.run} {'is submitted' if self.created else 'is running already'}: workflow {self.workflow}."
         return [first, *([f"Argo  {self.page}"] if self.page else []), f"Logs  {self.logs}"]
 
 
-def running(spec: RunSpec, cluster: Cluster) -> Created | None:
-    """The run, where it is running already.
+def running(spec: RunSpec, cluster: Cluster) -> CreatedWorkflow | None:
+    """Return the run's running workflow, None if there is none.
 
     Raises:
-        BadInput: where what runs under its name is another experiment.
+        BadInput: a workflow with another experiment runs under this name.
     """
     return _running(spec, cluster, workflows_of(cluster, spec.run))
 
 
-def create(spec: RunSpec, cluster: Cluster, manifest: Json) -> Created:
+def create(spec: RunSpec, cluster: Cluster, manifest: Json) -> CreatedWorkflow:
     """Create the run's workflow unless one is running.
 
     Args:
-        spec: what to run.
-        cluster: where.
-        manifest: as built from the spec.
+        spec: the run.
+        cluster: the cluster to create the workflow on.
+        manifest: the workflow, built from ``spec``.
 
     Raises:
-        BadInput: where the run is another experiment's, or the cluster refuses the workflow.
+        BadInput: another experiment runs under this name, or the cluster refuses the workflow.
     """
-    there = workflows_of(cluster, spec.run)
+    workflows = workflows_of(cluster, spec.run)
     for _ in range(ATTEMPTS):
-        if found := _running(spec, cluster, there):
-            return found
-        name = workflow_name(spec.run, map(wf.name, there))
+        if existing := _running(spec, cluster, workflows):
+            return existing
+        name = workflow_name(spec.run, map(workflow_json.name, workflows))
         try:
             cluster.workflows.create(cluster.namespace, named(manifest, name))
-        except Exists:  # somebody else was first
-            there = workflows_of(cluster, spec.run)
+        except Exists:  # another process was first
+            workflows = workflows_of(cluster, spec.run)
             continue
         return _created(spec, cluster, name, created=True)
     raise BadInput(
-        f"Workflow {name} is there and is no run {spec.run} ({RUN_LABEL}): remove it, or choose another --run."
+        f"Workflow {name} exists without the label {RUN_LABEL}={spec.run}: remove it, or choose another --run."
     )
 
 
-def _running(spec: RunSpec, cluster: Cluster, there: list[Json]) -> Created | None:
-    """A run is one experiment; a name given by hand must not join two while one of them runs."""
-    workflow = next((workflow for workflow in there if wf.live(workflow)), None)
+def _running(spec: RunSpec, cluster: Cluster, workflows: list[Json]) -> CreatedWorkflow | None:
+    """The running workflow. A run has one experiment: refuse another one under the same name."""
+    workflow = next((workflow for workflow in workflows if workflow_json.live(workflow)), None)
     if workflow is None:
         return None
     if RunSpec.of_workflow(workflow).on_its_films.hash != spec.on_its_films.hash:
@@ -76,13 +76,13 @@ def _running(spec: RunSpec, cluster: Cluster, there: list[Json]) -> Created | No
             f"Run {spec.run} is running with another experiment: stop it first (cv.py stop {spec.run}), "
             "or choose another --run."
         )
-    return _created(spec, cluster, wf.name(workflow), created=False)
+    return _created(spec, cluster, workflow_json.name(workflow), created=False)
 
 
-def _created(spec: RunSpec, cluster: Cluster, workflow: str, *, created: bool) -> Created:
+def _created(spec: RunSpec, cluster: Cluster, workflow: str, *, created: bool) -> CreatedWorkflow:
     page = cluster.workflows.page(cluster.namespace, workflow)
     if spec.profile.argo_url:
         page = f"{spec.profile.argo_url.rstrip('/')}/workflows/{cluster.namespace}/{workflow}"
     selector = f"-n {cluster.namespace} -l {RUN_LABEL}={spec.run}"
-    logs = f"kubectl logs {selector} -c main --prefix -f --max-log-requests 100"  # it follows five pods by itself
-    return Created(spec.run, workflow, cluster.namespace, created, page, logs)
+    logs = f"kubectl logs {selector} -c main --prefix -f --max-log-requests 100"  # by default kubectl follows five pods
+    return CreatedWorkflow(spec.run, workflow, cluster.namespace, created, page, logs)

@@ -1,4 +1,4 @@
-"""What became of a task, in a paragraph: from Argo, the pod's events, the exit code's meaning, the log's last lines."""
+"""Explain the state of a task from Argo's node, the pod's events, the exit code and the end of the log."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,9 +6,8 @@ from typing import Any, Final
 from jobs.contract.exits import TABLE, Exit, StageError
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row, how_far
-from workflows.cluster.workflow import Node
-from workflows.runs.lines import Wanted
-from workflows.runs.logs import Pick, last_lines
+from workflows.cluster.workflow_json import NodeStatus
+from workflows.runs.logs import TaskFilter, last_lines
 from workflows.runs.run import Run
 
 LAST_LINES: Final = 6
@@ -18,40 +17,40 @@ ARGO_CODES: Final = {"64": "Argo's executor failed in the pod", "65": "Argo's su
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of a task and what to do."""
+    """The state of a task, its cause and the next command."""
 
     task: str
     state: str
     paragraph: str
-    lines: tuple[str, ...]  # the log's last
-    events: tuple[str, ...]  # what Kubernetes says of the pod
-    next: str  # the command to give
+    lines: tuple[str, ...]  # the end of the log
+    events: tuple[str, ...]  # Kubernetes' warnings about the pod
+    next: str  # the next command
 
     def text(self) -> list[str]:
-        """For people."""
+        """The text that ``explain`` prints."""
         parts = [self.paragraph]
-        parts += ["Its last lines:", *(f"    {line}" for line in self.lines)] if self.lines else []
-        parts += ["Kubernetes says:", *(f"    {event}" for event in self.events)] if self.events else []
+        parts += ["Last log lines:", *(f"    {line}" for line in self.lines)] if self.lines else []
+        parts += ["Events of the pod:", *(f"    {event}" for event in self.events)] if self.events else []
         return [*parts, f"Next: {self.next}"]
 
 
-def explain(run: Run, pick: Pick) -> list[Explanation]:
-    """Every picked task that has a story; where none is picked out, those that are not simply done.
+def explain(run: Run, task_filter: TaskFilter) -> list[Explanation]:
+    """Explain the selected tasks; without a selection, those that failed, were stopped or are waiting in a queue.
 
     Raises:
-        BadInput: where there is no such run or task.
+        BadInput: the run or the task does not exist.
     """
     rows = {row.task: row for row in run.status()}
-    tasks = pick.of(run)
-    chosen = pick != Pick()
-    telling = [
-        task for task in tasks if chosen or rows[task.name].state in {"failed", "stopped"} or _stuck(rows[task.name])
+    tasks = task_filter.select(run)
+    selected = task_filter != TaskFilter()
+    explained = [
+        task for task in tasks if selected or rows[task.name].state in {"failed", "stopped"} or _stuck(rows[task.name])
     ]
-    return [_explain(run, task, rows[task.name]) for task in telling]
+    return [_explain(run, task, rows[task.name]) for task in explained]
 
 
 def _stuck(row: Row) -> bool:
-    return row.phase in {"queued", "again soon"}
+    return row.phase in {"queued", "waiting to retry"}
 
 
 def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
@@ -62,7 +61,7 @@ def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
     if last and not last.live and row.state != "succeeded":
         sentences += _end(last, task, run)
     elif row.note not in ("", row.node) and row.state != "succeeded":
-        sentences.append(f"It says: {row.note}.")
+        sentences.append(f"Reason: {row.note}.")
     lines = _log(run, task)
     events = _events(run, last) if last and row.state != "succeeded" else ()
     return Explanation(task.name, row.state, " ".join(sentences), lines, events, _next(run, task, row, last))
@@ -70,37 +69,37 @@ def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
 
 def _log(run: Run, task: TaskId) -> tuple[str, ...]:
     try:
-        return tuple(f"{line.at[11:]} {line.text}".strip() for line in last_lines(run, task, Wanted(), LAST_LINES))
-    except StageError as error:  # what else is known is still worth telling
+        return tuple(f"{line.at[11:]} {line.text}".strip() for line in last_lines(run, task, LAST_LINES))
+    except StageError as error:  # the rest of the explanation does not need the log
         return (f"(no log: {error})",)
 
 
 def _first_sentence(task: TaskId, row: Row, attempts: int) -> str:
-    words = {"succeeded": "is done", "failed": "failed", "stopped": "was stopped", "omitted": "was left out"}
-    tries = f" after {attempts} attempts" if attempts > 1 and row.state in words else ""
+    verbs = {"succeeded": "succeeded", "failed": "failed", "stopped": "was stopped", "omitted": "was omitted"}
+    tries = f" after {attempts} attempts" if attempts > 1 and row.state in verbs else ""
     where = f" on {row.node}" if row.node else ""
-    far = f", epoch {how_far(row)}" if how_far(row) else ""
-    return f"{task.name} {words.get(row.state, f'is {row.phase or row.state}')}{tries}{where}{far}."
+    epoch = f", epoch {how_far(row)}" if how_far(row) else ""
+    return f"{task.name} {verbs.get(row.state, f'is {row.phase or row.state}')}{tries}{where}{epoch}."
 
 
-def _end(node: Node, task: TaskId, run: Run) -> list[str]:
-    sentences = [f"Argo says: {node.message.rstrip('.')}."] if node.message else []
+def _end(node: NodeStatus, task: TaskId, run: Run) -> list[str]:
+    sentences = [f"Argo's message: {node.message.rstrip('.')}."] if node.message else []
     if node.out_of_memory:
         memory = node.memory or "its memory"
-        return [*sentences, f"The kernel's OOM killer ended it: {memory} were not enough."]
+        return [*sentences, f"The kernel's OOM killer ended it: {memory} was not enough."]
     if node.exit_code.isdigit() and int(node.exit_code) in list(Exit):
         if node.message == "pod deleted":
-            return [*sentences, "Somebody or something deleted the pod: a person, a drained node, a preempting queue."]
+            return [*sentences, "The pod was deleted: by a person, a node drain or preemption."]
         return [*sentences, f"Exit code {node.exit_code} means: {TABLE[Exit(int(node.exit_code))].says}."]
     if node.exit_code in ARGO_CODES:
         return [*sentences, f"Exit code {node.exit_code} means: {ARGO_CODES[node.exit_code]}."]
     if node.exit_code and node.exit_code != "-1":
-        return [*sentences, f"Exit code {node.exit_code} is none of the pipeline's own."]
+        return [*sentences, f"The pipeline does not use exit code {node.exit_code}."]
     return sentences
 
 
-def _events(run: Run, node: Node) -> tuple[str, ...]:
-    """Warnings about the pod; Kubernetes forgets them after an hour."""
+def _events(run: Run, node: NodeStatus) -> tuple[str, ...]:
+    """Warnings about the pod. Kubernetes keeps events for an hour."""
     if not run.cluster or not run.cluster.kubernetes or not node.pod:
         return ()
     events = run.cluster.kubernetes.events(run.cluster.namespace, node.pod)
@@ -112,7 +111,7 @@ def _event(event: dict[str, Any]) -> str:
     return f"{event.get('reason')}: {event.get('message')}" + (f" ({times} times)" if times > 1 else "")
 
 
-def _next(run: Run, task: TaskId, row: Row, last: Node | None) -> str:
+def _next(run: Run, task: TaskId, row: Row, last: NodeStatus | None) -> str:
     options = f" -s {task.stage}" + (f" -m {task.model} -k {task.fold}" if task.model else "")
     if row.state == "succeeded":
         return f"cv.py logs {run.name}{options}"
@@ -123,12 +122,12 @@ def _next(run: Run, task: TaskId, row: Row, last: Node | None) -> str:
     if row.state == "stopped" or (last and last.out_of_memory):
         return f"cv.py resume {run.name}"
     if row.state == "failed" and last and last.exit_code == str(Exit.BAD_INPUT.value):
-        return f"change what the message names, then cv.py submit again, or cv.py resume {run.name}"
+        return f"fix what the message names, then cv.py submit again, or cv.py resume {run.name}"
     if row.state == "failed" and last and last.exit_code == str(Exit.BUG.value):
-        again = f"cv.py resume {run.name} --revision NEW"
-        return f"cv.py logs {run.name}{options}; with the bug mended and new images: {again}"
+        resume = f"cv.py resume {run.name} --revision NEW"
+        return f"cv.py logs {run.name}{options}; after fixing the bug and building new images: {resume}"
     if row.state == "failed":
         return f"cv.py resume {run.name}"
     if "Insufficient" in row.note:
-        return f"wait, or make room: cv.py runs; cv.py doctor; cv.py status {run.name} -w"
+        return f"wait, or free resources: cv.py runs; cv.py doctor; cv.py status {run.name} -w"
     return f"cv.py doctor; cv.py status {run.name} -w"

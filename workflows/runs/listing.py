@@ -1,4 +1,4 @@
-"""All runs: those in the store with their scores, and what the cluster says of them."""
+"""List all runs: those in the store with their scores, and those that only the cluster knows yet."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.names import RUN_LABEL
 from jobs.contract.profile import Profile
 from jobs.contract.records import without_text
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Json
 from workflows.manifest.spec import RunSpec
@@ -16,33 +16,33 @@ from workflows.store.opening import local_store, open_store
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A run in the list."""
+class ListedRun:
+    """One row of ``cv.py runs``."""
 
     run: str
     experiment: str
     title: str
-    state: str  # Argo's phase, empty where the cluster does not know the run
+    state: str  # Argo's phase; empty if the cluster has no workflow of the run
     tasks: int | None
     done: int | None
     headline: str
     score: float | None
-    missing_folds: tuple[int, ...]  # that the score was made without
+    missing_folds: tuple[int, ...]  # not part of the score
     changed: str
 
     def cells(self) -> tuple[str, ...]:
-        """A row for people."""
+        """The cells of the table."""
         done = "" if self.done is None else f"{self.done}/{self.tasks}"
         score = "" if self.score is None else f"{self.score:.4f}{without_text(self.missing_folds)}"
         return self.run, self.title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
 
 
-def listing(profile: Profile | None) -> tuple[list[Listed], str]:
-    """The runs, the latest first, and what could not be looked at.
+def listing(profile: Profile | None) -> tuple[list[ListedRun], str]:
+    """Return the runs, the latest first, and a note about a cluster or store that could not be read.
 
     Raises:
-        BadInput: where neither a cluster nor a store can be looked at.
-        ServiceAway: likewise, where one is there and does not answer.
+        BadInput: neither a cluster nor a store is configured.
+        ServiceAway: the only one configured does not answer.
     """
     cluster, notes, workflows, stored = Cluster.find(profile), [], [], []
     if cluster:
@@ -58,10 +58,10 @@ def listing(profile: Profile | None) -> tuple[list[Listed], str]:
         if not workflows:
             raise
         notes.append(f"Scores are not shown. {error}")
-    latest = {run: wf.latest(of_run) for run, of_run in _by_run(workflows).items()}
+    latest = {run: workflow_json.latest(of_run) for run, of_run in _by_run(workflows).items()}
     listed = [_listed(run, latest.pop(run.name, None)) for run in stored]
     listed += [_unstored(workflow) for workflow in latest.values() if workflow]
-    return sorted(listed, key=lambda one: one.changed, reverse=True), " ".join(notes)
+    return sorted(listed, key=lambda run: run.changed, reverse=True), " ".join(notes)
 
 
 def _by_run(workflows: list[Json]) -> dict[str, list[Json]]:
@@ -71,17 +71,17 @@ def _by_run(workflows: list[Json]) -> dict[str, list[Json]]:
     return grouped
 
 
-def _listed(run: StoredRun, workflow: Json | None) -> Listed:
-    return Listed(
-        run.name, run.experiment.name, run.experiment.title, wf.phase(workflow) if workflow else "",
+def _listed(run: StoredRun, workflow: Json | None) -> ListedRun:
+    return ListedRun(
+        run.name, run.experiment.name, run.experiment.title, workflow_json.phase(workflow) if workflow else "",
         run.tasks, run.done, run.headline, run.score, run.missing_folds, run.changed.isoformat(),
     )  # fmt: skip
 
 
-def _unstored(workflow: Json) -> Listed:
-    """A run whose first pod has not stored anything yet."""
+def _unstored(workflow: Json) -> ListedRun:
+    """A run whose first pod has stored nothing yet."""
     spec = RunSpec.of_workflow(workflow)
-    return Listed(
-        spec.run, spec.experiment.name, spec.experiment.title, wf.phase(workflow),
+    return ListedRun(
+        spec.run, spec.experiment.name, spec.experiment.title, workflow_json.phase(workflow),
         None, None, "", None, (), workflow["metadata"].get("creationTimestamp") or "",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What became of each task of a run: Argo's word for its pod, laid over what the task itself stored. Pure functions."""
+"""Combine Argo's state of a task with the heartbeat or result that it stored. Pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,23 +9,23 @@ from typing import Any, Final
 from jobs.contract.exits import TABLE, Exit
 from jobs.contract.plan import PlannedTask
 from workflows.board.rows import FINISHING, Row
-from workflows.cluster.workflow import SUCCEEDED, TaskNodes, seconds
+from workflows.cluster.workflow_json import SUCCEEDED, TaskNodes, seconds
 
-# Clocks differ a little; a sign of life that is older than its attempt is an earlier workflow's.
-CLOCKS_DIFFER: Final = timedelta(seconds=5)
-# What Argo says of a pod that has a node already.
+# Allowed clock skew; a heartbeat older than its attempt belongs to an earlier workflow.
+CLOCK_SKEW: Final = timedelta(seconds=5)
+# Argo's messages for a pod that is assigned to a node and not running yet.
 PREPARING: Final = {"PodInitializing", "ContainerCreating"}
 
 
 def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *, live: bool, now: datetime) -> Row:
-    """A task's row.
+    """Return a task's row on the board.
 
     Args:
         planned: the task.
-        nodes: what Argo says of it; None where the workflow has not come to it.
-        stored: what the task stored, in this workflow or an earlier one of the same run; None where nothing.
-        live: whether the workflow still does something.
-        now: the time, for how long the task has taken.
+        nodes: Argo's nodes of the task; None if the workflow has not reached it.
+        stored: the row from the store, of this workflow or an earlier one of the run; None if the task stored nothing.
+        live: whether the workflow is still running.
+        now: the current time, for the task's duration.
     """
     row = Row(planned.name, "waiting")
     if nodes is None:
@@ -39,32 +39,32 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         kept = replace(done, attempt=number, seconds=took, eta=None, node=attempt.host) if done else row
         return replace(kept, state="succeeded", phase="done")
     if nodes.task.phase in {"Skipped", "Omitted"}:
-        return replace(row, state="omitted", phase="left out", note="an earlier task did not succeed")
+        return replace(row, state="omitted", phase="omitted", note="an earlier task did not succeed")
     row = _with_progress(row, stored, attempt.started)
     message = tidy(attempt.message or nodes.task.message)
     if not nodes.task.live:
-        if row.phase == FINISHING:  # Argo shut the workflow down before it saw that
+        if row.phase == FINISHING:  # Argo shut the workflow down first
             return replace(row, state="succeeded", phase="done", eta=None)
-        # Argo may call a stopped task ended before its pod has, and see no exit code: the task's own word counts.
+        # Argo may mark a stopped task as failed before its pod ends, without an exit code: trust the heartbeat.
         if attempt.exit_code == str(Exit.CHECKPOINTED.value) or row.phase == "stopped":
             return replace(row, state="stopped", phase="stopped", eta=None, note="wrote a checkpoint")
         if attempt.exit_code == str(Exit.TERMINATED.value):
             return replace(row, state="stopped", phase="stopped", eta=None, note=TABLE[Exit.TERMINATED].says)
         stopped = "shutdown" in nodes.task.message or "shutdown" in attempt.message
         end = "stopped" if stopped else "failed"
-        told = row.phase == "failed"  # the task itself said what went wrong
-        return replace(row, state=end, phase=end, eta=None, note=row.note if told else message)
+        reported = row.phase == "failed"  # the heartbeat has the task's own message
+        return replace(row, state=end, phase=end, eta=None, note=row.note if reported else message)
     if attempt.message in PREPARING:
-        return replace(row, state="running", phase="starting", eta=None, note="the image is fetched and started")
+        return replace(row, state="running", phase="starting", eta=None, note="pulling the image and starting")
     if not nodes.attempts or attempt.phase == "Pending":
         return replace(row, state="waiting", phase="queued", eta=None, note=message)
     if not attempt.live:
-        return replace(row, state="waiting", phase="again soon", eta=None, note=message)
+        return replace(row, state="waiting", phase="waiting to retry", eta=None, note=message)
     return replace(row, state="running", phase=row.phase or "starting", note=row.note or row.node)
 
 
 def tidy(message: str) -> str:
-    """The scheduler's words without what stands around them: ``2 Insufficient nvidia.com/gpu``."""
+    """Reduce the scheduler's message to its reasons, e.g. ``2 Insufficient nvidia.com/gpu``."""
     text = re.sub(r"^Unschedulable: ", "", message)
     text = re.sub(r",?\s*(no new claims to deallocate,?)?\s*preemption: .*$", "", text)
     return re.sub(r"^\d+/\d+ nodes are available: ", "", text).rstrip(". ,")
@@ -73,20 +73,22 @@ def tidy(message: str) -> str:
 def accelerators(
     nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]], resource: str, run_label: str
 ) -> str:
-    """Who has the GPUs, e.g. ``4 GPUs, 3 taken by run demo-1a2b, 1 taken by others``.
+    """Describe who uses the GPUs, e.g. ``4 GPUs, 3 taken by run demo-1a2b, 1 taken by others``.
 
     Args:
         nodes: the cluster's nodes.
         pods: pods of all namespaces.
-        resource: what the GPUs are asked for as, e.g. ``nvidia.com/gpu``.
-        run_label: the label that names a pod's run.
+        resource: the GPUs' resource name, e.g. ``nvidia.com/gpu``.
+        run_label: the label with a pod's run.
     """
     total = sum(int((node.get("status") or {}).get("allocatable", {}).get(resource, 0)) for node in nodes)
     taken: dict[str, int] = {}
     for pod in pods:
         if (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"} or not pod["spec"].get("nodeName"):
             continue
-        limits = [(one.get("resources") or {}).get("limits") or {} for one in pod["spec"].get("containers") or ()]
+        limits = [
+            (container.get("resources") or {}).get("limits") or {} for container in pod["spec"].get("containers") or ()
+        ]
         run = (pod["metadata"].get("labels") or {}).get(run_label)
         holder = f"run {run}" if run else "others"
         taken[holder] = taken.get(holder, 0) + sum(int(limit.get(resource, 0)) for limit in limits)
@@ -102,10 +104,10 @@ def _waits_for(planned: PlannedTask) -> str:
 
 
 def _with_progress(row: Row, stored: Row | None, started: str) -> Row:
-    """With what the task stored, where that is of this very attempt."""
+    """Add what the task stored, if this attempt stored it."""
     if stored is None or not stored.at or not started or stored.attempt != row.attempt:
         return row
-    if datetime.fromisoformat(stored.at) < datetime.fromisoformat(started) - CLOCKS_DIFFER:
+    if datetime.fromisoformat(stored.at) < datetime.fromisoformat(started) - CLOCK_SKEW:
         return row
     return replace(
         row, phase=FINISHING if stored.state == "succeeded" else stored.phase, epoch=stored.epoch,

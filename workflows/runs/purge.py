@@ -1,4 +1,4 @@
-"""Remove a run: its workflows, its tree in the store, its pushed metrics, and the work that no other run refers to."""
+"""Remove a run: its workflows, its objects in the store, its pushed metrics, and work that no other run uses."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.records import Done, Heartbeat, Reference
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.cluster.http import Http, new_session
 from workflows.runs.run import Run
 
@@ -23,31 +23,31 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Leftovers:
+class PurgePlan:
     """What a purge removes."""
 
     run: str
     workflows: tuple[str, ...]
-    work: tuple[str, ...]  # prefixes
-    shared: int  # works of this run that others refer to: they stay
+    work: tuple[str, ...]  # prefixes of work that no other run uses
+    shared: int  # number of works that other runs use too: they are kept
     objects: int
     size: int  # bytes
-    metrics: tuple[str, ...]  # addresses of groups on the Pushgateway
+    metrics: tuple[str, ...]  # URLs of groups on the Pushgateway
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The text that ``purge`` prints before it asks."""
         return [
             f"Run {self.run}: {self.objects} objects, {self.size / 1e6:.1f} MB in the store; "
-            f"{len(self.work)} works that no other run refers to go, {self.shared} that others share stay.",
+            f"{len(self.work)} pieces of work that no other run uses; {self.shared} that others use are kept.",
             f"Workflows: {', '.join(self.workflows) or 'none'}. Pushed metrics: {', '.join(self.metrics) or 'none'}.",
         ]
 
 
-def leftovers(run: Run) -> Leftovers:
-    """What there is to remove. Nothing is removed yet.
+def plan_purge(run: Run) -> PurgePlan:
+    """Find what to remove. Removes nothing.
 
     Raises:
-        BadInput: where the run is running, or there is no such run.
+        BadInput: the run is running, or does not exist.
     """
     if run.live:
         raise BadInput(f"Run {run.name} is running: cv.py stop {run.name} first.")
@@ -55,44 +55,44 @@ def leftovers(run: Run) -> Leftovers:
     works = _works(store)
     mine = _closure(store, works.pop(run.name, set()))
     kept = set(_closure(store, set().union(*works.values())))
-    free = [work for work in reversed(mine) if work not in kept]  # what was found through another goes before it
+    free = [work for work in reversed(mine) if work not in kept]  # dependents before what they were made from
     entries = list(store.list(f"{layout.run(run.name)}/"))
     if not entries and not run.workflows:
-        raise BadInput(f"No run is named {run.name} in {store.url}. cv.py runs lists those there are.")
+        raise BadInput(f"Run {run.name} does not exist in {store.url}. cv.py runs lists all runs.")
     entries += [entry for work in free for entry in store.list(f"{work}/")]
     gateway = run.spec.profile.pushgateway if run.spec else None
-    return Leftovers(
-        run.name, tuple(wf.name(one) for one in run.workflows), tuple(free), len(mine) - len(free), len(entries),
+    return PurgePlan(
+        run.name, tuple(map(workflow_json.name, run.workflows)), tuple(free), len(mine) - len(free), len(entries),
         sum(entry.size for entry in entries), tuple(_pushed(gateway, run.name)) if gateway else (),
     )  # fmt: skip
 
 
-def purge(run: Run, what: Leftovers) -> None:
-    """Remove it. The run's tree goes last, so that a purge cut short can be given again."""
+def purge(run: Run, plan: PurgePlan) -> None:
+    """Remove what the plan lists. The run's own objects go last, so that an interrupted purge can be repeated."""
     if run.cluster:
-        for workflow in what.workflows:
+        for workflow in plan.workflows:
             run.cluster.workflows.delete(run.cluster.namespace, workflow)
-    for address in what.metrics:
+    for address in plan.metrics:
         _gateway(address).call("DELETE", "")
-    for work in what.work:
-        run.store.delete([layout.done(work)])  # first: what is half gone must not look finished
+    for work in plan.work:
+        run.store.delete([layout.done(work)])  # first: half-deleted work must not look finished
         run.store.delete_prefix(f"{work}/")
     run.store.delete_prefix(f"{layout.run(run.name)}/")
 
 
 def _works(store: "Store") -> dict[str, set[str]]:
-    """The work that each run has to do with: what its tasks stand for, and what they began and did not finish."""
+    """Prefixes of the work of each run: referenced by its tasks, or started and not finished."""
     keys = [entry.key for entry in store.list(layout.RUNS) if entry.key.endswith(".json")]
     with ThreadPoolExecutor(16) as pool:
-        named = pool.map(lambda key: _named(store, key), keys)
+        prefixes = pool.map(lambda key: _work_in(store, key), keys)
         works: dict[str, set[str]] = {}
-        for key, found in zip(keys, named, strict=True):
-            works.setdefault(key.split("/")[1], set()).update(found)
+        for key, of_key in zip(keys, prefixes, strict=True):
+            works.setdefault(key.split("/")[1], set()).update(of_key)
     return works
 
 
-def _named(store: "Store", key: str) -> Iterable[str]:
-    """The work that a file in a run's tree names; none, where it is neither a reference nor a heartbeat."""
+def _work_in(store: "Store", key: str) -> Iterable[str]:
+    """Prefixes of the work that a reference or heartbeat names; none for any other file."""
     from jobs.runtime.store import Missing
 
     try:
@@ -100,29 +100,29 @@ def _named(store: "Store", key: str) -> Iterable[str]:
             return Heartbeat.model_validate(store.get_json(key)).works
         reference = Reference.model_validate(store.get_json(key))
         return [layout.work(reference.stage, digest) for digest in reference.works.values()]
-    except (ValidationError, Missing):  # another version's, another file; or gone since it was listed
+    except (ValidationError, Missing):  # another kind of file, or deleted since it was listed
         return ()
 
 
 def _closure(store: "Store", works: Iterable[str]) -> list[str]:
-    """Work, and all work that it was made from or whose objects it stands for, as it is found."""
+    """The given work with all work that it was made from or whose objects it refers to."""
     from jobs.runtime.store import Missing
 
     by_digest = {prefix.rsplit("/", 1)[-1]: prefix for prefix in _all_work(store)}
-    found: dict[str, None] = {}
+    closure: dict[str, None] = {}
     waiting = list(works)
     while waiting:
         work = waiting.pop()
-        if work in found:
+        if work in closure:
             continue
-        found[work] = None
+        closure[work] = None
         try:
             done = Done.model_validate(store.get_json(layout.done(work)))
         except Missing:
             continue
         waiting += [by_digest[digest[:32]] for digest in _digests(done.inputs) if digest[:32] in by_digest]
         waiting += [output.key.rsplit("/", 1)[0] for output in done.outputs.values()]
-    return list(found)
+    return list(closure)
 
 
 def _all_work(store: "Store") -> Iterator[str]:
@@ -132,7 +132,7 @@ def _all_work(store: "Store") -> Iterator[str]:
 
 
 def _digests(value: Any) -> Iterator[str]:
-    """Every digest in the inputs of a work, however deep."""
+    """Every digest in the inputs of a piece of work, at any depth."""
     if isinstance(value, str) and _DIGEST.fullmatch(value):
         yield value
     elif isinstance(value, dict):
@@ -144,7 +144,7 @@ def _digests(value: Any) -> Iterator[str]:
 
 
 def _pushed(gateway: str, run: str) -> Iterator[str]:
-    """The groups whose latest outcome is this run's."""
+    """URLs of the groups whose latest result is of this run."""
     server = _gateway(gateway if "://" in gateway else f"http://{gateway}")
     for group in server.get("/api/v1/metrics").get("data") or ():
         samples = (group.get("cxrfold_run_info") or {}).get("metrics") or ()

@@ -1,4 +1,4 @@
-"""Send a run again as it was: what is done is skipped, what was checkpointed goes on."""
+"""Build the spec for resuming a run, with more memory for tasks that ran out of it."""
 
 from typing import Final
 
@@ -7,36 +7,34 @@ from workflows.manifest.quantity import parse_quantity
 from workflows.manifest.spec import RunSpec
 from workflows.runs.run import Run
 
-# After an OOM kill a task gets so much more.
-RAISE: Final = 2
+# Factor on the memory of a task after an OOM kill.
+MEMORY_FACTOR: Final = 2
 
 
 def resubmission(run: Run, revision: str | None = None) -> tuple[RunSpec, list[str]]:
-    """What to send again, and what is said about it.
+    """Return the spec to submit again, and remarks about changes to it.
 
     Args:
-        run: the run; it must not run.
-        revision: of the code, where it is not to be the one it ran with.
+        run: the run.
+        revision: revision of the images; None keeps the run's own.
 
     Raises:
-        BadInput: where the run runs, or was never on a cluster.
+        BadInput: the run is running, or was never submitted to a cluster.
     """
     if run.live:
         raise BadInput(f"Run {run.name} is running: cv.py status {run.name} -w.")
     if run.spec is None:
-        raise BadInput(
-            f"Run {run.name} was not submitted to a cluster; cv.py run with the same options goes on with it."
-        )
+        raise BadInput(f"Run {run.name} was not submitted to a cluster; cv.py run with the same options continues it.")
     spec = run.spec
     if run.profile:
         spec = spec.model_copy(update={"profile": run.profile})
-    memory, said = raised(_killed(run), spec.profile.memory_cap)
+    memory, remarks = raised_memory(_killed(run), spec.profile.memory_cap)
     update = {"memory": {**spec.memory, **memory}, "revision": revision or spec.revision}
-    return spec.model_copy(update=update), said
+    return spec.model_copy(update=update), remarks
 
 
 def _killed(run: Run) -> list[tuple[str, str]]:
-    """Tasks whose last attempt the OOM killer ended, each with the memory it had."""
+    """Tasks whose last attempt ended with an OOM kill, each with its memory."""
     nodes_of = {task.name: run.nodes(task.id) for task in run.tasks}
     return [
         (name, nodes.attempts[-1].memory)
@@ -45,28 +43,31 @@ def _killed(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def raised(killed: list[tuple[str, str]], cap: str) -> tuple[dict[str, str], list[str]]:
-    """More memory for tasks that the OOM killer ended, up to the profile's cap.
+def raised_memory(killed: list[tuple[str, str]], cap: str) -> tuple[dict[str, str], list[str]]:
+    """Raise the memory of tasks that ended with an OOM kill, up to the profile's cap.
 
     Args:
-        killed: the tasks and the memory each had, e.g. ``16Gi``.
-        cap: the most that a task may get.
+        killed: tasks, each with its memory, e.g. ``16Gi``.
+        cap: the maximum, from the profile.
+
+    Returns:
+        Memory by task, and a remark for each task.
     """
-    memory, said = {}, []
-    for task, had in killed:
-        wanted = min(parse_quantity(had) * RAISE, parse_quantity(cap))
-        if wanted <= parse_quantity(had):
-            said.append(
-                f"{task} ran out of memory at {had}, which is the profile's memory_cap: raise that, or batch less."
+    memory, remarks = {}, []
+    for task, before in killed:
+        size = min(parse_quantity(before) * MEMORY_FACTOR, parse_quantity(cap))
+        if size <= parse_quantity(before):
+            remarks.append(
+                f"{task} ran out of memory at {before}, the profile's memory_cap: raise it, or lower the batch size."
             )
         else:
-            memory[task] = _quantity(int(wanted))
-            said.append(f"{task} ran out of memory at {had}: it gets {memory[task]}.")
-    return memory, said
+            memory[task] = _quantity(int(size))
+            remarks.append(f"{task} ran out of memory at {before}: its memory is now {memory[task]}.")
+    return memory, remarks
 
 
 def _quantity(size: int) -> str:
-    """Bytes in the largest unit that divides them."""
+    """Format bytes in the largest unit that divides them."""
     for power, unit in ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
         if size % (1 << power) == 0:
             return f"{size >> power}{unit}"

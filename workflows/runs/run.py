@@ -1,4 +1,4 @@
-"""A run, found by its name: in the cluster while it is there, in its store afterwards."""
+"""Find a run by name: in the cluster while its workflow exists, in the store afterwards."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -15,10 +15,10 @@ from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.profile import Profile
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Json
-from workflows.cluster.workflow import TaskNodes
+from workflows.cluster.workflow_json import TaskNodes
 from workflows.manifest.spec import RunSpec
 from workflows.runs import stored
 from workflows.runs.overlay import accelerators, overlay
@@ -30,51 +30,54 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """A run as far as it is known. What the store says is asked for when it is needed."""
+    """A run, from its workflows on the cluster and its objects in the store. The store is read on demand."""
 
     name: str
     cluster: Cluster | None
-    profile: Profile | None  # as given on the command line
-    workflows: list[Json]  # of this run, that the cluster still has
-    note: str = ""  # what could not be looked at, for people
+    profile: Profile | None  # from the command line
+    workflows: list[Json]  # of this run, on the cluster
+    note: str = ""  # a warning to show, e.g. that the store cannot be reached
 
     @property
     def workflow(self) -> Json | None:
-        """The workflow that counts: the living one, else the newest."""
-        return wf.latest(self.workflows)
+        """The running workflow, else the newest; None if the cluster has none."""
+        return workflow_json.latest(self.workflows)
 
     @property
     def live(self) -> bool:
-        """Whether the run's workflow still does something."""
-        return self.workflow is not None and wf.live(self.workflow)
+        """Whether the run's workflow is pending or running."""
+        return self.workflow is not None and workflow_json.live(self.workflow)
 
     @property
     def running_pods(self) -> int:
-        """Number of pods whose main container still runs; 0 where only Argo's server is known, which does not tell.
+        """Number of pods whose main container still runs; 0 without access to Kubernetes.
 
-        Argo calls a stopped task ended while its pod still writes its checkpoint.
+        Argo marks a stopped task as ended while its pod still writes a checkpoint.
         """
         kubernetes = self.cluster.kubernetes if self.cluster else None
         if not kubernetes or not self.cluster:
             return 0
         pods = kubernetes.pods(self.cluster.namespace, f"{RUN_LABEL}={self.name}")
-        statuses = [one for pod in pods for one in (pod.get("status") or {}).get("containerStatuses") or ()]
-        return sum(one["name"] == "main" and "running" in one["state"] for one in statuses)
+        containers = [item for pod in pods for item in (pod.get("status") or {}).get("containerStatuses") or ()]
+        return sum(container["name"] == "main" and "running" in container["state"] for container in containers)
 
     @property
     def phase(self) -> str | None:
-        """Argo's phase of the workflow; None where the cluster does not have it any more."""
-        return None if self.workflow is None else wf.phase(self.workflow)
+        """Argo's phase of the workflow; None if the cluster has none."""
+        return None if self.workflow is None else workflow_json.phase(self.workflow)
 
     @property
     def seconds(self) -> float:
-        """How long the workflow has taken so far, or took."""
+        """Duration of the workflow so far."""
         status = (self.workflow or {}).get("status") or {}
-        return wf.seconds(status.get("startedAt") or "", status.get("finishedAt") or "", datetime.now(UTC)) or 0.0
+        return (
+            workflow_json.seconds(status.get("startedAt") or "", status.get("finishedAt") or "", datetime.now(UTC))
+            or 0.0
+        )
 
     @cached_property
     def spec(self) -> RunSpec | None:
-        """What was submitted; None for a run without a cluster."""
+        """What was submitted; None for a run that was not submitted to a cluster."""
         from jobs.runtime.store import Missing
 
         if self.workflow is not None:
@@ -89,7 +92,7 @@ class Run:
         """The run's experiment.
 
         Raises:
-            BadInput: where nothing is known of such a run.
+            BadInput: the run does not exist.
         """
         if self.spec:
             return self.spec.experiment
@@ -100,7 +103,7 @@ class Run:
         except Missing as error:
             where = f" or namespace {self.cluster.namespace}" if self.cluster else ""
             raise BadInput(
-                f"No run is named {self.name} in {self.store.url}{where}. cv.py runs lists those there are."
+                f"Run {self.name} does not exist in {self.store.url}{where}. cv.py runs lists all runs."
             ) from error
 
     @cached_property
@@ -112,43 +115,43 @@ class Run:
 
     @cached_property
     def store(self) -> "Store":
-        """The run's store, as it is reached from here."""
-        known = self.profile or (self.spec.profile if self.workflow and self.spec else None)
-        return open_store(known.store if known else None)
+        """The run's store, with an endpoint that this machine can reach."""
+        profile = self.profile or (self.spec.profile if self.workflow and self.spec else None)
+        return open_store(profile.store if profile else None)
 
     def nodes(self, task: TaskId) -> TaskNodes | None:
-        """What Argo says of a task; None where the workflow is gone or has not come to it."""
-        return _nodes_of(wf.tasks(self.workflow), task) if self.workflow else None
+        """Argo's nodes of a task; None if the workflow does not exist or has not reached the task."""
+        return _nodes_of(workflow_json.tasks(self.workflow), task) if self.workflow else None
 
     def status(self) -> list[Row]:
-        """A row for each task."""
+        """Return a row for each task."""
         if self.workflow is None:
             return stored.status(self.store, self.name)
-        there, nodes, now = self._stored_rows(), wf.tasks(self.workflow), datetime.now(UTC)
+        rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), datetime.now(UTC)
         rows = [
-            overlay(task, _nodes_of(nodes, task.id), there.get(task.name), live=self.live, now=now)
+            overlay(task, _nodes_of(nodes, task.id), rows_of.get(task.name), live=self.live, now=now)
             for task in self.tasks
         ]
         return self._with_holders(rows)
 
     def _stored_rows(self) -> dict[str, Row]:
-        """What the tasks stored. Argo knows the run, so a store that is out of reach is a note and no end."""
+        """Rows by task, from the store. A store that cannot be reached becomes a note: Argo's state is shown anyway."""
         self.note = ""
         try:
             if self.store.size(layout.run_experiment(self.name)) is None:
-                return {}  # prepare has not come so far
+                return {}  # prepare has not started
             return {row.task: row for row in stored.status(self.store, self.name)}
         except StageError as error:
             self.note = f"Epochs and stored scores are not shown. {error}"
             return {}
 
     def refresh(self) -> None:
-        """Look at the cluster again."""
+        """Read the run's workflows again."""
         if self.cluster:
             self.workflows = workflows_of(self.cluster, self.name)
 
     def _with_holders(self, rows: list[Row]) -> list[Row]:
-        """Say of a task that waits for a GPU who has them."""
+        """Add to the note of each task that waits for a GPU who uses the GPUs."""
         kubernetes = self.cluster.kubernetes if self.cluster else None
         resource = self.spec.profile.gpu.resource if self.spec else ""
         waiting = {row.task for row in rows if row.state == "waiting" and resource and resource in row.note}
@@ -159,25 +162,27 @@ class Run:
 
 
 def _nodes_of(nodes: Mapping[str, TaskNodes], task: TaskId) -> TaskNodes | None:
-    """A task's nodes, also in a workflow of release 0.1."""
+    """A task's nodes. Workflows of release 0.1 use other task names."""
     return nodes.get(task.name) or nodes.get(task.former_name)
 
 
 def workflows_of(cluster: Cluster, run: str) -> list[Json]:
-    """The workflows of a run that the cluster still has."""
+    """Return the workflows of a run on the cluster."""
     return cluster.workflows.list(cluster.namespace, f"{RUN_LABEL}={run}")
 
 
 @contextmanager
 def find_run(name: str | None, profile: Profile | None = None) -> Iterator[Run]:
-    """A run by its name, in the cluster or in the store; the cluster's newest where no name is given.
+    """Find a run by name, in the cluster or in the store.
 
-    Where the cluster does not know it, no profile names a store, and none is configured, it is looked for in this
-    machine's own store.
+    Args:
+        name: the run's name; None for the newest run of the cluster.
+        profile: the cluster and store to look in. Without a profile and a configured store, a run that the cluster
+            does not have is read from this machine's embedded store.
 
     Raises:
-        BadInput: there is none, or the name cannot be a run's.
-        ServiceAway: the cluster does not answer and the store knows no such run.
+        BadInput: the name is not valid, or missing while the cluster has no run.
+        ServiceAway: the cluster does not answer and the store does not have the run.
     """
     if name is not None:
         check_run_name(name)
@@ -185,13 +190,13 @@ def find_run(name: str | None, profile: Profile | None = None) -> Iterator[Run]:
     if cluster:
         try:
             if name is None:
-                newest = wf.latest(cluster.workflows.list(cluster.namespace, RUN_LABEL))
+                newest = workflow_json.latest(cluster.workflows.list(cluster.namespace, RUN_LABEL))
                 name = newest["metadata"]["labels"][RUN_LABEL] if newest else None
             workflows = workflows_of(cluster, name) if name else []
         except ServiceAway as error:
             away = error
     if name is None:
-        raise away or BadInput("Which run? cv.py runs lists those there are.")
+        raise away or BadInput("Name a run. cv.py runs lists all runs.")
     run = Run(name, cluster, profile, workflows)
     if workflows:
         yield run

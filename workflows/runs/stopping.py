@@ -1,16 +1,16 @@
-"""Stop a run: every pod writes its checkpoint, and what is not started never is."""
+"""Stop a run: running pods write a checkpoint, and no further pod starts."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
 from jobs.contract.exits import BadInput, ServiceAway
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.runs.run import Run
 
-EVERY: Final = 2.0
-# Argo itself needs a moment on either side of the pods' grace period.
-MARGIN: Final = 60.0
+POLL_SECONDS: Final = 2.0
+# Time for Argo, on top of the pods' grace period.
+MARGIN: Final = 60.0  # seconds
 
 
 def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
@@ -18,26 +18,30 @@ def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
 
     Args:
         run: the run.
-        say: is told what happens, a line at a time.
-        wait: until every pod has ended.
+        say: called with each line of progress.
+        wait: whether to wait until every pod has ended.
 
     Raises:
-        BadInput: where it does not run on this cluster.
-        ServiceAway: where pods are still there after their grace period.
+        BadInput: the run is not running on this cluster.
+        ServiceAway: pods still run after their grace period.
     """
     if run.cluster is None or not run.live:
-        where = f"Run {run.name} does not run on the cluster"
-        raise BadInput(f"{where}: it has ended." if run.workflow else f"{where}. A run on this machine ends by Ctrl-C.")
+        where = f"Run {run.name} is not running on the cluster"
+        raise BadInput(
+            f"{where}: it has ended." if run.workflow else f"{where}. Stop a run on this machine with Ctrl-C."
+        )
     assert run.workflow
     assert run.spec
-    run.cluster.workflows.stop(run.cluster.namespace, wf.name(run.workflow))
+    run.cluster.workflows.stop(run.cluster.namespace, workflow_json.name(run.workflow))
     grace = run.spec.profile.grace
-    say(f"Workflow {wf.name(run.workflow)} stops; each pod has {grace} s for its checkpoint.")
+    say(f"Workflow {workflow_json.name(run.workflow)} is stopping; each pod has {grace} s for its checkpoint.")
     until = time.monotonic() + grace + MARGIN
     while wait and (run.live or run.running_pods):
         if time.monotonic() > until:
-            raise ServiceAway(f"Run {run.name} still has pods {grace + MARGIN:.0f} s later: is Argo's controller up?")
-        time.sleep(EVERY)
+            raise ServiceAway(
+                f"Run {run.name} still has pods after {grace + MARGIN:.0f} s: is Argo's controller running?"
+            )
+        time.sleep(POLL_SECONDS)
         run.refresh()
     if wait:
-        say(f"Stopped. cv.py resume {run.name} goes on from the checkpoints.")
+        say(f"Stopped. cv.py resume {run.name} continues from the checkpoints.")

@@ -1,4 +1,4 @@
-"""What the store knows of runs: the references, heartbeats and logs that tasks leave there. Right without pods."""
+"""Read runs from the store: the references, heartbeats and logs of their tasks. Needs no cluster."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from jobs.runtime.store import Store
 
 SILENT_AFTER = 100.0  # seconds; a heartbeat comes every 30
-ENDS = {"done": "succeeded", "failed": "failed", "stopped": "stopped"}  # a heartbeat's last phase → state
+END_STATES = {"done": "succeeded", "failed": "failed", "stopped": "stopped"}  # last phase → state
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the store has it."""
+    """A run in the store."""
 
     name: str
     experiment: Experiment
     tasks: int
     done: int
-    headline: str  # which figure
+    headline: str  # name of the headline figure
     score: float | None
-    missing_folds: tuple[int, ...]  # that the score was made without
+    missing_folds: tuple[int, ...]  # not part of the score
     changed: datetime
 
 
 def list_runs(store: "Store") -> list[StoredRun]:
-    """All runs, the latest first. What is no run of this pipeline's is passed over."""
+    """Return all runs, the latest first. Skips folders that are not a run of this pipeline."""
     names = list(store.folders(layout.RUNS))
     with ThreadPoolExecutor(8) as pool:
         runs = [run for run in pool.map(lambda name: _stored_run(store, name), names) if run]
@@ -50,10 +50,10 @@ def list_runs(store: "Store") -> list[StoredRun]:
 
 
 def experiment_file(store: "Store", run: str, folder: Path) -> Path:
-    """A run's experiment as a file, to be read and changed like any other.
+    """Write a run's experiment to a YAML file in ``folder`` and return its path.
 
     Raises:
-        BadInput: where there is no such run; names the nearest.
+        BadInput: the run does not exist; the message names the nearest.
     """
     experiment, _ = _open(store, run)
     file = folder / f"{run}.yaml"  # JSON is YAML
@@ -62,20 +62,20 @@ def experiment_file(store: "Store", run: str, folder: Path) -> Path:
 
 
 def planned_tasks(store: "Store", run: str) -> list[PlannedTask]:
-    """The tasks of a run; those of a test set, where it predicts one.
+    """Return the tasks of a run.
 
     Raises:
-        BadInput: where there is no such run; names the nearest.
+        BadInput: the run does not exist; the message names the nearest.
     """
     experiment, keys = _open(store, run)
     return _tasks(experiment, run, keys)
 
 
 def status(store: "Store", run: str) -> list[Row]:
-    """One row a task of a run, in the order of the workflow.
+    """Return a row for each task of a run, in the order of the workflow.
 
     Raises:
-        BadInput: where there is no such run; names the nearest.
+        BadInput: the run does not exist; the message names the nearest.
     """
     experiment, keys = _open(store, run)
     with ThreadPoolExecutor(16) as pool:
@@ -87,23 +87,23 @@ class LogFile:
     """The log of one attempt at a task."""
 
     started: datetime
-    attempt: int  # counted anew each time that the run was sent
+    attempt: int  # starts at 0 in each workflow of the run
     key: str
 
 
 def find_logs(store: "Store", run: str, tasks: Iterable[TaskId]) -> dict[str, list[LogFile]]:
-    """The logs of a run's tasks, by the task's name, the oldest first."""
+    """Return the logs of a run's tasks by task name, the oldest first."""
     names = {layout.task(run, task): task.name for task in tasks}
-    found: dict[str, list[LogFile]] = {name: [] for name in names.values()}
+    logs: dict[str, list[LogFile]] = {name: [] for name in names.values()}
     for key in sorted(entry.key for entry in store.list(f"{layout.run(run)}/")):
         name, attempt = names.get(key.rpartition("/")[0]), layout.read_log(key)
         if name and attempt:
-            found[name].append(LogFile(*attempt, key))
-    return found
+            logs[name].append(LogFile(*attempt, key))
+    return logs
 
 
 def read_log(store: "Store", key: str, start: int = 0) -> tuple[list[dict[str, str]], int]:
-    """Records of a log from a byte on (keys: at, level, logger, text), and the byte to go on from."""
+    """Read a log's complete records from byte ``start`` (keys: at, level, logger, text) and the next start."""
     data = store.get(key)[start:]
     whole = data[: data.rfind(b"\n") + 1]
     return [json.loads(line) for line in whole.splitlines()], start + len(whole)
@@ -114,8 +114,8 @@ def _open(store: "Store", run: str) -> tuple[Experiment, set[str]]:
     if layout.run_experiment(run) not in keys:
         names = list(store.folders(layout.RUNS))
         near = nearest(run, names)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(names)}" if names else "there is none at all"
-        raise BadInput(f"there is no run {run} in {store.url}; {hint}")
+        hint = f"Did you mean {near}?" if near else f"Runs: {', '.join(names) or 'none'}."
+        raise BadInput(f"Run {run} does not exist in {store.url}. {hint}")
     return Experiment.model_validate_json(store.get(layout.run_experiment(run))), keys
 
 
@@ -141,12 +141,12 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
 
 
 def _row_of_beat(row: Row, beat: Heartbeat) -> Row:
-    state = ENDS.get(beat.phase, "running")
+    state = END_STATES.get(beat.phase, "running")
     end = beat.at if state != "running" else datetime.now(UTC)
     note = beat.message if state != "running" else beat.node
     silent = (datetime.now(UTC) - beat.at).total_seconds()
     if state == "running" and silent > SILENT_AFTER:
-        note = f"no sign of life for {clock(silent)}"
+        note = f"no heartbeat for {clock(silent)}"
     seconds = (end - beat.started).total_seconds()
     return replace(row, state=state, seconds=seconds, note=note).with_heartbeat(beat)
 
@@ -158,7 +158,7 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
     try:
         experiment = Experiment.model_validate_json(store.get(layout.run_experiment(name)))
     except ValidationError:
-        return None  # of another version
+        return None  # written by another version
     tasks = _tasks(experiment, name, set(entries))
     done = sum(layout.reference(name, task.id) in entries for task in tasks)
     metrics: Mapping[str, Any] = {}

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Final
 from jobs.contract import layout
 from jobs.contract.exits import Exit
 from workflows.board.board import Board, line, quiet_terminal, table, title
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.runs.run import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EVERY: Final = 3.0  # seconds between two looks
+POLL_SECONDS: Final = 3.0
 
 
 def show(run: Run, console: "Console") -> None:
-    """Print the board once; for other programs a line a task."""
+    """Print the board once: a table on a terminal, else one line per task."""
     rows = run.status()
     console.print(title(_name(run), rows, run.seconds), highlight=False, markup=False)
     if console.is_terminal:
@@ -26,28 +26,28 @@ def show(run: Run, console: "Console") -> None:
             console.print(line(row), highlight=False, markup=False, soft_wrap=True)
     if run.note:
         console.print(run.note, style="yellow", highlight=False, markup=False)
-    if run.phase == wf.SUCCEEDED:
-        _say_result(run, console)
+    if run.phase == workflow_json.SUCCEEDED:
+        _print_result(run, console)
 
 
 def watch(run: Run, console: "Console") -> Exit:
-    """Keep the board up to date until the run has ended. Ctrl-C detaches; the run goes on."""
-    said = ""
+    """Update the board until the run ends. Ctrl-C detaches; the run continues."""
+    shown = ""
     with quiet_terminal(), Board(_name(run), console, run.seconds) as board:
         try:
             while True:
                 rows = run.status()
                 board.show(rows)
-                if run.note and run.note != said:
-                    said = run.note
+                if run.note and run.note != shown:
+                    shown = run.note
                     console.print(run.note, style="yellow", highlight=False, markup=False)
                 if not run.live and (run.workflow or not any(row.state in ("waiting", "running") for row in rows)):
                     break
-                time.sleep(EVERY)
+                time.sleep(POLL_SECONDS)
                 run.refresh()
         except KeyboardInterrupt:
             console.print(
-                f"Detached; the run goes on. cv.py status {run.name} -w looks again, cv.py stop {run.name} stops it.",
+                f"Detached; the run continues. cv.py status {run.name} -w attaches, cv.py stop {run.name} stops it.",
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
             return Exit.DONE
@@ -55,27 +55,27 @@ def watch(run: Run, console: "Console") -> Exit:
 
 
 def ended(run: Run, console: "Console") -> Exit:
-    """Say how the run ended and what to do next."""
+    """Print how the run ended and what to do next; return its exit code."""
     if run.workflow is None:
         return Exit.DONE
-    if run.phase == wf.SUCCEEDED:
-        _say_result(run, console)
+    if run.phase == workflow_json.SUCCEEDED:
+        _print_result(run, console)
         return Exit.DONE
     message = (run.workflow.get("status") or {}).get("message") or ""
     console.print(
-        f"Workflow {wf.name(run.workflow)} ended: {wf.phase(run.workflow)}{f' ({message})' if message else ''}. "
-        f"cv.py explain {run.name} says why, cv.py resume {run.name} does what is missing.",
+        f"Workflow {workflow_json.name(run.workflow)} ended: {run.phase}{f' ({message})' if message else ''}. "
+        f"cv.py explain {run.name} shows the cause, cv.py resume {run.name} runs the missing tasks.",
         style="red", highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     if (run.workflow.get("spec") or {}).get("shutdown"):
         return Exit.CHECKPOINTED
-    codes = [node.attempts[-1].exit_code for node in wf.tasks(run.workflow).values() if node.attempts]
+    codes = [node.attempts[-1].exit_code for node in workflow_json.tasks(run.workflow).values() if node.attempts]
     known = [Exit(int(code)) for code in codes if code.isdigit() and int(code) in list(Exit)]
     return next((code for code in known if code is not Exit.DONE), Exit.BUG)
 
 
-def _say_result(run: Run, console: "Console") -> None:
-    """Where the result lies; its score stands in the last row of the board."""
+def _print_result(run: Run, console: "Console") -> None:
+    """Print where the result is; the last row of the board has its score."""
     assert run.spec
     profile = run.spec.profile
     file = layout.report(run.name, "submission.csv" if run.spec.predicts else "report.html")
@@ -85,4 +85,4 @@ def _say_result(run: Run, console: "Console") -> None:
 
 
 def _name(run: Run) -> str:
-    return f"{run.name} · {wf.name(run.workflow)}" if run.workflow else run.name
+    return f"{run.name} · {workflow_json.name(run.workflow)}" if run.workflow else run.name

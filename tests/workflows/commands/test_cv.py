@@ -81,10 +81,10 @@ def test_lint_of_a_mistake_exits_with_bad_input():
     ("arguments", "said"),
     [
         (["run", "-e", "demmo"], "there is no experiment named demmo; did you mean demo"),
-        (["run", "--data", "no/such/folder"], "--data no/such/folder: there is no such folder"),
-        (["run", "--folds", "a"], "--folds a: write the folds' numbers"),
-        (["run", "--predict", "phantom:patients=3,seed=1"], "--predict SOURCE and --from RUN belong together"),
-        (["render", "--only", "nothing"], "--only nothing: say experiment or manifest"),
+        (["run", "--data", "no/such/folder"], "--data no/such/folder: no such folder"),
+        (["run", "--folds", "a"], "--folds a: write fold numbers"),
+        (["run", "--predict", "phantom:patients=3,seed=1"], "--predict SOURCE and --from RUN need each other"),
+        (["render", "--only", "nothing"], "--only nothing: write experiment or manifest"),
         (["render", "--set", "clasifiers.tiny.batch=2"], "classifiers"),
     ],
 )

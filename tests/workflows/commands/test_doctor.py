@@ -117,9 +117,9 @@ def test_a_person_may_submit_without_the_right_to_remove(fake: FakeCluster) -> N
 
 
 def test_a_queue_is_looked_for_in_the_version_that_kueue_has(fake: FakeCluster) -> None:
-    assert points(fake, queue="gpus")["queue"].says == "Kueue is not there"
+    assert points(fake, queue="gpus")["queue"].says == "Kueue is not installed"
     fake.objects |= KUEUE
-    assert points(fake, queue="gpus")["queue"].says == "gpus is not there"
+    assert points(fake, queue="gpus")["queue"].says == "gpus does not exist"
     fake.objects[QUEUE] = {}
     assert points(fake, queue="gpus")["queue"].state == "good"
 

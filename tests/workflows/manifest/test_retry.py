@@ -2,28 +2,28 @@ import pytest
 
 from jobs.contract.exits import TABLE, Exit
 from workflows.manifest.expression import evaluate
-from workflows.manifest.retry import End, expression, tries_again
+from workflows.manifest.retry import AttemptEnd, expression, tries_again
 
 # What Argo 3.7 was seen to report.
 SEEN = [
-    (End("0", "Error", "pod deleted"), True),
-    (End("75", "Failed", "main: Error (exit code 75)"), True),
-    (End("69", "Failed", "main: Error (exit code 69)"), True),
-    (End("137", "Failed", "main: Error (exit code 137)"), True),
-    (End("137", "Failed", "main: Error (exit code 137)", retries=7), True),
-    (End("137", "Failed", "main: OOMKilled (exit code 137)"), True),
-    (End("137", "Failed", "main: OOMKilled (exit code 137)", retries=1), False),
-    (End("143", "Failed", "main: Error (exit code 143)"), True),
-    (End("70", "Failed", "main: Error (exit code 70)"), False),
-    (End("78", "Failed", "main: Error (exit code 78)"), False),
-    (End("2", "Failed", "main: Error (exit code 2)"), False),
-    (End("1", "Failed", "main: Error (exit code 1)"), False),
-    (End("64", "Failed", "main: Error (exit code 64)"), False),
-    (End("-1", "Failed", "The node was low on resource: memory."), True),
-    (End("-1", "Failed", "Pod was terminated in response to imminent node shutdown."), True),
-    (End("-1", "Failed", 'Usage of EmptyDir volume "scratch" exceeds the limit "100Gi".'), False),
-    (End("-1", "Error", 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'), False),
-    (End("-1", "Error", 'Pod "x" is invalid: spec.containers[0].image: Required value'), False),
+    (AttemptEnd("0", "Error", "pod deleted"), True),
+    (AttemptEnd("75", "Failed", "main: Error (exit code 75)"), True),
+    (AttemptEnd("69", "Failed", "main: Error (exit code 69)"), True),
+    (AttemptEnd("137", "Failed", "main: Error (exit code 137)"), True),
+    (AttemptEnd("137", "Failed", "main: Error (exit code 137)", retries=7), True),
+    (AttemptEnd("137", "Failed", "main: OOMKilled (exit code 137)"), True),
+    (AttemptEnd("137", "Failed", "main: OOMKilled (exit code 137)", retries=1), False),
+    (AttemptEnd("143", "Failed", "main: Error (exit code 143)"), True),
+    (AttemptEnd("70", "Failed", "main: Error (exit code 70)"), False),
+    (AttemptEnd("78", "Failed", "main: Error (exit code 78)"), False),
+    (AttemptEnd("2", "Failed", "main: Error (exit code 2)"), False),
+    (AttemptEnd("1", "Failed", "main: Error (exit code 1)"), False),
+    (AttemptEnd("64", "Failed", "main: Error (exit code 64)"), False),
+    (AttemptEnd("-1", "Failed", "The node was low on resource: memory."), True),
+    (AttemptEnd("-1", "Failed", "Pod was terminated in response to imminent node shutdown."), True),
+    (AttemptEnd("-1", "Failed", 'Usage of EmptyDir volume "scratch" exceeds the limit "100Gi".'), False),
+    (AttemptEnd("-1", "Error", 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'), False),
+    (AttemptEnd("-1", "Error", 'Pod "x" is invalid: spec.containers[0].image: Required value'), False),
 ]
 
 
@@ -37,7 +37,7 @@ def test_what_argo_reports_is_retried_where_another_attempt_can_help(end, again)
 @pytest.mark.parametrize("code", list(Exit))
 def test_the_expression_follows_the_table(code):
     if code is not Exit.DONE:
-        assert tries_again(expression(), End(str(code.value))) is TABLE[code].retry
+        assert tries_again(expression(), AttemptEnd(str(code.value))) is TABLE[code].retry
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,17 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from tests.workflows.fake_cluster import FakeCluster
 from workflows.runs.explanation import explain
-from workflows.runs.logs import Pick
+from workflows.runs.logs import TaskFilter
 from workflows.runs.run import Run, find_run
 
 
 def test_each_failed_task_is_explained_with_the_next_command(run: Run) -> None:
-    explanations = {explanation.task: explanation for explanation in explain(run, Pick())}
+    explanations = {explanation.task: explanation for explanation in explain(run, TaskFilter())}
     assert set(explanations) == {"yolo-fold-0", "yolo-fold-1"}
     bad, oom = explanations["yolo-fold-0"], explanations["yolo-fold-1"]
     assert "Exit code 78 means: bad input or configuration" in bad.paragraph
     assert "after 2 attempts on node0" in oom.paragraph
-    assert "The kernel's OOM killer ended it: 2Gi were not enough." in oom.paragraph
+    assert "The kernel's OOM killer ended it: 2Gi was not enough." in oom.paragraph
     assert oom.next == "cv.py resume fake1"
 
 
@@ -22,13 +22,13 @@ def test_an_unreachable_store_becomes_a_note_beside_argos_state(run: Run) -> Non
     rows = run.status()
     assert [row.state for row in rows].count("failed") == 2
     assert "127.0.0.1:9 cannot be reached from here" in run.note
-    assert "no log" in explain(run, Pick(Stage.TRAIN_DETECTOR, "yolo", 0))[0].lines[0]
+    assert "no log" in explain(run, TaskFilter(Stage.TRAIN_DETECTOR, "yolo", 0))[0].lines[0]
 
 
 def test_a_picked_task_is_explained_even_if_it_succeeded(run: Run, failed: FakeCluster) -> None:
     failed.logs["fake1-1-train-classifier-412949518"] = ["2026-11-23T18:23:01Z INFO    x | done: best 0.4"]
-    explanation = explain(run, Pick(Stage.TRAIN_CLASSIFIER, "tiny", 0))[0]
-    assert explanation.paragraph.startswith("tiny-fold-0 is done")
+    explanation = explain(run, TaskFilter(Stage.TRAIN_CLASSIFIER, "tiny", 0))[0]
+    assert explanation.paragraph.startswith("tiny-fold-0 succeeded")
     assert explanation.next == "cv.py logs fake1 -s train-classifier -m tiny -k 0"
 
 
@@ -39,14 +39,14 @@ def test_a_running_task_is_explained_with_the_command_that_follows_its_log(run: 
         if node["displayName"].startswith("train-classifier-tiny-fold-0"):
             node["phase"] = "Running"
     run.refresh()
-    explanation = explain(run, Pick(Stage.TRAIN_CLASSIFIER, "tiny", 0))[0]
+    explanation = explain(run, TaskFilter(Stage.TRAIN_CLASSIFIER, "tiny", 0))[0]
     assert explanation.paragraph == "tiny-fold-0 is starting on node0."
     assert explanation.next == "cv.py logs fake1 -s train-classifier -m tiny -k 0 -f"
 
 
 def test_a_pick_that_matches_no_task_names_the_tasks(run: Run) -> None:
     with pytest.raises(BadInput, match="prepare, tiny-fold-0"):
-        explain(run, Pick(fold=7))
+        explain(run, TaskFilter(fold=7))
 
 
 def test_an_unknown_run_is_refused_by_name(failed: FakeCluster, s3_environment: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.contract.exits import BadInput
-from workflows.runs.lines import Line, Wanted, from_pod, from_store, wanted
+from workflows.runs.lines import LineFilter, LogLine, from_pod, from_store, line_filter
 
 POD = [
     "2026-11-23T18:00:01Z INFO    train-classifier b3 fold 2 | epoch 1/12 lr 0.001",
@@ -37,24 +37,24 @@ def test_a_stored_record_of_several_lines_becomes_several_lines() -> None:
         "text": "a bug\nTraceback\n  here",
     }
     assert list(from_store("t", 0, [record])) == [
-        Line("t", 0, "2026-11-23T18:00:02", "error", text) for text in ("a bug", "Traceback", "  here")
+        LogLine("t", 0, "2026-11-23T18:00:02", "error", text) for text in ("a bug", "Traceback", "  here")
     ]
 
 
 def test_lines_are_picked_by_time_and_by_text() -> None:
     lines = list(from_pod("t", 0, POD))
-    since = Wanted(since=datetime(2026, 11, 23, 18, 0, 2, tzinfo=UTC))
+    since = LineFilter(since=datetime(2026, 11, 23, 18, 0, 2, tzinfo=UTC))
     assert next(line.text for line in filter(since, lines)) == "A bug in train-classifier:"
-    assert [line.text for line in filter(Wanted(grep=re.compile(r"epoch \d+")), lines)] == ["epoch 1/12 lr 0.001"]
+    assert [line.text for line in filter(LineFilter(grep=re.compile(r"epoch \d+")), lines)] == ["epoch 1/12 lr 0.001"]
 
 
 def test_since_counts_back_from_now() -> None:
-    picked = wanted("10m", None).since
-    assert picked is not None
-    assert 599 <= (datetime.now(UTC) - picked).total_seconds() <= 610
+    selected = line_filter("10m", None).since
+    assert selected is not None
+    assert 599 <= (datetime.now(UTC) - selected).total_seconds() <= 610
 
 
 @pytest.mark.parametrize(("since", "grep"), [("soon", None), ("10", None), (None, "(")])
 def test_what_is_not_understood_is_named(since: str | None, grep: str | None) -> None:
     with pytest.raises(BadInput, match=r"--(since soon|since 10|grep \()"):
-        wanted(since, grep)
+        line_filter(since, grep)

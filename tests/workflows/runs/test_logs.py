@@ -1,8 +1,8 @@
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from tests.workflows.fake_cluster import FakeCluster
-from workflows.runs.lines import Wanted
-from workflows.runs.logs import Pick, there_now
+from workflows.runs.lines import LineFilter
+from workflows.runs.logs import TaskFilter, current_lines
 from workflows.runs.run import Run
 
 
@@ -14,7 +14,7 @@ def test_logs_of_pods_are_merged_by_time(run: Run, failed: FakeCluster) -> None:
         second: ["2026-11-23T18:23:05Z INFO    b | later", "2026-11-23T18:23:09Z INFO    b | last"],
         first: ["2026-11-23T18:23:01Z INFO    a | first", "Traceback", "2026-11-23T18:23:07Z INFO    a | between"],
     }
-    warning, *lines = there_now(run, Pick(Stage.TRAIN_DETECTOR, "yolo", 1), Wanted())
+    warning, *lines = current_lines(run, TaskFilter(Stage.TRAIN_DETECTOR, "yolo", 1), LineFilter())
     assert "127.0.0.1:9 cannot be reached from here" in warning.text
     assert [(line.attempt, line.text) for line in lines] == [
         (0, "first"), (0, "Traceback"), (1, "later"), (0, "between"), (1, "last"),

@@ -11,7 +11,7 @@ from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
-from workflows.cluster import workflow as wf
+from workflows.cluster import workflow_json
 from workflows.manifest.spec import RunSpec
 from workflows.runs.overlay import accelerators, overlay, tidy
 from workflows.runs.run import Run
@@ -24,10 +24,10 @@ STOPPED: dict[str, Any] = json.loads((HERE / "argo_stopped.json").read_text())
 
 
 def rows_of(workflow: dict[str, Any]) -> dict[str, Row]:
-    nodes = wf.tasks(workflow)
+    nodes = workflow_json.tasks(workflow)
     tasks = plan(RunSpec.of_workflow(workflow).experiment)
     return {
-        task.name: overlay(task, nodes.get(task.id.former_name), None, live=wf.live(workflow), now=NOW)
+        task.name: overlay(task, nodes.get(task.id.former_name), None, live=workflow_json.live(workflow), now=NOW)
         for task in tasks
     }
 
@@ -71,7 +71,7 @@ def test_a_stopped_run_tells_who_checkpointed_and_who_never_started() -> None:
 
 
 def test_pods_are_named_as_argo_names_them() -> None:
-    attempts = wf.tasks(FAILED)["train-detector-yolo-fold-1"].attempts
+    attempts = workflow_json.tasks(FAILED)["train-detector-yolo-fold-1"].attempts
     # kubectl showed these two, the second one made by the retry
     assert [node.pod for node in attempts] == ["fake1-1-train-detector-74705385", "fake1-1-train-detector-1752614380"]
     assert attempts[-1].out_of_memory
@@ -79,7 +79,7 @@ def test_pods_are_named_as_argo_names_them() -> None:
 
 
 def test_a_running_task_shows_what_its_heartbeat_says() -> None:
-    nodes = wf.tasks(running())[FOLD_0.id.former_name]
+    nodes = workflow_json.tasks(running())[FOLD_0.id.former_name]
     row = overlay(FOLD_0, nodes, BEAT, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch, row.epochs, row.best, row.eta) == (
         "running",
@@ -101,32 +101,32 @@ def test_a_running_task_shows_what_its_heartbeat_says() -> None:
     ids=["of another attempt", "of an earlier workflow", "of an earlier workflow that finished"],
 )  # fmt: skip
 def test_a_heartbeat_of_something_else_is_not_believed(stale: Row) -> None:
-    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.id.former_name], stale, live=True, now=NOW)
+    row = overlay(FOLD_0, workflow_json.tasks(running())[FOLD_0.id.former_name], stale, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch) == ("running", "starting", None)
 
 
 def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
     done = replace(BEAT, state="succeeded", phase="done", epoch=10.0, note="map4 0.41")
-    row = overlay(FOLD_0, wf.tasks(running())[FOLD_0.id.former_name], done, live=True, now=NOW)
+    row = overlay(FOLD_0, workflow_json.tasks(running())[FOLD_0.id.former_name], done, live=True, now=NOW)
     assert (row.state, row.phase, row.note) == ("running", "finishing", "map4 0.41")
 
 
 def test_a_failed_task_says_itself_what_went_wrong() -> None:
     task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 0), (TaskId(Stage.PREPARE),))
-    nodes = wf.tasks(FAILED)[task.id.former_name]
+    nodes = workflow_json.tasks(FAILED)[task.id.former_name]
     told = Row(task.name, "failed", "failed", note="labels.csv has no column id", at=nodes.task.finished)
     assert overlay(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
 
 
 def test_a_task_that_was_done_when_its_run_was_stopped_is_done() -> None:
-    nodes = wf.tasks(STOPPED)[FOLD_0.id.former_name]
+    nodes = workflow_json.tasks(STOPPED)[FOLD_0.id.former_name]
     done = replace(BEAT, state="succeeded", phase="done", note="map4 0.41", at=nodes.task.finished)
     row = overlay(FOLD_0, nodes, done, live=False, now=NOW)
     assert (row.state, row.phase, row.note) == ("succeeded", "done", "map4 0.41")
 
 
 def test_a_pod_that_has_a_node_is_starting() -> None:
-    nodes = wf.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.id.former_name]
+    nodes = workflow_json.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.id.former_name]
     row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
     assert (row.state, row.phase) == ("running", "starting")
 
@@ -137,7 +137,7 @@ def test_a_pending_pod_waits_in_the_schedulers_words() -> None:
         "2 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/3 nodes are available: "
         "3 No preemption victims found for incoming pod."
     )
-    nodes = wf.tasks(running(phase="Pending", message=message))[FOLD_0.id.former_name]
+    nodes = workflow_json.tasks(running(phase="Pending", message=message))[FOLD_0.id.former_name]
     row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
     assert (row.state, row.phase) == ("waiting", "queued")
     assert row.note == "1 node(s) had untolerated taint {dedicated: infra}, 2 Insufficient nvidia.com/gpu"
@@ -178,13 +178,13 @@ def test_a_task_argo_has_not_come_to_waits_for_those_before_it() -> None:
 
 def test_the_workflow_that_counts_is_the_living_one() -> None:
     living = {"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running"}}
-    assert wf.latest([FAILED, living]) is living
-    assert wf.latest([STOPPED, FAILED]) is STOPPED
-    assert wf.latest([]) is None
+    assert workflow_json.latest([FAILED, living]) is living
+    assert workflow_json.latest([STOPPED, FAILED]) is STOPPED
+    assert workflow_json.latest([]) is None
 
 
 def test_a_task_whose_end_argo_did_not_wait_for_tells_itself_that_it_wrote_a_checkpoint() -> None:
-    nodes = wf.tasks(STOPPED)[FOLD_0.id.former_name]
+    nodes = workflow_json.tasks(STOPPED)[FOLD_0.id.former_name]
     [attempt] = nodes.attempts
     unseen = replace(
         nodes, attempts=(replace(attempt, exit_code="", message="workflow shutdown with strategy:  Stop"),)

@@ -10,7 +10,7 @@ from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done, Heartbeat, Output, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
-from workflows.runs.purge import leftovers, purge
+from workflows.runs.purge import plan_purge, purge
 from workflows.runs.run import Run
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -68,10 +68,10 @@ def test_work_that_another_run_refers_to_stays(s3_store: Store) -> None:
     refer(s3_store, "theirs", Stage.PREPARE, shared)
     refer(s3_store, "theirs", Stage.TRAIN_CLASSIFIER, theirs, fold=0)
     before = keys(s3_store)
-    what = leftovers(a_run("mine", s3_store))
+    plan = plan_purge(a_run("mine", s3_store))
     assert keys(s3_store) == before, "looking removes nothing"
-    assert (what.work, what.shared) == ((layout.work(Stage.TRAIN_CLASSIFIER, mine),), 1)
-    purge(a_run("mine", s3_store), what)
+    assert (plan.work, plan.shared) == ((layout.work(Stage.TRAIN_CLASSIFIER, mine),), 1)
+    purge(a_run("mine", s3_store), plan)
     gone = before - keys(s3_store)
     assert all(
         key.startswith((layout.run("mine") + "/", layout.work(Stage.TRAIN_CLASSIFIER, mine) + "/")) for key in gone
@@ -83,7 +83,7 @@ def test_a_run_whose_name_begins_like_another_is_left_alone(s3_store: Store) -> 
     refer(s3_store, "demo", Stage.PREPARE, work(s3_store, Stage.PREPARE, {"films": 1}))
     refer(s3_store, "demo-2", Stage.PREPARE, other := work(s3_store, Stage.PREPARE, {"films": 2}))
     run = a_run("demo", s3_store)
-    purge(run, leftovers(run))
+    purge(run, plan_purge(run))
     assert s3_store.size(layout.reference("demo-2", _task(Stage.PREPARE))) is not None
     assert s3_store.size(layout.done(layout.work(Stage.PREPARE, other))) is not None
 
@@ -93,7 +93,7 @@ def test_weights_that_another_runs_predictions_were_made_from_stay(s3_store: Sto
     predicted = work(s3_store, Stage.PREDICT, {"models": [{"weights": weights}]})
     refer(s3_store, "mine", Stage.TRAIN_CLASSIFIER, weights, fold=0)
     refer(s3_store, "on-test", Stage.PREDICT, predicted, fold=0)
-    assert leftovers(a_run("mine", s3_store)).work == ()
+    assert plan_purge(a_run("mine", s3_store)).work == ()
 
 
 def test_work_whose_objects_stand_for_another_runs_work_stays(s3_store: Store) -> None:
@@ -102,7 +102,7 @@ def test_work_whose_objects_stand_for_another_runs_work_stays(s3_store: Store) -
     other = work(s3_store, Stage.TRAIN_DETECTOR, {"seed": 1, "patience": 3}, outputs=done.outputs)
     refer(s3_store, "mine", Stage.TRAIN_DETECTOR, weights, fold=0)
     refer(s3_store, "theirs", Stage.TRAIN_DETECTOR, other, fold=0)
-    assert leftovers(a_run("mine", s3_store)).work == ()
+    assert plan_purge(a_run("mine", s3_store)).work == ()
 
 
 def test_a_training_that_was_never_finished_goes_with_its_checkpoints(s3_store: Store) -> None:
@@ -110,8 +110,8 @@ def test_a_training_that_was_never_finished_goes_with_its_checkpoints(s3_store: 
     s3_store.put(f"{layout.checkpoints(begun)}/latest.json", b"{}")
     beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
     run = a_run("mine", s3_store)
-    assert leftovers(run).work == (begun,)
-    purge(run, leftovers(run))
+    assert plan_purge(run).work == (begun,)
+    purge(run, plan_purge(run))
     assert keys(s3_store) == set()
 
 
@@ -121,8 +121,8 @@ def test_what_another_runs_task_makes_or_reads_stays(s3_store: Store) -> None:
     refer(s3_store, "mine", Stage.PREPARE, read)
     beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
     beat(s3_store, "theirs", Stage.TRAIN_CLASSIFIER, begun, layout.work(Stage.PREPARE, read))
-    what = leftovers(a_run("mine", s3_store))
-    assert (what.work, what.shared) == ((), 2)
+    plan = plan_purge(a_run("mine", s3_store))
+    assert (plan.work, plan.shared) == ((), 2)
 
 
 def test_candidates_of_a_search_go_with_the_last_run_that_searched(s3_store: Store) -> None:
@@ -135,13 +135,13 @@ def test_candidates_of_a_search_go_with_the_last_run_that_searched(s3_store: Sto
     refer(s3_store, "mine", Stage.TRAIN_DETECTOR, search, tried[1], fold=0)
     refer(s3_store, "plain", Stage.TRAIN_DETECTOR, tried[0], fold=0)
     refer(s3_store, "theirs", Stage.TRAIN_DETECTOR, search, tried[1], fold=0)
-    assert leftovers(a_run("theirs", s3_store)).work == ()
-    purge(a_run("theirs", s3_store), leftovers(a_run("theirs", s3_store)))
-    what = leftovers(a_run("mine", s3_store))
-    assert set(what.work) == {layout.work(Stage.TRAIN_DETECTOR, one) for one in (search, tried[1], tried[2])}
-    s3_store.delete([layout.done(what.work[0])])  # as far as a purge came that was cut short
-    assert set(leftovers(a_run("mine", s3_store)).work) >= set(what.work[1:])
-    purge(a_run("mine", s3_store), leftovers(a_run("mine", s3_store)))
+    assert plan_purge(a_run("theirs", s3_store)).work == ()
+    purge(a_run("theirs", s3_store), plan_purge(a_run("theirs", s3_store)))
+    plan = plan_purge(a_run("mine", s3_store))
+    assert set(plan.work) == {layout.work(Stage.TRAIN_DETECTOR, one) for one in (search, tried[1], tried[2])}
+    s3_store.delete([layout.done(plan.work[0])])  # as far as a purge came that was cut short
+    assert set(plan_purge(a_run("mine", s3_store)).work) >= set(plan.work[1:])
+    purge(a_run("mine", s3_store), plan_purge(a_run("mine", s3_store)))
     assert {key.split("/")[2] for key in keys(s3_store) if key.startswith("work/")} == {tried[0][:32]}
 
 
@@ -150,14 +150,14 @@ def test_a_purge_cut_short_can_be_given_again(s3_store: Store) -> None:
     refer(s3_store, "mine", Stage.PREPARE, mine)
     s3_store.delete([layout.done(layout.work(Stage.PREPARE, mine))])  # as far as the first one came
     run = a_run("mine", s3_store)
-    purge(run, leftovers(run))
+    purge(run, plan_purge(run))
     assert keys(s3_store) == set()
 
 
 def test_a_run_that_runs_or_is_not_there_is_refused(s3_store: Store) -> None:
-    with pytest.raises(BadInput, match="No run is named mine"):
-        leftovers(a_run("mine", s3_store))
+    with pytest.raises(BadInput, match="Run mine does not exist"):
+        plan_purge(a_run("mine", s3_store))
     run = a_run("mine", s3_store)
     run.workflows = [{"metadata": {"name": "mine-1"}, "status": {"phase": "Running"}}]
     with pytest.raises(BadInput, match=r"is running: cv.py stop mine first"):
-        leftovers(run)
+        plan_purge(run)

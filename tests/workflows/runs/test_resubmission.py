@@ -5,14 +5,14 @@ import pytest
 from jobs.contract.exits import BadInput
 from tests.workflows.fake_cluster import FakeCluster
 from workflows.manifest.dag import manifest
-from workflows.runs.resubmission import raised, resubmission
+from workflows.runs.resubmission import raised_memory, resubmission
 from workflows.runs.run import Run
 
 
 def test_resume_raises_the_memory_of_tasks_that_the_oom_killer_ended_and_of_no_other(run: Run) -> None:
     spec, remarks = resubmission(run)
     assert spec.memory == {"yolo-fold-1": "3Gi"}
-    assert remarks == ["yolo-fold-1 ran out of memory at 2Gi: it gets 3Gi."]
+    assert remarks == ["yolo-fold-1 ran out of memory at 2Gi: its memory is now 3Gi."]
     assert spec.revision == "v1"
 
 
@@ -35,7 +35,7 @@ def test_a_running_run_is_not_resumed(run: Run, failed: FakeCluster) -> None:
 
 
 def test_memory_is_doubled_up_to_the_cap() -> None:
-    memory, remarks = raised([("a", "16Gi"), ("b", "48Gi"), ("c", "64Gi"), ("d", "1500Mi")], "64Gi")
+    memory, remarks = raised_memory([("a", "16Gi"), ("b", "48Gi"), ("c", "64Gi"), ("d", "1500Mi")], "64Gi")
     assert memory == {"a": "32Gi", "b": "64Gi", "d": "3000Mi"}
-    assert remarks[0] == "a ran out of memory at 16Gi: it gets 32Gi."
+    assert remarks[0] == "a ran out of memory at 16Gi: its memory is now 32Gi."
     assert "memory_cap" in remarks[2]

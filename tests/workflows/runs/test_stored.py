@@ -61,7 +61,7 @@ def test_a_row_a_task_whatever_is_known_of_it(s3_store, run):
     assert (rows["prepare"].state, rows["prepare"].note) == ("succeeded", "films 4")
     busy = rows["b-fold-0"]
     assert (busy.state, busy.phase, busy.epoch, busy.best, busy.node) == ("running", "training", 2.0, 0.5, "here")
-    assert "no sign of life for 10:0" in rows["b-fold-1"].note
+    assert "no heartbeat for 10:0" in rows["b-fold-1"].note
     assert rows["ensemble"].state == "waiting"
 
 
@@ -80,7 +80,7 @@ def test_a_task_that_runs_again_is_not_shown_as_done(s3_store, run):
 
 def test_an_unknown_run_names_the_nearest(s3_store, run):
     s3_store.put(layout.run_experiment("demo-1234"), EXPERIMENT.model_dump_json().encode())
-    with pytest.raises(BadInput, match=r"there is no run demo-123 in .*; did you mean demo-1234"):
+    with pytest.raises(BadInput, match=r"Run demo-123 does not exist in .* Did you mean demo-1234"):
         status(s3_store, "demo-123")
 
 

@@ -1,4 +1,4 @@
-"""The command ``doctor``: checks a cluster point by point, with the remedy for each."""
+"""The command ``doctor``."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from workflows.commands._output import print_json
 
 
 def doctor(profile: ClusterProfile = None, revision: Revision = None, as_json: AsJson = False) -> None:
-    """Check a cluster point by point, with the remedy for each."""
+    """Check that a cluster can run the pipeline, and print a remedy for each problem."""
     from jobs.runtime.provenance import revision as this_revision
     from workflows.cluster.client import Cluster
     from workflows.commands.doctor.examine import examine, images_of

@@ -1,4 +1,4 @@
-"""Every check of a cluster, run at once."""
+"""Run all checks of a cluster in parallel."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ Check = Callable[[Cluster, Profile], Iterator[Point]]
 
 
 def images_of(profile: Profile, revision: str, experiment: Experiment | None = None) -> list[str]:
-    """The images that pods are started from: an experiment's, else all."""
+    """Return the images that an experiment's pods use; all images without an experiment."""
     images = profile.images
     named = [images.small]
     named += [images.base] if experiment is None or experiment.classifiers else []
@@ -25,13 +25,13 @@ def images_of(profile: Profile, revision: str, experiment: Experiment | None = N
 
 
 def examine(cluster: Cluster, profile: Profile, images: Sequence[str], *, store: bool = True) -> list[Point]:
-    """Every check, at once; what breaks off a check is a point of its own.
+    """Run all checks in parallel. A check that raises an error becomes a point of its own.
 
     Args:
         cluster: the cluster.
-        profile: what will be asked of it.
-        images: that pods will be started from.
-        store: whether to write to the store from here, too; submit needs no keys to it, and asks without.
+        profile: the settings to check it against.
+        images: the images of the pods.
+        store: whether to also write to the store from this machine; submit skips that, because it needs no keys.
     """
     checks: list[Check] = [objects.argo, objects.rights, objects.service_account, services.bucket]
     checks += [partial(services.images, images)]
@@ -50,6 +50,6 @@ def _careful(check: Check, cluster: Cluster, profile: Profile) -> list[Point]:
     try:
         return list(check(cluster, profile))
     except Forbidden as error:
-        return [Point(name, "unsure", f"may not be looked at: {error}")]
+        return [Point(name, "unsure", f"cannot be checked: {error}")]
     except StageError as error:
         return [Point(name, "bad", str(error))]

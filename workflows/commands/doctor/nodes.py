@@ -1,4 +1,4 @@
-"""Whether the cluster's nodes have what pods will ask for. Nodes may come, so nothing here is bad for certain."""
+"""Check the cluster's nodes against the requests of pods. Never an error: an autoscaler may add nodes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,19 +12,19 @@ from workflows.manifest.quantity import parse_quantity
 
 
 def gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Whether some node has the GPUs that a pod asks for, and lets it in."""
+    """Check that a node has the GPUs that a pod requests, and that the pod may run there."""
     if not profile.gpu.count:
         return
     resource, count = profile.gpu.resource, profile.gpu.count
     nodes = [(node, int(_allocatable(node).get(resource, 0))) for node in kubernetes(cluster).nodes()]
-    having = [(node, number) for node, number in nodes if number >= count]
-    if not having:
-        remedy = "NVIDIA's device plugin puts them there (kubectl describe nodes); or see gpu in the profile"
+    offering = [(node, number) for node, number in nodes if number >= count]
+    if not offering:
+        remedy = "install NVIDIA's device plugin (check with kubectl describe nodes), or change gpu in the profile"
         yield Point("gpus", "unsure", f"no node offers {count} {resource}", remedy)
         return
-    fitting = [(node, number) for node, number in having if _selected(node, profile, gpus=True)]
+    fitting = [(node, number) for node, number in offering if _selected(node, profile, gpus=True)]
     if not fitting:
-        names = ", ".join(node["metadata"]["name"] for node, _ in having)
+        names = ", ".join(node["metadata"]["name"] for node, _ in offering)
         says = f"{names} offer {resource}, but gpu_node_selector or a taint keeps the pods away"
         yield Point("gpus", "unsure", says, "correct gpu_node_selector and tolerations in the profile")
         return
@@ -32,38 +32,36 @@ def gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:
 
 
 def room(cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Whether each stage's pod fits on some node that were empty."""
+    """Check that a pod of each stage fits on an empty node."""
     nodes = kubernetes(cluster).nodes()
     for stage in Stage:
-        asked = profile.resources_of(stage)
+        request = profile.resources_of(stage)
         gpus = stage in GPU_STAGES and profile.gpu.count > 0
         fits = any(
-            parse_quantity(_allocatable(node)["cpu"]) >= parse_quantity(asked.cpu)
-            and parse_quantity(_allocatable(node)["memory"]) >= parse_quantity(asked.memory)
+            parse_quantity(_allocatable(node)["cpu"]) >= parse_quantity(request.cpu)
+            and parse_quantity(_allocatable(node)["memory"]) >= parse_quantity(request.memory)
             and _selected(node, profile, gpus=gpus)
             for node in nodes
         )
         if not fits:
-            says = f"no node has {asked.cpu} CPU and {asked.memory} for {stage}, even when empty"
-            yield Point(
-                "room", "unsure", says, f"ask for less under resources.{stage} in the profile, or let such nodes come"
-            )
+            says = f"no node has {request.cpu} CPU and {request.memory} for {stage}, even when empty"
+            yield Point("room", "unsure", says, f"lower resources.{stage} in the profile, or add such nodes")
             return
-    yield Point("room", "good", "a pod of every stage fits on some node")
+    yield Point("room", "good", "a pod of every stage fits on a node")
 
 
 def _allocatable(node: Mapping[str, Any]) -> Mapping[str, str]:
-    found: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
-    return found
+    allocatable: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
+    return allocatable
 
 
 def _selected(node: Mapping[str, Any], profile: Profile, *, gpus: bool) -> bool:
-    """Whether a stage's pod may go on a node: selectors match, every taint is tolerated."""
+    """Whether a pod may run on a node: its selectors match, and it tolerates every taint."""
     labels = node["metadata"].get("labels") or {}
-    wanted = profile.node_selector | (profile.gpu_node_selector if gpus else {})
+    selector = profile.node_selector | (profile.gpu_node_selector if gpus else {})
     tolerations = [*profile.tolerations, *([{"key": profile.gpu.resource, "operator": "Exists"}] if gpus else [])]
     taints = [taint for taint in (node.get("spec") or {}).get("taints") or () if taint["effect"] != "PreferNoSchedule"]
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+    return all(labels.get(key) == value for key, value in selector.items()) and all(
         any(_tolerated(taint, toleration) for toleration in tolerations) for taint in taints
     )
 

@@ -1,4 +1,4 @@
-"""What a look at a cluster finds."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ State = Literal["good", "unsure", "bad"]
 
 @dataclass(frozen=True)
 class Point:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: State
@@ -16,6 +16,6 @@ class Point:
     remedy: str = ""
 
     def line(self) -> str:
-        """For people."""
+        """The text that ``doctor`` prints."""
         sign = {"good": "✓", "unsure": "?", "bad": "✗"}[self.state]
         return f"{sign} {self.name}: {self.says}" + (f"\n    {self.remedy}" if self.remedy else "")

@@ -1,4 +1,4 @@
-"""What stands beside the cluster, as it is seen from here: registries, the store, the Pushgateway."""
+"""Check services outside the cluster from this machine: registries, the store, the Pushgateway."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,21 @@ from workflows.cluster.http import Forbidden, Http, NotThere, new_session
 from workflows.commands.doctor.point import Point
 from workflows.store.opening import open_store
 
-BUCKET_SECONDS: Final = 2.0  # a person waits
+BUCKET_SECONDS: Final = 2.0  # short, because a person waits
 
 
 def images(images: Sequence[str], cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Asks the registries from here: one that wants a login, or that only nodes reach, leaves the point open."""
+    """Look up images in their registries. Unsure if a registry requires a login or cannot be reached from here."""
     for image in images:
         name, _, tag = image.rpartition(":")
         registry, _, path = name.partition("/")
         if not path or not ("." in registry or ":" in registry):
-            yield Point("image", "unsure", f"{image} names no registry: only its nodes know", "write registry/name:tag")
+            yield Point(
+                "image",
+                "unsure",
+                f"{image} names no registry, so only the nodes can check it",
+                "write registry/name:tag",
+            )
             continue
         scheme = "http" if registry.startswith(("localhost", "127.")) else "https"
         server = Http(f"{scheme}://{registry}", f"The registry {registry}", "", new_session(f"{scheme}://{registry}"))
@@ -34,33 +39,33 @@ def images(images: Sequence[str], cluster: Cluster, profile: Profile) -> Iterato
             server.get(f"/v2/{path}/manifests/{tag}")
             yield Point("image", "good", image)
         except Forbidden:
-            yield Point("image", "unsure", f"{image}: the registry wants a login; only the nodes know")
+            yield Point("image", "unsure", f"{image}: the registry requires a login, so only the nodes can check it")
         except NotThere:
-            remedy = "make images pushes it; or name another under images in the profile"
+            remedy = "push it with make images, or name another under images in the profile"
             yield Point("image", "bad", f"{image} is not in its registry", remedy)
         except ServiceAway as error:
             yield Point("image", "unsure", f"{image}: {error}")
 
 
 def bucket(cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Asked with the environment's keys, else without: AWS tells even strangers that a bucket is not there."""
+    """Check that the bucket exists, with the environment's keys if set: S3 reports a missing bucket to anybody."""
     settings = profile.store
     name = settings.url.removeprefix("s3://").split("/")[0]
     server = os.environ.get(environment.ENDPOINT) or settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
     try:
         status = _head(f"{server.rstrip('/')}/{name}", settings.region)
     except requests.RequestException:
-        yield Point("bucket", "unsure", f"{server} is not reached from here; pods may reach it")
+        yield Point("bucket", "unsure", f"{server} cannot be reached from here; pods may reach it")
         return
     if status == 404:
-        remedy = "make it, or correct store.url in the profile"
+        remedy = "create it, or correct store.url in the profile"
         yield Point("bucket", "bad", f"{server} has no bucket {name}", remedy)
     else:
-        yield Point("bucket", "good", f"{server} answers for {name}")
+        yield Point("bucket", "good", f"{server} has bucket {name}")
 
 
 def _head(url: str, region: str) -> int:
-    """The status of a HEAD request. boto3 would be ten times slower to import."""
+    """Return the status of a HEAD request, without boto3, whose import takes ten times as long."""
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
@@ -73,25 +78,25 @@ def _head(url: str, region: str) -> int:
 
 
 def store(cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Whether the store does all that a run asks of it, tried with the keys that are there."""
+    """Check every operation that a run needs of the store, with this machine's keys."""
     from jobs.runtime.store_check import check
 
     store = open_store(profile.store)
     lines = list(check(store))
-    yield Point("store", "good", f"{store.url}: written, read, listed, removed")
+    yield Point("store", "good", f"{store.url}: write, read, list and delete work")
     if any("not honoured" in line for line in lines):
-        says = "the server does not honour If-None-Match: two who finish the same work at once may overwrite each other"
+        says = "the server ignores If-None-Match: two pods that finish the same work may overwrite each other's record"
         yield Point(
-            "store", "unsure", says, "objects are named by their content, so it does no harm; a newer server knows it"
+            "store", "unsure", says, "harmless, because objects are named by their content; a newer server supports it"
         )
 
 
 def pushgateway(cluster: Cluster, profile: Profile) -> Iterator[Point]:
-    """Whether the Pushgateway answers, where one is named."""
+    """Check that the Pushgateway of the profile answers."""
     if not profile.pushgateway:
         return
     address = profile.pushgateway if "://" in profile.pushgateway else f"http://{profile.pushgateway}"
-    remedy = "It may have an address that only pods reach; runs do not need it."
+    remedy = "Its address may be reachable only from pods; runs do not need it."
     server = Http(address.rstrip("/"), "The Pushgateway", remedy, new_session(address))
     try:
         server.get("/api/v1/status")

@@ -12,7 +12,7 @@ SUCCEEDED: Final = "Succeeded"
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeStatus:
     """What Argo says of a task, or of one attempt at it."""
 
     phase: str
@@ -39,8 +39,8 @@ class Node:
 class TaskNodes:
     """A task in a workflow and the attempts at it, first to last."""
 
-    task: Node
-    attempts: tuple[Node, ...]
+    task: NodeStatus
+    attempts: tuple[NodeStatus, ...]
 
 
 def phase(workflow: Mapping[str, Any]) -> str:
@@ -90,10 +90,10 @@ def _is_attempt(node: Mapping[str, Any]) -> bool:
     return str(node["displayName"]).endswith(")")
 
 
-def _node(node: Mapping[str, Any], workflow: Mapping[str, Any], templates: Mapping[str, Json]) -> Node:
+def _node(node: Mapping[str, Any], workflow: Mapping[str, Any], templates: Mapping[str, Json]) -> NodeStatus:
     template = str(node.get("templateName") or "")
     limits = ((templates.get(template, {}).get("container") or {}).get("resources") or {}).get("limits") or {}
-    return Node(
+    return NodeStatus(
         phase=node.get("phase") or "Pending",
         message=node.get("message") or "",
         host=node.get("hostNodeName") or "",
