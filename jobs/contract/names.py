@@ -43,6 +43,8 @@ _RUN_NAME: Final = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{LONGEST_RUN_NAME - 2}}}[
 STUDY_CLASSES: Final = ("negative", "typical", "indeterminate", "atypical")
 FILM_CLASSES: Final = ("none", "opacity")
 ALL_CLASSES: Final = STUDY_CLASSES + FILM_CLASSES
+# Detections store a class as its number.
+CLASS_NUMBERS: Final = {name: number for number, name in enumerate(ALL_CLASSES)}
 
 # The competition's column of each study class, in the order of STUDY_CLASSES.
 STUDY_COLUMNS: Final = (

@@ -8,13 +8,12 @@ import pandas as pd
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble
-from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.names import CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
 from jobs.scoring.fusion import FilmBoxes, fuse
 from jobs.scoring.metric import Detections, Floats
 from jobs.scoring.none_rule import highest_confidence, none_probability
 from jobs.scoring.submission import UNIT_BOX, Submission, film_id, study_id
 
-_LABELS = {name: number for number, name in enumerate(ALL_CLASSES)}
 _CORNERS = ["xmin", "ymin", "xmax", "ymax"]
 
 
@@ -154,7 +153,7 @@ def _film_rows(none: Floats, fused: FilmBoxes, repeat: int) -> Detections:
     boxes = len(fused.film) * repeat
     return Detections(
         unit=unit[order],
-        label=np.concatenate([np.full(films, _LABELS["none"]), np.full(boxes, _LABELS["opacity"])])[order],
+        label=np.concatenate([np.full(films, CLASS_NUMBERS["none"]), np.full(boxes, CLASS_NUMBERS["opacity"])])[order],
         confidence=np.concatenate([none, np.repeat(fused.confidence, repeat)])[order],
         box=np.concatenate([np.tile(UNIT_BOX, (films, 1)), np.repeat(fused.box, repeat, axis=0)])[order],
     )

@@ -7,12 +7,10 @@ import numpy as np
 import pandas as pd
 
 from jobs.contract.exits import BadInput
-from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.names import CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
 from jobs.scoring import metric
 from jobs.scoring.metric import Detections, Floats, Ints, MatchTable, Truth
 from jobs.scoring.submission import UNIT_BOX, Submission, check, film_id, study_id
-
-_LABELS = {name: number for number, name in enumerate(ALL_CLASSES)}
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ def _truth(study_labels: Sequence[int], boxes: Sequence[Floats]) -> Truth:
         label=np.concatenate(
             [
                 np.asarray(study_labels, dtype=np.int64),
-                np.full(len(clear), _LABELS["none"]),
-                np.full(int(counts.sum()), _LABELS["opacity"]),
+                np.full(len(clear), CLASS_NUMBERS["none"]),
+                np.full(int(counts.sum()), CLASS_NUMBERS["opacity"]),
             ]
         ).astype(np.int64),
         box=np.concatenate([np.tile(UNIT_BOX, (placeless, 1)), *boxes]),

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from jobs.contract.exits import BadInput
-from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.names import ALL_CLASSES, CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
 from jobs.scoring.metric import Bools, Detections, Floats
 
 COLUMNS = ["id", "PredictionString"]
@@ -25,8 +25,7 @@ UNIT_BOX = (0.0, 0.0, 1.0, 1.0)
 ROUNDING = 0.005
 SHOWN = 5
 
-_LABELS = {name: number for number, name in enumerate(ALL_CLASSES)}
-_PLACELESS = [_LABELS[name] for name in (*STUDY_CLASSES, "none")]
+_PLACELESS = [CLASS_NUMBERS[name] for name in (*STUDY_CLASSES, "none")]
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def parse(text: str, name: str) -> Submission:
         try:
             if len(tokens) % 6:
                 raise ValueError(f"{len(tokens)} words, which are no multiple of six")
-            labels.extend(_LABELS[token] for token in tokens[::6])
+            labels.extend(CLASS_NUMBERS[token] for token in tokens[::6])
             del tokens[::6]
             numbers.append(np.array([float(token) for token in tokens]))
         except KeyError as error:
@@ -137,7 +136,7 @@ def check(
     problems += _listed("ids have several rows", [one for one, times in count.items() if times > 1])
     found, ids = submission.detections, np.array(submission.ids, dtype=object)
     of_study = np.array([one.endswith(STUDY_SUFFIX) for one in submission.ids], dtype=bool)[found.unit]
-    study_label = np.isin(found.label, [_LABELS[label] for label in STUDY_CLASSES])
+    study_label = np.isin(found.label, [CLASS_NUMBERS[label] for label in STUDY_CLASSES])
     finite = np.isfinite(found.confidence) & np.isfinite(found.box).all(axis=1)
     box = found.box
     unordered = finite & ~((box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3]))
@@ -163,7 +162,7 @@ def _outside(submission: Submission, sizes: Mapping[str, tuple[int, int]]) -> Bo
     found = submission.detections
     limit = edges.reshape(-1, 2)[found.unit] + ROUNDING
     low, high = found.box[:, :2] < -ROUNDING, found.box[:, 2:] > limit
-    known = np.isfinite(limit[:, 0]) & (found.label == _LABELS["opacity"])
+    known = np.isfinite(limit[:, 0]) & (found.label == CLASS_NUMBERS["opacity"])
     leaves: Bools = known & (low.any(axis=1) | high.any(axis=1))
     return leaves
 

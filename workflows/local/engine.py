@@ -79,14 +79,9 @@ class Engine:
         overrides: Mapping[str, str | None],
         watcher: Watcher = lambda _: None,
     ) -> None:
-        self._program, self._folder, self._machine, self._overrides, self._watcher = (
-            program,
-            folder,
-            machine,
-            overrides,
-            watcher,
-        )
-        self._parents = graph.upstream(program)
+        self._program, self._folder, self._machine = program, folder, machine
+        self._overrides, self._watcher = overrides, watcher
+        self._parents = graph.find_parents(program)
         self._targets = program.targets or graph.last_steps(self._parents)
         executed = graph.with_ancestors(self._targets, self._parents)
         self._runs = {
@@ -120,12 +115,9 @@ class Engine:
         return self._result(time.monotonic() - started)
 
     def _tick(self, watch: Reaper, started: float) -> None:
-        if (
-            self._program.deadline is not None
-            and time.monotonic() - started > self._program.deadline
-            and not self._stopping
-        ):
-            self._stopping = f"the run exceeded its deadline of {self._program.deadline:.0f} s"
+        deadline = self._program.deadline
+        if deadline is not None and time.monotonic() - started > deadline and not self._stopping:
+            self._stopping = f"the run exceeded its deadline of {deadline:.0f} s"
         if self._interrupts and not self._stopping:
             self._stopping = "interrupted; the same command continues the run"
         for run in self._running():

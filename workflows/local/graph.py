@@ -28,7 +28,7 @@ class State(StrEnum):
         return self not in (State.WAITING, State.RUNNING)
 
 
-def upstream(program: Program) -> dict[str, tuple[str, ...]]:
+def find_parents(program: Program) -> dict[str, tuple[str, ...]]:
     """Return the steps that each step's ``depends`` names: its parents.
 
     Raises:
