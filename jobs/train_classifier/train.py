@@ -9,11 +9,11 @@ from safetensors.torch import save_file
 
 from jobs.contract.records import Done
 from jobs.nets.inference import explained_memory
-from jobs.runtime.checkpoint import Checkpoints
+from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work
 from jobs.train_classifier.task import Task
-from jobs.train_classifier.training import Figures, Material, Tensors, Training
+from jobs.train_classifier.training import Figures, Material, Training
 
 MOST_WORKERS: Final = 8
 

@@ -22,18 +22,17 @@ from jobs.films.dataset import Pack
 from jobs.films.loader import Batch, Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps
 from jobs.nets.classifier import Answer, ClassifierNet, class_probabilities
 from jobs.nets.losses import training_loss
+from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.nets.optimizers import (
     average_into,
     create_optimizer,
     learning_rate,
-    optimizer_tensors,
-    restore_optimizer,
     set_learning_rate,
 )
 from jobs.nets.precision import autocast, gradient_scaler
+from jobs.runtime.checkpoint import Tensors
 from jobs.train_classifier.scores import score
 
-Tensors = dict[str, torch.Tensor]
 Figures = dict[str, Any]
 
 

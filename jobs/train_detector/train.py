@@ -7,9 +7,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from jobs.contract.records import Done
-from jobs.nets.yolo.model import Tensors
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup, averaged
-from jobs.runtime.checkpoint import Checkpoints
+from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.work import Work
 from jobs.train_detector.task import Task
 

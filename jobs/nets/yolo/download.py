@@ -7,7 +7,7 @@ from pathlib import Path
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils.downloads import attempt_download_asset
 
-from jobs.nets.yolo.model import Tensors
+from jobs.runtime.checkpoint import Tensors
 
 
 def download(name: str) -> Tensors:

@@ -11,8 +11,7 @@ from ultralytics.utils import ROOT, YAML
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector
-
-Tensors = dict[str, torch.Tensor]
+from jobs.runtime.checkpoint import Tensors
 
 CHANNELS: Final = 1
 CLASSES: Final = {0: "opacity"}

@@ -1,35 +1,30 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""All that a training needs to go on bit by bit, as tensors and JSON.
+"""Checkpoints of an ultralytics trainer as tensors and JSON: enough to resume bit for bit.
 
-ultralytics' own files cannot do it: they hold the averaged weights in half precision in place of the raw ones.
-No generator's state is kept: every epoch seeds them anew.
+ultralytics' own files are not enough: they hold the averaged weights in half precision and no raw ones.
+The state of random generators is not saved, because every epoch seeds them.
 """
 
 from typing import Any
 
 import torch
 
-from jobs.nets.yolo.model import Tensors
-
-State = dict[str, Any]
+from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
+from jobs.runtime.checkpoint import State, Tensors
 
 
 def snapshot(trainer: Any) -> tuple[Tensors, State]:
-    """The state of an ultralytics trainer at the end of an epoch."""
-    optimizer = trainer.optimizer.state_dict()
-    tensors = _prefixed("raw/", trainer.model.state_dict()) | _prefixed("ema/", trainer.ema.ema.state_dict())
-    scalars: dict[str, dict[str, Any]] = {}
-    for number, entries in optimizer["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimizer/{number}/{name}"] = value
-            else:
-                scalars.setdefault(str(number), {})[name] = value
+    """Return the state of an ultralytics trainer at the end of an epoch."""
+    tensors = (
+        _prefixed("raw/", trainer.model.state_dict())
+        | _prefixed("ema/", trainer.ema.ema.state_dict())
+        | _prefixed("optimizer/", optimizer_tensors(trainer.optimizer))
+    )
     stopper = trainer.stopper
     return tensors, {
         "epoch": trainer.epoch,
         "updates": trainer.ema.updates,
-        "optimizer": {"scalars": scalars, "groups": optimizer["param_groups"]},
+        "optimizer": {"groups": trainer.optimizer.state_dict()["param_groups"]},
         "scaler": trainer.scaler.state_dict(),
         "best_fitness": trainer.best_fitness,
         "stopper": [stopper.best_fitness, stopper.best_epoch, stopper.possible_stop],
@@ -37,12 +32,13 @@ def snapshot(trainer: Any) -> tuple[Tensors, State]:
 
 
 def restore(trainer: Any, tensors: Tensors, state: State) -> None:
-    """Put a snapshot into a trainer whose net, average and optimiser were just made, before its first epoch."""
+    """Load a snapshot into a trainer that has created its net, average and optimiser and not begun an epoch."""
     trainer.model.load_state_dict(under("raw/", tensors))
     trainer.ema.ema.load_state_dict(under("ema/", tensors))
     trainer.ema.updates = state["updates"]
-    _restore_optimizer(trainer.optimizer, tensors, state["optimizer"])
-    if state["scaler"]:  # empty where the checkpoint comes from a machine without a GPU
+    groups = _restored_groups(state["optimizer"]["groups"], trainer.optimizer)
+    restore_optimizer(trainer.optimizer, under("optimizer/", tensors), groups)
+    if state["scaler"]:  # empty if the checkpoint was written without a GPU
         trainer.scaler.load_state_dict(state["scaler"])
     trainer.best_fitness = state["best_fitness"]
     stopper = trainer.stopper
@@ -51,21 +47,16 @@ def restore(trainer: Any, tensors: Tensors, state: State) -> None:
 
 
 def under(prefix: str, tensors: Tensors) -> Tensors:
-    """The tensors under a prefix, without it: ``ema/`` are the averaged weights that are scored and handed on."""
+    """Return the tensors under a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, saved: State) -> None:
-    entries: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in saved["scalars"].items()}
-    for key, tensor in under("optimizer/", tensors).items():
-        number, name = key.split("/")
-        entries.setdefault(int(number), {})[name] = tensor
-    groups = []
-    for group, own in zip(saved["groups"], optimizer.param_groups, strict=True):
-        pairs = {name: tuple(value) for name, value in group.items() if name == "betas"}  # JSON knows no tuples
-        # Which kernel runs is this machine's affair, not the checkpoint's.
-        groups.append({**group, **pairs, "fused": own.get("fused")})
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+def _restored_groups(saved: list[dict[str, Any]], optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Convert the parameter groups of a checkpoint: JSON has no tuples, and this machine decides on fused kernels."""
+    return [
+        {**group, **({"betas": tuple(group["betas"])} if "betas" in group else {}), "fused": own.get("fused")}
+        for group, own in zip(saved, optimizer.param_groups, strict=True)
+    ]
 
 
 def _prefixed(prefix: str, tensors: Tensors) -> Tensors:

@@ -22,9 +22,9 @@ from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector, DetectorInference
 from jobs.nets.yolo import state
 from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
-from jobs.nets.yolo.model import CHANNELS, CLASSES, Tensors
+from jobs.nets.yolo.model import CHANNELS, CLASSES
 from jobs.nets.yolo.predict import opacity_ap, predict
-from jobs.runtime.checkpoint import Checkpoints
+from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.preemption import Stop
 from jobs.runtime.telemetry.progress import Progress
 

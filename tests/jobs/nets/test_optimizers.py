@@ -4,12 +4,11 @@ from torch import nn
 
 from jobs.contract.experiment import Classifier, LearningStage
 from jobs.nets.madgrad import ForeachMADGRAD
+from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.nets.optimizers import (
     average_into,
     create_optimizer,
     learning_rate,
-    optimizer_tensors,
-    restore_optimizer,
     set_learning_rate,
 )
 
@@ -49,6 +48,45 @@ def step(net: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
 def small_net() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).to(memory_format=torch.channels_last)
+
+
+def strides(optimizer: torch.optim.Optimizer) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Strides of each parameter, and of each piece of its state that has its shape."""
+    return [
+        (parameter.stride(), value.stride())
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        for value in optimizer.state[parameter].values()
+        if value.shape == parameter.shape
+    ]
+
+
+OPTIMIZERS = {
+    "SGD": lambda parameters: torch.optim.SGD(parameters, momentum=0.9, nesterov=True),
+    "fused SGD": lambda parameters: torch.optim.SGD(parameters, momentum=0.9, fused=True),
+    "fused AdamW": lambda parameters: torch.optim.AdamW(parameters, fused=True),
+    "NAdam": torch.optim.NAdam,
+    "RAdam": torch.optim.RAdam,
+    "RMSprop": lambda parameters: torch.optim.RMSprop(parameters, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("separator", [".", "/"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_restored_state_has_its_parameters_strides_and_continues_with_the_same_bits(name: str, separator: str):
+    alone, resumed = small_net(), small_net()
+    optimizer, other = OPTIMIZERS[name](alone.parameters()), OPTIMIZERS[name](resumed.parameters())
+    for number in range(3):
+        step(alone, optimizer, number)
+    saved = {k.replace(".", separator): v.clone().contiguous() for k, v in optimizer_tensors(optimizer).items()}
+    resumed.load_state_dict(alone.state_dict())
+    restore_optimizer(other, saved)
+    assert strides(other)
+    assert all(parameter == state for parameter, state in strides(other))
+    for number in range(3, 6):
+        step(alone, optimizer, number)
+        step(resumed, other, number)
+    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), resumed.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("name", ["adam", "madgrad"])

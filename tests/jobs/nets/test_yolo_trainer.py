@@ -8,8 +8,8 @@ import torch
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
-from jobs.nets.yolo.model import Tensors
 from jobs.nets.yolo.trainer import DetectorTraining
+from jobs.runtime.checkpoint import Tensors
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import Memory, same, training
 
@@ -51,6 +51,25 @@ def test_a_training_stopped_in_its_second_epoch_ends_like_one_left_alone(changes
     assert same(alone.saved[-1][0], resumed.saved[-1][0])
     timeless = [[{**row, "seconds": 0} for row in m.saved[-1][1]["curve"]] for m in (alone, resumed)]
     assert timeless[0] == timeless[1]
+
+
+def test_a_resumed_channels_last_net_has_optimizer_state_in_its_parameters_strides(dataset: Dataset, tmp_path: Path):
+    memory = Memory()
+    with pytest.raises(Stopped):
+        training(dataset, TINY, tmp_path, memory, after=3).train()
+    resumed = training(dataset, TINY, tmp_path, memory)
+    resumed.setup.net.to(memory_format=torch.channels_last)
+    resumed.train()
+    pairs = [
+        (parameter.stride(), value.stride())
+        for parameter, state in resumed.optimizer.state.items()
+        for value in state.values()
+        if value.dim() == 4
+    ]
+    assert any(
+        own != torch.empty(shape).stride() for own, shape in ((p.stride(), p.shape) for p in resumed.optimizer.state)
+    )
+    assert all(own == state for own, state in pairs)
 
 
 def test_what_a_checkpoint_lacks_shows_in_the_weights(dataset: Dataset, tmp_path: Path):

@@ -2,7 +2,6 @@
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +9,10 @@ import torch
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
 from jobs.nets.yolo.data import DetectorFilms
-from jobs.nets.yolo.model import Tensors, initial
+from jobs.nets.yolo.model import initial
 from jobs.nets.yolo.trainer import DetectorTraining, Setup
+from jobs.runtime.checkpoint import State, Tensors
 from jobs.runtime.preemption import Stop
-
-State = dict[str, Any]
 
 
 class Memory:
