@@ -56,6 +56,11 @@ class Gpu(Frozen):
         False, description="a pod that finds no GPU trains on the CPU instead of ending with exit 78"
     )
 
+    @property
+    def taint(self) -> str:
+        """Key of the taint on the nodes: NVIDIA's is ``nvidia.com/gpu``, also for MIG slices and shared GPUs."""
+        return "nvidia.com/gpu" if self.resource.startswith("nvidia.com/") else self.resource
+
 
 class Resources(Frozen):
     """What a stage's pod asks for."""

@@ -24,6 +24,13 @@ def no_gpu(profile: Profile) -> Iterator[Problem]:
         yield Problem("gpu.count", "gpu.count is 0 and gpu.allow_cpu is false")
 
 
+@rule("CXR208", "error", "set gpu.count to 1")
+def idle_gpus(profile: Profile) -> Iterator[Problem]:
+    """A training uses one GPU; folds and models run side by side instead."""
+    if profile.gpu.count > 1:
+        yield Problem("gpu.count", f"each pod would hold {profile.gpu.count} GPUs and use one")
+
+
 @rule("CXR202", "error", "use an address of the cluster's network")
 def loopback_address(profile: Profile) -> Iterator[Problem]:
     """Pods cannot reach the machine that submits through a loopback address."""

@@ -223,8 +223,8 @@ def _environment(
 def _tolerations(profile: Profile, gpus: int) -> list[m.Toleration]:
     """The profile's, and on a GPU's pod the taint that GPU nodes carry by custom."""
     given = [m.Toleration.model_validate(toleration) for toleration in profile.tolerations]
-    if gpus and not any(toleration.key == profile.gpu.resource for toleration in given):
-        given.append(m.Toleration(key=profile.gpu.resource, operator="Exists", effect="NoSchedule"))
+    if gpus and not any(toleration.key == profile.gpu.taint for toleration in given):
+        given.append(m.Toleration(key=profile.gpu.taint, operator="Exists", effect="NoSchedule"))
     return given
 
 

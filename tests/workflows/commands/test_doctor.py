@@ -96,6 +96,33 @@ def test_what_no_node_has_now_is_open_as_nodes_may_come(
     assert (found.state, says in found.says) == ("unsure", True)
 
 
+def labelled(name: str, release: str) -> dict[str, Any]:
+    return {**NODE, "metadata": {"name": name, "labels": {"nvidia.com/cuda.driver-version.major": release}}}
+
+
+@pytest.mark.parametrize(
+    ("releases", "state", "says"),
+    [
+        (("580", "590"), "good", "release 580 or newer"),
+        (("550", "580"), "unsure", "node0 has 550; CUDA 13 needs 580"),
+        (("550", "535"), "unsure", "node0 has 550, node1 has 535; CUDA 13 needs 580"),
+    ],
+)
+def test_the_driver_of_labelled_nodes_is_held_against_what_pytorch_needs(
+    fake: FakeCluster, releases: tuple[str, ...], state: str, says: str
+) -> None:
+    nodes = [labelled(f"node{number}", release) for number, release in enumerate(releases)]
+    fake.objects["/api/v1/nodes"] = {"items": nodes}
+    found = points(fake)["driver"]
+    assert (found.state, says in found.says) == (state, True)
+
+
+def test_a_mig_slice_lies_behind_the_taint_of_whole_gpus(fake: FakeCluster) -> None:
+    slices = {"cpu": "16", "memory": "128Gi", "nvidia.com/mig-3g.40gb": "2"}
+    fake.objects["/api/v1/nodes"] = {"items": [{**NODE, "status": {"allocatable": slices}}]}
+    assert points(fake, gpu=Gpu(resource="nvidia.com/mig-3g.40gb"))["gpus"].state == "good"
+
+
 def test_a_host_path_in_a_restricted_namespace_is_found(fake: FakeCluster) -> None:
     volume = Volume(name="films", mount_path="/films", source={"hostPath": {"path": "/mnt"}})
     found = points(fake, volumes=(volume,))["namespace"]

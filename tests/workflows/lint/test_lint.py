@@ -180,6 +180,7 @@ PROFILE_MISTAKES = {
     "CXR205": {"store": {"endpoint": "http://minio:9000"}},
     "CXR206": {"env": {"CXRFOLD_RUN": "mine"}},
     "CXR207": {"images": {"base": "x:1", "detector": "x:1"}},
+    "CXR208": {"gpu": {"count": 2}},
 }
 
 

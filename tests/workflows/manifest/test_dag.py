@@ -192,6 +192,15 @@ def test_the_profile_reaches_the_pods(tmp_path):
     assert "nodeSelector" not in templates(workflow)["ensemble"]
 
 
+@pytest.mark.parametrize(
+    ("profile", "resource"), [("mig", "nvidia.com/mig-3g.40gb"), ("time-slicing", "nvidia.com/gpu.shared")]
+)
+def test_a_part_of_a_gpu_is_asked_for_by_its_name_and_tolerates_the_taint_of_the_whole(profile, resource):
+    train = templates(manifest(profile=profile))["train-classifier"]
+    assert train["container"]["resources"]["limits"][resource] == "1"
+    assert [toleration["key"] for toleration in train["tolerations"]] == ["nvidia.com/gpu"]
+
+
 def test_without_a_secret_no_keys_are_set():
     assert not any("ACCESS_KEY" in name for name in variables(templates(manifest(profile="aws-irsa"))["prepare"]))
 

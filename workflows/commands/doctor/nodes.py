@@ -1,14 +1,18 @@
 """Check the cluster's nodes against the requests of pods. Never an error: an autoscaler may add nodes."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from jobs.contract.gpu import CUDA, LEAST_DRIVER
 from jobs.contract.names import Stage
 from jobs.contract.profile import GPU_STAGES, Profile
 from workflows.cluster.client import Cluster
 from workflows.commands.doctor.objects import kubernetes
 from workflows.commands.doctor.point import Point
 from workflows.manifest.quantity import parse_quantity
+
+# Of GPU feature discovery: today's name and the one before.
+DRIVER_LABELS: Final = ("nvidia.com/cuda.driver-version.major", "nvidia.com/cuda.driver.major")
 
 
 def gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:
@@ -29,6 +33,26 @@ def gpus(cluster: Cluster, profile: Profile) -> Iterator[Point]:
         yield Point("gpus", "unsure", says, "correct gpu_node_selector and tolerations in the profile")
         return
     yield Point("gpus", "good", f"{sum(number for _, number in fitting)} {resource} on {len(fitting)} nodes")
+    yield from _drivers([node for node, _ in fitting])
+
+
+def _drivers(nodes: list[Mapping[str, Any]]) -> Iterator[Point]:
+    """Check NVIDIA's driver against what PyTorch needs, on nodes that GPU feature discovery has labelled."""
+    least = LEAST_DRIVER[CUDA]
+    releases = {node["metadata"]["name"]: _driver(node) for node in nodes}
+    old = {name: release for name, release in releases.items() if release is not None and release < least}
+    if old:
+        says = f"{', '.join(f'{name} has {release}' for name, release in old.items())}; CUDA {CUDA} needs {least}"
+        remedy = "update the driver, exclude the nodes by gpu_node_selector, or build the images for an older CUDA"
+        yield Point("driver", "unsure", says, remedy)
+    elif known := {release for release in releases.values() if release is not None}:
+        yield Point("driver", "good", f"release {min(known)} or newer; CUDA {CUDA} needs {least}")
+
+
+def _driver(node: Mapping[str, Any]) -> int | None:
+    labels = node["metadata"].get("labels") or {}
+    release = next((labels[name] for name in DRIVER_LABELS if name in labels), None)
+    return int(release) if release and release.isdigit() else None
 
 
 def room(cluster: Cluster, profile: Profile) -> Iterator[Point]:
@@ -59,7 +83,7 @@ def _selected(node: Mapping[str, Any], profile: Profile, *, gpus: bool) -> bool:
     """Whether a pod may run on a node: its selectors match, and it tolerates every taint."""
     labels = node["metadata"].get("labels") or {}
     selector = profile.node_selector | (profile.gpu_node_selector if gpus else {})
-    tolerations = [*profile.tolerations, *([{"key": profile.gpu.resource, "operator": "Exists"}] if gpus else [])]
+    tolerations = [*profile.tolerations, *([{"key": profile.gpu.taint, "operator": "Exists"}] if gpus else [])]
     taints = [taint for taint in (node.get("spec") or {}).get("taints") or () if taint["effect"] != "PreferNoSchedule"]
     return all(labels.get(key) == value for key, value in selector.items()) and all(
         any(_tolerated(taint, toleration) for toleration in tolerations) for taint in taints
