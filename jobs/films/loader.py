@@ -6,7 +6,7 @@ interrupted after any step goes on with exactly the batches it would have seen.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, assert_never
 
 import cv2
 import numpy as np
@@ -91,9 +91,16 @@ class Films:
         Raises:
             BadInput: a chosen film has no label.
         """
-        orphans = (unboxed_siblings(index) & chosen) if siblings != "keep" else np.zeros(len(index), np.bool_)
-        if siblings == "drop":
-            chosen = chosen & ~orphans
+        orphans = unboxed_siblings(index) & chosen
+        match siblings:
+            case "keep":
+                orphans[:] = False
+            case "drop":
+                chosen = chosen & ~orphans
+            case "mask":
+                pass  # kept, and not counted in the losses of what their boxes would say
+            case _:
+                assert_never(siblings)
         rows = np.flatnonzero(chosen)
         films = index.iloc[rows]
         if len(unknown := films.loc[films["study_class"].isna(), "study"]):

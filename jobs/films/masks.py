@@ -1,6 +1,6 @@
 """Masks of the opacities, drawn from their boxes: what the auxiliary head learns to see."""
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import cv2
 import numpy as np
@@ -29,13 +29,17 @@ def draw_mask(boxes: NDArray[np.floating], size: int, shape: Shape) -> Mask:
         rows = _pixels(ymin - margin_y, ymax + margin_y, size)
         centres = np.arange(size, dtype=np.float64) + 0.5
         x, y = centres[columns], centres[rows]
-        if shape == "ellipse":
-            half_x, half_y = (xmax - xmin) / 2, (ymax - ymin) / 2
-            radius = np.hypot(((x - xmin) / half_x - 1)[None, :], ((y - ymin) / half_y - 1)[:, None])
-            inside = np.clip((1 - radius) * min(half_x, half_y) + 0.5, 0, 1)
-        else:
-            width = 1.0 if shape == "box" else None
-            inside = np.outer(_profile(y, ymin, ymax, width), _profile(x, xmin, xmax, width))
+        match shape:
+            case "ellipse":
+                half_x, half_y = (xmax - xmin) / 2, (ymax - ymin) / 2
+                radius = np.hypot(((x - xmin) / half_x - 1)[None, :], ((y - ymin) / half_y - 1)[:, None])
+                inside = np.clip((1 - radius) * min(half_x, half_y) + 0.5, 0, 1)
+            case "box":
+                inside = np.outer(_profile(y, ymin, ymax, 1.0), _profile(x, xmin, xmax, 1.0))
+            case "soft":
+                inside = np.outer(_profile(y, ymin, ymax, None), _profile(x, xmin, xmax, None))
+            case _:
+                assert_never(shape)
         part = mask[rows, columns]
         np.maximum(part, np.rint(255 * inside).astype(np.uint8), out=part)
     return mask

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal, assert_never
 
 import numpy as np
 import torch
@@ -42,11 +43,22 @@ def predict(
             part = rows[start : start + model.inference.batch]
             films = torch.from_numpy(np.stack([pack[int(row)] for row in part])[:, None]).to(device)
             with autocast(model.precision, device):
-                views = [films, films.flip(3)] if model.inference.tta == "flip" else [films]
+                views = _views(films, model.inference.tta)
                 chances = [class_probabilities(net(view).logits.double(), model.classes) for view in views]
             found[start : start + len(part)] = torch.stack(chances).mean(0).cpu().numpy()
             tick(len(part))
     return found
+
+
+def _views(films: torch.Tensor, tta: Literal["none", "flip"]) -> list[torch.Tensor]:
+    """The films (B, 1, S, S) as test-time augmentation shows them to the net; their probabilities are averaged."""
+    match tta:
+        case "none":
+            return [films]
+        case "flip":
+            return [films, films.flip(3)]
+        case _:
+            assert_never(tta)
 
 
 @contextmanager

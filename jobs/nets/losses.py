@@ -1,10 +1,9 @@
-"""What the classifier is trained to make small. Every loss is a mean over the films of a batch.
+"""The classifier's losses. Each is a mean over the films of a batch.
 
-Films that a loss leaves out count as zero and not as absent, so that the mean over a large batch stays the mean of the
-means over its parts: accumulating gradients over small batches is then exactly the large batch.
+A film that a loss leaves out adds 0 to the sum but stays in the denominator, so k small batches equal one large batch.
 """
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from torch.nn import functional as F
@@ -49,16 +48,19 @@ def class_losses(
     asked for its study's class alone, by the study's outputs alone; ``loss_on: film`` asks for the film's class alone.
     """
     smooth = model.label_smoothing
-    if model.head == "study4":
-        return cross_entropies(logits, study, smooth)
-    if model.head == "film2":
-        return counted * cross_entropies(logits, film, smooth)
-    on_film = cross_entropies(logits, film + STUDY, smooth)
-    if model.loss_on == "film":
-        return counted * on_film
-    on_study = cross_entropies(logits, study, smooth)
-    alone = cross_entropies(logits[:, :STUDY], study, smooth)
-    return (counted * (on_study + on_film) + (1 - counted) * alone) / 2
+    match model.head, model.loss_on:
+        case "study4", _:
+            return cross_entropies(logits, study, smooth)
+        case "film2", _:
+            return counted * cross_entropies(logits, film, smooth)
+        case "joint6", "film":
+            return counted * cross_entropies(logits, film + STUDY, smooth)
+        case "joint6", "all":
+            both = cross_entropies(logits, study, smooth) + cross_entropies(logits, film + STUDY, smooth)
+            alone = cross_entropies(logits[:, :STUDY], study, smooth)
+            return (counted * both + (1 - counted) * alone) / 2
+        case _:
+            raise AssertionError(f"no loss for head {model.head} with loss_on {model.loss_on}")
 
 
 def cross_entropies(logits: torch.Tensor, target: torch.Tensor, smooth: float) -> torch.Tensor:
@@ -72,11 +74,22 @@ def mask_losses(logits: torch.Tensor, target: torch.Tensor, kind: Literal["bce",
     Dice is ``1 - (2 sum(pt) + 1) / (sum(p) + sum(t) + 1)`` (Milletari et al. 2016, with one cell of smoothing, so that
     an empty mask can be met).
     """
-    loss = logits.new_zeros(len(logits))
-    if "bce" in kind:
-        loss = loss + F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
-    if "dice" in kind:
-        chance = logits.sigmoid()
-        shared, total = (chance * target).sum((1, 2, 3)), (chance + target).sum((1, 2, 3))
-        loss = loss + 1 - (2 * shared + 1) / (total + 1)
-    return loss
+    match kind:
+        case "bce":
+            return _bce(logits, target)
+        case "dice":
+            return _dice(logits, target)
+        case "bce+dice":
+            return _bce(logits, target) + _dice(logits, target)
+        case _:
+            assert_never(kind)
+
+
+def _bce(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
+
+
+def _dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    chance = logits.sigmoid()
+    shared, total = (chance * target).sum((1, 2, 3)), (chance + target).sum((1, 2, 3))
+    return 1 - (2 * shared + 1) / (total + 1)

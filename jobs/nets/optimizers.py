@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import assert_never
 
 import torch
 from torch import nn
@@ -12,9 +13,13 @@ from jobs.nets.madgrad import ForeachMADGRAD
 
 def create_optimizer(model: Classifier, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Create an optimiser with learning rate 0; call :func:`set_learning_rate` before every step."""
-    if model.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=0.0, weight_decay=model.weight_decay, fused=True)
-    return ForeachMADGRAD(parameters, lr=0.0, weight_decay=model.weight_decay)
+    match model.optimizer:
+        case "adam":
+            return torch.optim.Adam(parameters, lr=0.0, weight_decay=model.weight_decay, fused=True)
+        case "madgrad":
+            return ForeachMADGRAD(parameters, lr=0.0, weight_decay=model.weight_decay)
+        case _:
+            assert_never(model.optimizer)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -32,9 +37,13 @@ def learning_rate(model: Classifier, stage: LearningStage, step: int, epoch_step
     warm, total = model.warmup * epoch_steps, stage.epochs * epoch_steps
     if step < warm:
         return stage.lr * (step + 1) / (warm + 1)
-    if model.schedule == "constant":
-        return stage.lr
-    return stage.lr * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+    match model.schedule:
+        case "constant":
+            return stage.lr
+        case "cosine":
+            return stage.lr * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+        case _:
+            assert_never(model.schedule)
 
 
 @torch.no_grad()

@@ -246,7 +246,7 @@ def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:
         "optimizer": detector.optimizer,
         "lr0": detector.lr,
         "lrf": detector.final_lr,
-        "cos_lr": detector.schedule == "cosine",
+        "cos_lr": {"linear": False, "cosine": True}[detector.schedule],
         "momentum": detector.momentum,
         "weight_decay": detector.weight_decay,
         "warmup_epochs": detector.warmup,
