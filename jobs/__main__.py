@@ -26,11 +26,11 @@ def _add_stage(stage: Stage) -> None:
     @app.command(stage.value, help=f"Run the stage {stage.value} of the run that the environment names.")
     def command(model: Model = None, fold: Fold = None) -> None:
         from jobs.contract.task import TaskId
-        from jobs.runtime.preemption import deafen
+        from jobs.runtime.preemption import ignore_signals
         from jobs.runtime.stage import run_stage
 
         code = run_stage(TaskId(stage, model, fold))
-        deafen()
+        ignore_signals()
         raise typer.Exit(code)
 
 

@@ -1,1 +1,1 @@
-"""What the control side and the work side agree on. Light to import: nothing here is heavier than pydantic."""
+"""The contract between ``workflows`` and ``jobs``. Light to import: it needs nothing but pydantic."""

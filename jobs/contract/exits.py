@@ -1,4 +1,4 @@
-"""Exit codes: what a stage's end means and whether another attempt can help.
+"""Exit codes of a stage: what each means and whether the task is retried.
 
 Argo's retry expression, the local engine's retries and the sentences of ``explain`` are all generated from ``TABLE``.
 64 and 65 belong to Argo's own executor, 2 to usage errors of the command line.
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Exit(IntEnum):
-    """What the process that ran a stage says with its exit code."""
+    """Exit code of a stage's process."""
 
     DONE = 0
     SERVICE_AWAY = 69
@@ -23,7 +23,7 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an exit code tells a person, and whether a retry is worth it."""
+    """Explanation of an exit code, and whether the task is retried."""
 
     says: str
     retry: bool
@@ -31,40 +31,42 @@ class Meaning:
 
 TABLE: Final[dict[Exit, Meaning]] = {
     Exit.DONE: Meaning("done", retry=False),
-    Exit.SERVICE_AWAY: Meaning("a service (S3) or the GPU failed under the stage; tried again later", retry=True),
+    Exit.SERVICE_AWAY: Meaning("a service (S3) or the GPU failed during the stage; retried later", retry=True),
     Exit.BUG: Meaning("a bug: the traceback is in the log; never retried", retry=False),
-    Exit.CHECKPOINTED: Meaning("asked to stop, wrote a checkpoint; the next attempt goes on from it", retry=True),
+    Exit.CHECKPOINTED: Meaning(
+        "stopped on request, checkpoint written; the next attempt continues from it", retry=True
+    ),
     Exit.BAD_INPUT: Meaning("bad input or configuration; never retried, the message says what to change", retry=False),
-    Exit.KILLED: Meaning("killed by SIGKILL; retried, but once only where the kernel's OOM killer did it", retry=True),
-    Exit.TERMINATED: Meaning("ended by SIGTERM before it listened; the next attempt goes on", retry=True),
+    Exit.KILLED: Meaning("killed by SIGKILL; retried, after an OOM kill only once", retry=True),
+    Exit.TERMINATED: Meaning("ended by SIGTERM before it could handle the signal; retried", retry=True),
 }
 
 
 class StageError(Exception):
-    """An end that has an exit code of its own. The message is one or more sentences a person can act on."""
+    """Ends a stage with an exit code of its own. The message is one or more sentences a person can act on."""
 
     exit: Exit = Exit.BUG
 
 
 class BadInput(StageError):
-    """Input or configuration that no retry can mend: names the file, the value and what to do."""
+    """Input or configuration that no retry can fix. The message names the file, the value and what to do."""
 
     exit = Exit.BAD_INPUT
 
 
 class ServiceAway(StageError):
-    """A service (S3, mostly) did not answer after all retries: worth another attempt later."""
+    """A service (usually S3) did not answer after all retries; a later attempt may succeed."""
 
     exit = Exit.SERVICE_AWAY
 
 
 class DeviceFailed(StageError):
-    """The GPU, or a process that reads films for it, failed under the stage: worth another attempt."""
+    """The GPU, or a process that reads films for it, failed during the stage; a later attempt may succeed."""
 
     exit = Exit.SERVICE_AWAY
 
 
 class Stopped(StageError):
-    """SIGTERM came, everything needed to go on is stored."""
+    """The stage stopped on request; everything needed to continue is stored."""
 
     exit = Exit.CHECKPOINTED

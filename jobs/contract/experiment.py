@@ -1,8 +1,7 @@
-"""The experiment: what is trained and how it is scored, in frozen, validated models. Where pods run is the profile's.
+"""The experiment: what is trained and how it is scored, as frozen, validated models. Where pods run is in the profile.
 
 Every knob of the author's study log is a field here. An experiment travels resolved, as one JSON document.
-A model's ``inference`` holds what can change without training anew; all else in a model but ``evolve`` is what its
-training reads.
+A model's ``inference`` holds what can change without retraining; its training reads every other field but ``evolve``.
 """
 
 from typing import Annotated, Any, Final, Literal, Self
@@ -46,10 +45,10 @@ class Data(Frozen):
 
 
 class Folds(Frozen):
-    """How many folds the patients are cut into, and which of them this experiment trains."""
+    """Number of folds, and which of them this experiment trains."""
 
     count: Annotated[int, Field(ge=2, le=20)] = 5
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="of the split, which another seed of training keeps")
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="seed of the split; independent of the training seed")
     run: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="the folds to train; all where not given"
     )
@@ -88,7 +87,7 @@ class Aux(Frozen):
 
 
 class ClassifierInference(Frozen):
-    """How a trained classifier predicts: changing this trains nothing anew."""
+    """How a trained classifier predicts; a change retrains nothing."""
 
     size: Size | None = Field(None, description="pixels a side at inference; the training size where not given")
     tta: Literal["none", "flip"] = "none"
@@ -146,12 +145,12 @@ class Classifier(Frozen):
     @property
     def answers_studies(self) -> bool:
         """Whether the head is trained on the study classes."""
-        return self.head != "film2" and self.loss_on == "all"
+        return STUDY_CLASSES[0] in self.classes and self.loss_on == "all"
 
     @property
     def answers_films(self) -> bool:
         """Whether the head is trained on none and opacity as a film's two classes."""
-        return self.head != "study4"
+        return FILM_CLASSES[0] in self.classes
 
     @property
     def answers_boxes(self) -> bool:
@@ -170,7 +169,7 @@ class Classifier(Frozen):
 
 
 class DetectorInference(Frozen):
-    """How a trained detector predicts: changing this trains nothing anew."""
+    """How a trained detector predicts; a change retrains nothing."""
 
     size: Size | None = Field(None, description="pixels a side at inference; the training size where not given")
     tta: bool = Field(False, description="ultralytics' three passes: as is, mirrored, at two smaller scales")
@@ -182,9 +181,9 @@ class DetectorInference(Frozen):
 
 
 class Evolve(Frozen):
-    """A search for better settings, by each fold for itself: ultralytics' way, mutations of the best so far."""
+    """A search for better settings on each fold, by mutating the best so far as ultralytics does."""
 
-    epochs: Count = Field(description="of all candidates together: as many are trained as fit, the first unmutated")
+    epochs: Count = Field(description="total epochs of all candidates; the first candidate is unmutated")
 
 
 class Detector(Frozen):
@@ -232,7 +231,7 @@ class Detector(Frozen):
 
     @property
     def candidates(self) -> int:
-        """Settings that a search tries, these among them; 0 without one."""
+        """Number of settings that a search tries, including these; 0 without a search."""
         return self.evolve.epochs // self.epochs if self.evolve else 0
 
     @property
@@ -265,7 +264,7 @@ Model = Classifier | Detector
 
 
 class NoneRule(Frozen):
-    """Weights of what says that a film shows no opacity. A source the run has no model for is left out of the mean."""
+    """Weights of the sources of a film's none score, a weighted mean. Sources that no model feeds are left out."""
 
     boxes: Annotated[float, Field(ge=0)] = Field(0.5, description="1 - the film's highest box confidence")
     negative: Annotated[float, Field(ge=0)] = Field(0.5, description="the study's probability of the negative class")
@@ -290,12 +289,12 @@ class Ensemble(Frozen):
     none: NoneRule = NoneRule()
     labels: Literal["all", "top"] = "all"
     min_folds: Count | None = Field(
-        None, description="go on without lost folds where at least so many are there; all where not given"
+        None, description="least number of folds to ensemble when some are missing; all must be there where not given"
     )
 
 
 class Evaluation(Frozen):
-    """How the one number is surrounded."""
+    """What the report shows beside the score."""
 
     bootstrap: Annotated[int, Field(ge=0)] = Field(1000, description="resamples of patients behind an interval")
     gallery: Annotated[int, Field(ge=0)] = Field(12, description="films a group in the report's gallery")
@@ -306,18 +305,18 @@ class Experiment(Frozen):
 
     name: Name
     title: str = ""
-    remark: str = Field("", description="what the study log says of it, or why a value was chosen")
+    remark: str = Field("", description="remark of the study log, or why a value was chosen")
     inferred: dict[str, str] = Field(
-        default_factory=dict, description="field → why it has its value, where the log does not say"
+        default_factory=dict, description="field → reason for its value, where the study log does not give it"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="of training and of resampling; the split has its own")
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="seed of training and resampling; the split has its own")
     data: Data = Data()
     folds: Folds = Folds()
     classifiers: dict[Name, Classifier] = Field(default_factory=dict)
     detectors: dict[Name, Detector] = Field(default_factory=dict)
     ensemble: Ensemble = Ensemble()
     evaluation: Evaluation = Evaluation()
-    tracker: Literal["none", "wandb"] = Field("none", description="where learning curves go beside our own records")
+    tracker: Literal["none", "wandb"] = Field("none", description="where learning curves are also sent")
 
     @model_validator(mode="after")
     def _models_make_sense(self) -> Self:
@@ -326,7 +325,7 @@ class Experiment(Frozen):
         if twice := sorted(set(self.classifiers) & set(self.detectors)):
             raise ValueError(f"{twice[0]} names a classifier and a detector; a model's name must be its own")
         if unknown := sorted(set(self.ensemble.weights) - set(self.classifiers) - set(self.detectors)):
-            raise ValueError(f"ensemble.weights names {unknown[0]}, which is no model of this experiment")
+            raise ValueError(f"ensemble.weights names {unknown[0]}, which is not a model of this experiment")
         if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
             raise ValueError(
                 f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"
@@ -366,16 +365,19 @@ class Experiment(Frozen):
 
     @property
     def default_run(self) -> str:
-        """The run's name where none is given: the same command again goes on with the same run."""
+        """The run's name where none is given, so that repeating a command continues the same run."""
         return f"{self.name}-{self.hash[:8]}"
 
 
 def training_settings(model: Model) -> dict[str, Any]:
-    """What a model's training reads of it, for hashes."""
+    """The settings of a model that its training depends on, for hashes."""
     return settings(model, without=("inference", "evolve"))
 
 
 def inference_settings(model: Model) -> dict[str, Any]:
-    """What a model's predictions read of it beside the weights, for hashes: a size equal to the training's is none."""
+    """The settings that predictions depend on besides the weights, for hashes.
+
+    An inference size equal to the training size is left out, as if it were not given.
+    """
     own_size = model.inference_size if model.inference_size != model.size else None
     return settings(model.inference.model_copy(update={"size": own_size}))

@@ -1,4 +1,4 @@
-"""Every S3 key is built here and nowhere else. All keys are relative to the store's prefix.
+"""Every S3 key is built here. Keys are relative to the store's prefix.
 
 Work lies under the hash of what it was made from and is shared by runs; a run is a small tree of references to work.
 """
@@ -16,7 +16,7 @@ _LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
 
 
 def work(stage: Stage, digest: str) -> str:
-    """Prefix of a piece of work, e.g. ``work/train-classifier/4f3a…``: 32 of the digest's 64 hex digits serve."""
+    """Prefix of a piece of work, e.g. ``work/train-classifier/4f3a…``, with 32 of the digest's 64 hex digits."""
     return f"{WORK}{stage}/{digest[:32]}"
 
 
@@ -26,7 +26,7 @@ def done(work_prefix: str) -> str:
 
 
 def output(work_prefix: str, sha256: str, name: str) -> str:
-    """An output of a piece of work. The content's hash is part of the key, so two writers cannot mix their bytes."""
+    """An output of a piece of work. The key contains the content's hash, so two writers cannot mix their bytes."""
     return f"{work_prefix}/{sha256[:12]}-{name}"
 
 
@@ -51,7 +51,7 @@ def run_order(name: str) -> str:
 
 
 def former_run_order(name: str) -> str:
-    """The same up to release 0.1."""
+    """The key of :func:`run_order` up to release 0.1."""
     return f"{run(name)}/submission.json"
 
 
@@ -61,7 +61,7 @@ def task(name: str, task: TaskId) -> str:
 
 
 def reference(name: str, of: TaskId) -> str:
-    """Where a run says which work a task of it stands for."""
+    """The reference from a task of a run to its works."""
     return f"{task(name, of)}.json"
 
 
@@ -71,7 +71,7 @@ def heartbeat(name: str, of: TaskId) -> str:
 
 
 def attempt(name: str, of: TaskId, started: datetime, number: int) -> str:
-    """One attempt at a task. A run that is sent again counts its attempts anew, so the start (UTC) is part of it."""
+    """One attempt at a task. A resubmitted run counts from 0 again, so the key contains the start (UTC)."""
     return f"{task(name, of)}/{started:%Y%m%dT%H%M%SZ}-attempt-{number}"
 
 
@@ -81,24 +81,24 @@ def log(attempt: str) -> str:
 
 
 def read_log(key: str) -> tuple[datetime, int] | None:
-    """Start (UTC) and number of the attempt whose log a key is; None where it is no log."""
+    """Start (UTC) and number of the attempt from the key of its log; None where the key is not of a log."""
     if not (found := _LOG.fullmatch(key)):
         return None
     return datetime.strptime(found.group(1), "%Y%m%dT%H%M%S%z"), int(found.group(2))
 
 
 def tracker(attempt: str) -> str:
-    """What the tracker left of an attempt, where it did not send it on."""
+    """The archive of the tracker's files of an attempt."""
     return f"{attempt}-tracker.tar.gz"
 
 
 def report(name: str, file: str) -> str:
-    """A result a person reads: ``report.html``, ``quality.html``, ``metrics.json``, ``submission.csv``."""
+    """A result file of a run: ``report.html``, ``quality.html``, ``metrics.json``, ``submission.csv``."""
     return f"{run(name)}/{file}"
 
 
 def recipe(name: str, model: str, fold: int) -> str:
-    """The experiment that a search for a detector's settings on one fold ended with."""
+    """The experiment with the best settings that a detector's search found on one fold."""
     return report(name, f"evolved-{model}-fold-{fold}.yaml")
 
 

@@ -1,4 +1,4 @@
-"""The field's own words, each spelt in one place."""
+"""Names of stages, labels and classes, each spelt in one place."""
 
 import re
 from enum import StrEnum
@@ -8,7 +8,7 @@ from jobs.contract.exits import BadInput
 
 
 class Stage(StrEnum):
-    """A stage is one DAG task, one pod, one module folder, one S3 prefix and one label: the same word everywhere."""
+    """A stage of the pipeline: the same word names its template, its package, its S3 prefix and its label."""
 
     PREPARE = "prepare"
     TRAIN_CLASSIFIER = "train-classifier"
@@ -56,10 +56,10 @@ STUDY_COLUMNS: Final = (
 
 
 def check_run_name(run: str) -> str:
-    """Return a run's name, which is part of labels, pod names, S3 keys and paths, if it can be all of these.
+    """Return a run's name if it is valid in labels, pod names, S3 keys and paths.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: it is not.
     """
     if not _RUN_NAME.fullmatch(run):
         raise BadInput(

@@ -1,4 +1,4 @@
-"""The tasks of a run and what each waits for: the one list that workflow, board, ensemble and report share."""
+"""The tasks of a run and their dependencies: one list for workflow, board, ensemble and report."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class PlannedTask:
 
     Attributes:
         id: which task.
-        needs: the tasks that must end first.
+        needs: the tasks that must finish first.
         detector: whether its model is a detector, so that it needs the image with ultralytics.
     """
 

@@ -1,4 +1,4 @@
-"""The profile: where pods run. Nothing in it changes a result, so it is no part of an experiment."""
+"""The profile: where pods run. Nothing in it changes a result, so it is not part of an experiment."""
 
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -11,12 +11,12 @@ from jobs.contract.names import Stage
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9.]+(m|[kMGTP]i?)?$")]
 Seconds = Annotated[int, Field(ge=1)]
 
-# The stages that ask for a GPU. That they are also those with a task per fold is a coincidence: see Stage.per_fold.
+# The stages that request a GPU. These are also the stages with Stage.per_fold, by coincidence.
 GPU_STAGES = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR, Stage.PREDICT)
 
 
 class Secret(Frozen):
-    """A key of a Kubernetes Secret that becomes an environment variable; its value is never seen here."""
+    """A key of a Kubernetes Secret that becomes an environment variable; its value is never read here."""
 
     name: str
     key: str
@@ -32,7 +32,7 @@ class StoreSettings(Frozen):
     secret: str | None = Field(
         None,
         description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
-        "none where the service account carries the right (IRSA)",
+        "none where the service account has access (IRSA)",
     )
 
 
@@ -47,13 +47,13 @@ class Images(Frozen):
 
 
 class Gpu(Frozen):
-    """How a training pod asks for its GPU."""
+    """How a pod requests its GPU."""
 
     resource: str = "nvidia.com/gpu"
     count: Annotated[int, Field(ge=0)] = 1
     runtime_class: str | None = Field(None, description="RuntimeClass, where NVIDIA's runtime is not a node's default")
     allow_cpu: bool = Field(
-        False, description="a pod that finds no GPU trains on the CPU instead of ending with exit 78"
+        False, description="a pod without a GPU trains on the CPU instead of failing with exit code 78"
     )
 
     @property
@@ -63,7 +63,7 @@ class Gpu(Frozen):
 
 
 class Resources(Frozen):
-    """What a stage's pod asks for."""
+    """Resource requests of a stage's pod."""
 
     cpu: Quantity = "4"
     cpu_limit: Quantity | None = None
@@ -73,7 +73,7 @@ class Resources(Frozen):
 
 
 class Retry(Frozen):
-    """How often and how fast a task is tried again. Which ends are, the table of exit codes says."""
+    """Number and pace of retries. Which exit codes are retried is in :mod:`jobs.contract.exits`."""
 
     limit: Annotated[int, Field(ge=0, le=100)] = 10
     backoff: Seconds = 30
@@ -81,7 +81,7 @@ class Retry(Frozen):
 
 
 class Volume(Frozen):
-    """An extra volume, in Kubernetes' own words, and where it is mounted."""
+    """An extra volume: a Kubernetes volume source and where it is mounted."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     mount_path: str
@@ -92,7 +92,7 @@ class Volume(Frozen):
 
 
 class Profile(Frozen):
-    """A cluster, as the pipeline sees it."""
+    """A cluster, and how the pipeline uses it."""
 
     name: str = "default"
     namespace: str = "cxrfold"
@@ -101,15 +101,15 @@ class Profile(Frozen):
     images: Images = Images()
     gpu: Gpu = Gpu()
     resources: dict[Stage, Resources] = Field(default_factory=dict)
-    memory_cap: Quantity = Field("64Gi", description="resume raises an OOM-killed task's memory up to this")
+    memory_cap: Quantity = Field("64Gi", description="limit to which resume raises the memory of an OOM-killed task")
     retry: Retry = Retry()
-    parallelism: Count | None = Field(None, description="pods of a run at once; as many as fit where not given")
+    parallelism: Count | None = Field(None, description="most pods of a run at once; unlimited where not given")
     disruption: Literal["allow", "protect"] = Field(
         "allow",
         description="allow: a node can be drained, its pods write a checkpoint and continue elsewhere; protect: a "
         "disruption budget and annotations for autoscalers keep every pod where it is until it ends",
     )
-    grace: Seconds = Field(120, description="seconds between SIGTERM and SIGKILL: time to write a checkpoint")
+    grace: Seconds = Field(120, description="seconds between SIGTERM and SIGKILL, in which a checkpoint is written")
     task_deadline: Seconds = Field(86_400, description="seconds an attempt may take")
     run_deadline: Seconds = Field(604_800, description="seconds a run may take")
     keep_success: Seconds = Field(
@@ -119,7 +119,7 @@ class Profile(Frozen):
     queue: str | None = Field(None, description="Kueue LocalQueue")
     priority_class: str | None = None
     node_selector: dict[str, str] = Field(default_factory=dict)
-    gpu_node_selector: dict[str, str] = Field(default_factory=dict, description="for the stages that ask for a GPU")
+    gpu_node_selector: dict[str, str] = Field(default_factory=dict, description="for the stages that request a GPU")
     tolerations: tuple[dict[str, Any], ...] = ()
     env: dict[str, str | Secret] = Field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
@@ -150,7 +150,7 @@ class Profile(Frozen):
         return env
 
     def page(self, key: str) -> str | None:
-        """Where a browser shows an object of the store; None where nobody said."""
+        """URL at which a browser shows an object of the store; None where none is known."""
         if self.store_url:
             return f"{self.store_url.rstrip('/')}/{key}"
         if self.store.endpoint:
@@ -161,6 +161,6 @@ class Profile(Frozen):
         return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={whole}"
 
     def resources_of(self, stage: Stage) -> Resources:
-        """What the stage's pod asks for; training stages default to more than the rest."""
+        """Resource requests of the stage's pod; GPU stages default to more than the others."""
         default = Resources() if stage in GPU_STAGES else Resources(cpu="2", memory="8Gi", shm="1Gi")
         return self.resources.get(stage, default)

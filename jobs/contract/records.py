@@ -1,4 +1,4 @@
-"""DONE.json: what went into a piece of work and what came out. Written last, so its presence means finished."""
+"""Stored records. ``DONE.json`` holds inputs and outputs of a piece of work; written last, it means finished."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ class Record(BaseModel):
 
 
 class Output(Record):
-    """One object that a piece of work left in the store."""
+    """A stored object of a piece of work."""
 
     key: str
     sha256: str
@@ -32,12 +32,12 @@ def score_text(scores: Mapping[str, float]) -> str:
 
 
 def without_text(missing_folds: Sequence[int]) -> str:
-    """What to say behind a score that was made without lost folds: `` without fold 2``; nothing where none is lost."""
+    """Suffix for a score computed without some folds, e.g. ``' without fold 2'``; empty where none is missing."""
     return f" without fold {', '.join(map(str, missing_folds))}" if missing_folds else ""
 
 
 class Cost(Record):
-    """What a piece of work took, over its last attempt."""
+    """Time and memory that the last attempt at a piece of work took."""
 
     seconds: float
     peak_memory: int  # bytes of resident memory
@@ -49,7 +49,7 @@ class Done(Record):
     """A finished piece of work."""
 
     stage: Stage
-    kind: str  # which of a stage's works: weights, oof, index, pack-512 …
+    kind: str  # e.g. weights, oof, index, pack-512
     digest: str  # SHA-256 of ``inputs``
     inputs: dict[str, Any]
     outputs: dict[str, Output]
@@ -61,7 +61,7 @@ class Done(Record):
 
 
 class Reference(Record):
-    """What a task of a run stands for: kind of work → its digest, and the headline scores."""
+    """The works of a task of a run, kind → digest, and its headline scores."""
 
     run: str
     stage: Stage
@@ -74,16 +74,16 @@ class Reference(Record):
 
 
 class Heartbeat(Record):
-    """A task's latest sign of life, every 30 seconds and at each phase: what the board reads."""
+    """State of a task, stored every 30 seconds and at each phase; the board reads it."""
 
     stage: Stage
     model: str | None = None
     fold: int | None = None
-    phase: str  # starting, loading, training, predicting, done, stopped, failed …
+    phase: str  # e.g. starting, loading, training, predicting, done, stopped, failed
     attempt: int
     at: datetime
     started: datetime
-    epoch: float | None = None  # epochs finished, fractional
+    epoch: float | None = None  # epochs done, fractional
     epochs: int | None = None
     step: int | None = None
     steps: int | None = None
@@ -94,4 +94,4 @@ class Heartbeat(Record):
     memory: int = 0  # bytes resident
     message: str = ""
     exit_code: int | None = None
-    works: tuple[str, ...] = ()  # prefixes of the work it makes or reads, finished or not
+    works: tuple[str, ...] = ()  # prefixes of the works that the task makes or reads, finished or not

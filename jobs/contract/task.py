@@ -7,12 +7,12 @@ from jobs.contract.names import Stage
 
 @dataclass(frozen=True)
 class TaskId:
-    """Identifies a task within a run; its name, S3 keys, labels and arguments all come from here.
+    """Identifies a task within a run. Its name, S3 keys, labels and arguments are derived here.
 
     Attributes:
-        stage: what is done.
+        stage: the stage that runs.
         model: the model's name in the experiment; None for a stage of the whole run.
-        fold: the held-out fold, likewise.
+        fold: the held-out fold; None for a stage of the whole run.
     """
 
     stage: Stage
@@ -23,13 +23,13 @@ class TaskId:
     def name(self) -> str:
         """The name in Argo's pages, on the board and in messages, e.g. ``prepare`` or ``b3-fold-2``.
 
-        Argo's timeline shows about 23 characters, so the fold must come early; the stage is the pod's label.
+        Argo's timeline shows about 23 characters, so the stage, which the pod's name and label give, is left out.
         """
         return str(self.stage) if self.model is None else f"{self.model}-fold-{self.fold}"
 
     @property
     def former_name(self) -> str:
-        """The name up to release 0.1, e.g. ``train-classifier-b3-fold-2``: workflows of that time still have it."""
+        """The name up to release 0.1, e.g. ``train-classifier-b3-fold-2``; older workflows still use it."""
         return str(self.stage) if self.model is None else f"{self.stage}-{self.name}"
 
     @property

@@ -1,1 +1,1 @@
-"""What every stage stands on: store, work and its DONE, checkpoints, stopping, heartbeat, progress, logs, metrics."""
+"""What every stage uses: store, works, checkpoints, stopping; heartbeat, progress, logs and metrics in telemetry."""

@@ -1,8 +1,8 @@
 """Crash-consistent checkpoints of a training: tensors and JSON, no pickle.
 
-Data first, a small pointer with the checksum last; a reader trusts the pointer alone. The last two and the best are
-kept. Each writer has a folder of its own and takes away only what it wrote, so two writers of one training cannot hurt
-each other.
+The data is written first, a small pointer with its checksum last, and readers follow the pointer. The last two
+checkpoints and the best are kept. Each writer has a folder of its own and deletes only its own objects, so two writers
+of one training cannot damage each other's checkpoints.
 """
 
 import json
@@ -34,9 +34,9 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        store: where they lie.
+        store: where they are stored.
         work_prefix: prefix of the training's work.
-        identity: what the training is of (configuration, dataset); a checkpoint of another identity is refused.
+        identity: the training's configuration and dataset; a checkpoint of another identity is refused.
     """
 
     def __init__(self, store: Store, work_prefix: str, identity: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class Checkpoints:
         self.kept: dict[str, Output] = {}
 
     def save(self, tensors: Tensors, state: State, *, best: bool = False) -> None:
-        """Store a checkpoint and point to it. ``best`` also keeps it as the best so far."""
+        """Store a checkpoint and point to it; with ``best``, also as the best so far."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint.safetensors"
             whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
@@ -75,10 +75,10 @@ class Checkpoints:
         return f"{self.prefix}/latest.json"
 
     def load(self) -> tuple[Tensors, State] | None:
-        """The latest checkpoint that can be read, None where there is none.
+        """Return the latest readable checkpoint; None where there is none.
 
         Raises:
-            BadInput: where the checkpoint is of another configuration or dataset.
+            BadInput: the checkpoint is of another configuration or dataset.
         """
         pointer = self._read_pointer()
         for role in ("latest", "previous"):
@@ -88,7 +88,7 @@ class Checkpoints:
         return None
 
     def load_best(self) -> tuple[Tensors, State] | None:
-        """The best checkpoint, None where there is none."""
+        """Return the best checkpoint; None where there is none."""
         pointer = self._read_pointer()
         return self._read(pointer["best"], "best") if "best" in pointer else None
 
@@ -106,7 +106,7 @@ class Checkpoints:
             try:
                 path = self.store.download(output, Path(folder) / "checkpoint.safetensors")
             except (Missing, Damaged) as error:
-                log.warning("the %s checkpoint %s cannot be read (%s)", role, output.key, error)
+                log.warning("The %s checkpoint %s cannot be read: %s", role, output.key, error)
                 return None
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
@@ -118,10 +118,10 @@ class Checkpoints:
     def _foreign(self, key: str) -> BadInput:
         return BadInput(
             f"{self.store.url}/{key} is a checkpoint of another configuration or dataset: "
-            f"remove {self.prefix}, or give back the settings it was made with."
+            f"remove {self.prefix}, or restore the settings it was made with."
         )
 
     def clear(self) -> None:
-        """Remove all checkpoints of the training, once its work is done."""
+        """Delete all checkpoints of the training; called when its work is done."""
         self.store.delete_prefix(f"{self.prefix}/")
         self.kept = {}

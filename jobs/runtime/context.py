@@ -1,4 +1,4 @@
-"""What a stage is given: its place in the run, the store, and what it stands on."""
+"""What a stage is given: its task, the experiment, the store, folders and progress."""
 
 import os
 import resource
@@ -23,12 +23,12 @@ from jobs.runtime.work import Work
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says beside the run's place and its store.
+    """Settings from the environment besides the run and its store.
 
     Attributes:
         from_run: the run whose weights predict a test set; None where the run trains.
-        gpus: GPUs that the task asked for.
-        allow_cpu: whether a missing GPU is replaced by the CPU.
+        gpus: number of GPUs that the task requests.
+        allow_cpu: whether to use the CPU where there is no GPU.
         checkpoint_seconds: time between two checkpoints of a classifier, the work that SIGKILL may cost; SIGTERM costs
             none.
         pushgateway: address of a Prometheus Pushgateway.
@@ -61,8 +61,8 @@ class Context:
     experiment: Experiment
     task: TaskId
     attempt: int
-    scratch: Path  # this attempt's own folder
-    cache: Path  # shared by what runs on this machine; content-addressed
+    scratch: Path  # this attempt's folder for temporary files
+    cache: Path  # shared by the processes of a machine; content-addressed
     threads: int
     stop: Stop
     progress: Progress
@@ -71,7 +71,7 @@ class Context:
 
     @property
     def model(self) -> str:
-        """The name of the task's model; only for stages that run once per model and fold."""
+        """Name of the task's model; only for stages that run once per model and fold."""
         assert self.task.model is not None
         return self.task.model
 
@@ -82,27 +82,27 @@ class Context:
         return self.task.fold
 
     def work(self, kind: str, inputs: Mapping[str, object]) -> Work:
-        """A piece of this stage's work."""
+        """Open a piece of this stage's work, finished or not."""
         work = Work(self.store, self.task.stage, kind, dict(inputs))
         self.progress.uses(work.prefix)
         return work
 
     def once(self, kind: str, inputs: Mapping[str, object], make: Callable[[Work], Done]) -> Done:
-        """A piece of this stage's work, done: the stored record where there is one, else what ``make`` returns.
+        """Return the record of a piece of this stage's work; ``make`` is called only where the work is not finished.
 
         Args:
-            kind: which of the stage's works.
-            inputs: everything that the result follows from, as JSON.
-            make: does the work and finishes it.
+            kind: e.g. ``weights``.
+            inputs: everything that the result depends on, as JSON.
+            make: does the work and returns its record.
         """
         work = self.work(kind, inputs)
         return work.done() or make(work)
 
     def upstream(self, task: TaskId) -> Reference:
-        """What an earlier task of this run stands for.
+        """Return the reference of an earlier task of this run.
 
         Raises:
-            BadInput: where it has not run; names it and the command that runs it.
+            BadInput: the task is not done; the message has the command that runs it.
         """
         try:
             return Reference.model_validate(self.store.get_json(layout.reference(self.run, task)))
@@ -114,29 +114,29 @@ class Context:
 
     @property
     def prepared(self) -> Reference:
-        """What this run's prepare stands for.
+        """Reference of this run's prepare.
 
         Raises:
-            BadInput: it has not run.
+            BadInput: prepare is not done.
         """
         return self.upstream(TaskId(Stage.PREPARE))
 
     def open_work(self, stage: Stage, digest: str) -> tuple[Work, Done]:
-        """Finished work of another stage, by its digest.
+        """Open finished work of another stage by its digest.
 
         Raises:
-            BadInput: where it was removed from the store.
+            BadInput: it was deleted from the store.
         """
         self.progress.uses(layout.work(stage, digest))
         try:
             return Work.finished(self.store, stage, digest)
         except Missing as error:
             raise BadInput(
-                f"{self.store.url}/{layout.work(stage, digest)} is gone: resume the run {self.run} to make it again."
+                f"{self.store.url}/{layout.work(stage, digest)} was deleted: resume run {self.run} to make it again."
             ) from error
 
     def refer(self, works: dict[str, str], scores: dict[str, float]) -> None:
-        """Say in the run's tree which work this task stands for."""
+        """Store the reference from this task of the run to its works."""
         reference = Reference(
             run=self.run, stage=self.task.stage, model=self.task.model, fold=self.task.fold, works=works,
             scores=scores, attempt=self.attempt, created=datetime.now(UTC),
@@ -144,26 +144,26 @@ class Context:
         self.store.put_json(layout.reference(self.run, self.task), reference.model_dump(mode="json"))
 
     def device(self) -> str:
-        """``cuda`` or ``cpu``: what the task asked for.
+        """Return ``cuda`` where there is a GPU, else ``cpu``.
 
         Raises:
-            BadInput: where it asked for a GPU, there is none, and the profile does not allow the CPU.
+            BadInput: the task requests a GPU, there is none, and the profile does not allow the CPU.
         """
         import torch
 
-        asked = self.settings.gpus
+        requested = self.settings.gpus
         if torch.cuda.is_available():
             return "cuda"
-        if asked and not self.settings.allow_cpu:
+        if requested and not self.settings.allow_cpu:
             raise BadInput(
-                f"The task asked for {asked} GPU and PyTorch finds none. On the node, nvidia-smi must work (driver) "
+                f"The task requests {requested} GPU and PyTorch finds none. On the node, nvidia-smi must work (driver) "
                 "and the pod must be given the device (NVIDIA device plugin; gpu.runtime_class in the profile where "
                 "NVIDIA's runtime is not the node's default). With gpu.allow_cpu: true it trains on the CPU instead."
             )
         return "cpu"
 
     def cost(self) -> Cost:
-        """What this attempt took so far."""
+        """Time and memory that this attempt took so far."""
         own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         torch = sys.modules.get("torch")
         on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()

@@ -1,4 +1,4 @@
-"""A disk without room."""
+"""Full disks."""
 
 import errno
 import os
@@ -12,15 +12,15 @@ from jobs.contract.exits import BadInput
 
 @contextmanager
 def room_in(*folders: Path) -> Iterator[None]:
-    """Turn what a full disk makes of writing to one of these folders into a sentence.
+    """Raise a clear error where a write to one of these folders fails because the disk is full.
 
     Raises:
-        BadInput: there was no room.
+        BadInput: the disk is full; names the folder with the least space.
     """
     try:
         yield
     except Exception as error:
-        # By its words: pydicom raises the error anew without its number, safetensors as an error of its own.
+        # Matched by text: pydicom re-raises the error without its errno, safetensors raises its own type.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
         fullest = min(folders, key=lambda folder: shutil.disk_usage(folder).free)

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import within it what takes seconds: Python's collector of cyclic garbage rests meanwhile.
+    """Disable the cyclic garbage collector while importing heavy libraries, then freeze their objects.
 
-    It would look through all that a library makes again and again, a sixth of the time that PyTorch and timm take. What
-    they made stays as long as the process, so the collector passes over it afterwards, too.
+    The collector would scan the new objects again and again, a sixth of the import time of PyTorch and timm. They live
+    as long as the process, so later collections skip them, too.
     """
     gc.disable()
     try:

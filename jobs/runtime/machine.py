@@ -1,4 +1,4 @@
-"""What this process may use of the machine."""
+"""CPUs that this process may use."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from jobs.contract import environment
 
 
 def cpus() -> int:
-    """CPU threads to use: what the task was told, else the cores of its affinity and its cgroup's quota."""
+    """Number of CPU threads to use: from the environment, else the smaller of CPU affinity and cgroup quota."""
     if told := os.environ.get(environment.THREADS):
         return max(1, int(told))
     cores = len(os.sched_getaffinity(0))

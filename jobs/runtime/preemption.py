@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT become a wish to stop, which the work looks at where it can stop without loss."""
+"""Stopping on SIGTERM and SIGINT: the signal sets a flag, which a stage checks where it can stop without loss."""
 
 import signal
 import threading
@@ -7,44 +7,44 @@ from types import FrameType
 from jobs.contract.exits import Stopped
 
 
-def deafen() -> None:
-    """Let no signal change how the process ends.
+def ignore_signals() -> None:
+    """Ignore SIGTERM and SIGINT, so that neither changes the exit code of a process that is about to end.
 
-    A pod that is ended gets SIGTERM twice as a rule, from the kubelet and from Argo. On its way out the interpreter
-    takes its handlers away, and would die by the second one: a checkpoint would be written, and 143 the exit code.
+    A pod usually gets SIGTERM twice, from the kubelet and from Argo. A Python interpreter that shuts down removes its
+    handlers, so the second signal would end it with 143 although a checkpoint was written.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
 class Stop:
-    """The wish to stop."""
+    """A flag that asks a stage to stop."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT. A second one changes nothing: SIGKILL is there for the impatient."""
+        """Set the flag on SIGTERM and SIGINT; a second signal changes nothing."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._heard)
+            signal.signal(number, self._handle)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self._event.set()
 
     def request(self) -> None:
-        """Ask to stop, as a signal would."""
+        """Set the flag, as a signal would."""
         self._event.set()
 
     @property
     def requested(self) -> bool:
-        """Whether somebody asked."""
+        """Whether the stage should stop."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Call where nothing would be lost.
+        """Raise if the stage should stop. Call where no work would be lost.
 
         Raises:
-            Stopped: where somebody asked to stop.
+            Stopped: the flag is set.
         """
         if self.requested:
-            raise Stopped("Asked to stop; everything needed to go on is stored.")
+            raise Stopped("Stopped on request; everything needed to continue is stored.")

@@ -1,4 +1,4 @@
-"""Which code and which libraries a result came from."""
+"""Revision of the code and versions of the libraries that made a result."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ LIBRARIES: Final = (
 
 @cache
 def revision() -> str:
-    """The code's git revision: baked into an image, else asked of git; ``-dirty`` where the checkout has changes."""
+    """The code's git revision: from the image, else from git, with ``-dirty`` where the checkout has changes."""
     if baked := os.environ.get(environment.REVISION):
         return baked
     described = subprocess.run(
@@ -35,5 +35,5 @@ def versions() -> dict[str, str]:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # not in this image; what is not installed cannot have had a part
+            continue  # not in this image, so the result cannot depend on it
     return installed

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import assert_never
 
 from pydantic import ValidationError
 
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def run_stage(task: TaskId) -> Exit:
-    """Run one stage as the environment says (:mod:`jobs.contract.environment`); what came of it is the exit code."""
+    """Run one attempt at a task, configured by the environment (:mod:`jobs.contract.environment`)."""
     stop = Stop()
     stop.listen()
     threads = cpus()
@@ -51,9 +52,7 @@ def run_stage(task: TaskId) -> Exit:
 
 def _run(context: Context) -> Exit:
     try:
-        if context.experiment.tracker == "wandb" and context.task.fold is not None:
-            config = context.experiment.model_dump(mode="json")
-            context.progress.tracker = Wandb(context.scratch / "tracker", context.run, str(context.task), config)
+        context.progress.tracker = _tracker(context)
         module = importlib.import_module(context.task.stage.module)
         with room_in(context.scratch, context.cache):
             scores: dict[str, float] = module.run(context)
@@ -71,8 +70,22 @@ def _run(context: Context) -> Exit:
     return Exit.DONE
 
 
+def _tracker(context: Context) -> Wandb | None:
+    """The experiment's tracker; only tasks of a model and fold have learning curves."""
+    if context.task.fold is None:
+        return None
+    match context.experiment.tracker:
+        case "none":
+            return None
+        case "wandb":
+            config = context.experiment.model_dump(mode="json")
+            return Wandb(context.scratch / "tracker", context.run, str(context.task), config)
+        case _:
+            assert_never(context.experiment.tracker)
+
+
 def _fail(context: Context, code: Exit, message: str) -> Exit:
-    """Say how the attempt ended; where no other follows, the run has failed, and Prometheus is told."""
+    """Report how the attempt ended; where it is not retried, the run has failed: push that to Prometheus."""
     context.progress.end("stopped" if code is Exit.CHECKPOINTED else "failed", code, message)
     gateway = context.settings.pushgateway
     if gateway and not TABLE[code].retry:
@@ -84,7 +97,7 @@ def _fail(context: Context, code: Exit, message: str) -> Exit:
 
 
 def _dataset(context: Context) -> str:
-    """First characters of the dataset's hash, as far as prepare came."""
+    """First characters of the dataset's hash; ``unknown`` where prepare is not done."""
     try:
         _, done = context.open_work(Stage.PREPARE, context.prepared.works["index"])
     except StageError:
@@ -111,9 +124,9 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
 
 
 def _experiment(store: Store, run: str) -> Experiment:
-    """The run's experiment: from the environment, and then stored with the run; else the stored one.
+    """The run's experiment: from the environment, which is then stored with the run, else the stored one.
 
-    What else the run was submitted with is stored beside it, for ``cv.py resume``.
+    Profile, revision and test set of the run are stored beside it, for ``cv.py resume``.
     """
     given = os.environ.get(environment.EXPERIMENT)
     key = layout.run_experiment(run)
@@ -134,7 +147,7 @@ def _experiment(store: Store, run: str) -> Experiment:
 
 
 def _check_task(experiment: Experiment, task: TaskId) -> None:
-    """A stage that runs once per model and fold needs both, of the experiment."""
+    """Refuse a model or fold that the experiment does not have."""
     if not task.stage.per_fold:
         return
     predicts = task.stage is Stage.PREDICT
@@ -147,7 +160,7 @@ def _check_task(experiment: Experiment, task: TaskId) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """This attempt's own folder, gone with it."""
+    """This attempt's folder for temporary files, deleted at its end."""
     base = os.environ.get(environment.SCRATCH)
     if base:
         Path(base).mkdir(parents=True, exist_ok=True)

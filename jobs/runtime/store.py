@@ -1,7 +1,7 @@
 """The object store: a bucket and a prefix on anything that speaks S3 (AWS, MinIO, SeaweedFS).
 
-Keys are relative to the prefix. Every call retries with backoff; what still fails is told apart: a service that is away
-(:class:`ServiceAway`, worth another attempt) and settings that are wrong (:class:`BadInput`, not worth one).
+Keys are relative to the prefix. Every call retries with backoff. What still fails raises :class:`ServiceAway` where a
+later attempt may succeed, and :class:`BadInput` where the settings are wrong.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ from jobs.runtime.disk import room_in
 
 log = logging.getLogger(__name__)
 
-# Objects above the threshold travel in parallel parts.
+# Objects above the threshold are moved in parallel parts.
 TRANSFER: Final = TransferConfig(
     multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=8, num_download_attempts=8
 )
-# Seven pauses that double bear about a minute without a server. That is botocore's legacy mode: the standard one pauses
-# for three seconds in all, and soon not at all where many threads wait at once.
+# Seven pauses that double last about a minute. Only botocore's legacy mode does that: the standard mode waits three
+# seconds in total, and less where many threads retry at once.
 RETRIES: Final = {"mode": "legacy", "total_max_attempts": 8}
 WRONG_KEYS: Final = {
     "InvalidAccessKeyId",
@@ -49,11 +49,11 @@ NOT_THERE: Final = {"404", "NoSuchKey", "NotFound"}
 
 
 class Missing(KeyError):
-    """There is no object under that key."""
+    """There is no object with that key."""
 
 
 class Damaged(ServiceAway):
-    """The bytes that came are not the bytes that were stored."""
+    """The bytes received are not the bytes that were stored."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Entry:
 
 @dataclass
 class Moved:
-    """Bytes this process has moved."""
+    """Bytes that this process has sent and received."""
 
     up: int = 0
     down: int = 0
@@ -88,14 +88,14 @@ class Store:
     def open(
         cls, url: str, *, endpoint: str | None = None, region: str | None = None, addressing: str = "auto"
     ) -> "Store":
-        """Open ``s3://bucket/prefix``; keys come from where boto3 looks for them. Nothing is sent yet.
+        """Open ``s3://bucket/prefix`` with the credentials that boto3 finds. Nothing is sent yet.
 
         Raises:
-            BadInput: where the address is no S3 address.
+            BadInput: the URL is not an S3 URL.
         """
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc:
-            raise BadInput(f"{url!r} is no S3 address: write s3://bucket or s3://bucket/prefix.")
+            raise BadInput(f"{url!r} is not an S3 URL: write s3://bucket or s3://bucket/prefix.")
         config = Config(
             retries=RETRIES,
             connect_timeout=5,
@@ -108,7 +108,7 @@ class Store:
         )
         region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
-        client.meta.events.register_first("needs-retry.s3", _say_that_it_is_away)
+        client.meta.events.register_first("needs-retry.s3", _warn_of_retries)
         prefix = parts.path.strip("/")
         return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client)
 
@@ -117,7 +117,7 @@ class Store:
         """Open the store that the environment names.
 
         Raises:
-            BadInput: where it names none.
+            BadInput: it names none.
         """
         url = os.environ.get(environment.STORE)
         if not url:
@@ -126,17 +126,17 @@ class Store:
 
     @classmethod
     def beside(cls, url: str) -> "Store":
-        """Open another address with the environment's endpoint and addressing."""
+        """Open another URL with the environment's endpoint and addressing."""
         endpoint = os.environ.get(environment.ENDPOINT) or None
         return cls.open(url, endpoint=endpoint, addressing=os.environ.get(environment.ADDRESSING, "auto"))
 
     @property
     def url(self) -> str:
-        """The address, as it was opened."""
+        """The URL, as it was opened."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
-        """Write an object. With ``if_absent``, say False and write nothing where there is one already."""
+        """Write an object. With ``if_absent``, write nothing and return False where there is one already."""
         arguments = {"Bucket": self.bucket, "Key": self.prefix + key, "Body": data}
         with self._explained(key):
             if if_absent and not self._put_new(arguments):
@@ -155,17 +155,17 @@ class Store:
                 return False
             if code not in {"NotImplemented", "501"}:
                 raise
-            # A server without conditional writes: the window between look and write stays open there.
+            # A server without conditional writes: another writer may come between the check and the write.
             if self.size(str(arguments["Key"]).removeprefix(self.prefix)) is not None:
                 return False
             self.client.put_object(**arguments)
         return True
 
     def get(self, key: str) -> bytes:
-        """Read a small object whole.
+        """Read a small object.
 
         Raises:
-            Missing: where there is none.
+            Missing: there is none.
         """
         with self._explained(key):
             data: bytes = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
@@ -181,7 +181,7 @@ class Store:
         return json.loads(self.get(key))
 
     def upload(self, path: Path, key: str) -> Output:
-        """Send a file, large ones in parallel parts."""
+        """Upload a file, a large one in parallel parts."""
         size, sha256 = path.stat().st_size, sha256_of(path)
         with self._explained(key):
             self.client.upload_file(str(path), self.bucket, self.prefix + key, Config=TRANSFER)
@@ -189,27 +189,27 @@ class Store:
         return Output(key=key, sha256=sha256, size=size)
 
     def download(self, what: Output | str, path: Path) -> Path:
-        """Fetch an object into a file that appears whole or not at all.
+        """Download an object to a file, which appears only when complete.
 
         An :class:`Output` is verified by its sha256.
 
         Raises:
-            Missing: where there is no such object.
-            Damaged: where the bytes are not those that were stored.
-            BadInput: where the disk is full.
+            Missing: there is no such object.
+            Damaged: the bytes are not those that were stored.
+            BadInput: the disk is full.
         """
         key = what if isinstance(what, str) else what.key
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_beside(path) as temporary, room_in(path.parent), self._explained(key):
             self.client.download_file(self.bucket, self.prefix + key, str(temporary), Config=TRANSFER)
             if isinstance(what, Output) and sha256_of(temporary) != what.sha256:
-                raise Damaged(f"{self.url}/{key} came with other bytes than were stored (sha256 differs).")
+                raise Damaged(f"{self.url}/{key} is damaged: its SHA-256 is not that of the stored bytes.")
             self.moved.down += temporary.stat().st_size
             temporary.replace(path)
         return path
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object, None where there is none."""
+        """Size of an object in bytes; None where there is none."""
         try:
             with self._explained(key):
                 return int(self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ContentLength"])
@@ -217,7 +217,7 @@ class Store:
             return None
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """All objects under a prefix, in order of their keys."""
+        """List all objects under a prefix, in order of their keys."""
         with self._explained(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
@@ -228,7 +228,7 @@ class Store:
                     yield Entry(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Names of the folders right under a prefix (which ends with a slash)."""
+        """List the names of the folders directly under a prefix (which ends with a slash)."""
         with self._explained(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix, Delimiter="/"
@@ -238,7 +238,7 @@ class Store:
                     yield item["Prefix"].removeprefix(self.prefix + prefix).rstrip("/")
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are not there do not matter."""
+        """Delete objects; missing ones are ignored."""
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(self._delete_one, keys))
 
@@ -247,11 +247,11 @@ class Store:
             self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove all objects under a prefix."""
+        """Delete all objects under a prefix."""
         self.delete([entry.key for entry in self.list(prefix)])
 
     def create_bucket(self) -> None:
-        """Make the bucket unless it is there."""
+        """Create the bucket unless it exists."""
         try:
             with self._explained(""):
                 self.client.create_bucket(Bucket=self.bucket)
@@ -261,20 +261,20 @@ class Store:
 
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
-        """Turn boto3's errors into the three kinds that callers tell apart."""
-        where = f"{self.endpoint or 'AWS S3'}"
+        """Raise boto3's errors as Missing, ServiceAway or BadInput."""
+        where = self.endpoint or "AWS S3"
         try:
             yield
         except aws.ClientError as error:
             raise self._explain(error, key, where) from error
         except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
             raise BadInput(
-                f"No keys for {self.url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role."
+                f"No credentials for {self.url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role."
             ) from error
         except (aws.ConnectionError, aws.HTTPClientError, aws.ResponseStreamingError, aws.IncompleteReadError) as error:
             raise ServiceAway(
                 f"The S3 server {where} did not answer for about a minute: {error}. "
-                f"See that it is up, and that {environment.ENDPOINT} names it."
+                f"Check that it runs and that {environment.ENDPOINT} is its URL."
             ) from error
         except aws.BotoCoreError as error:
             raise BadInput(f"{self.url} at {where} cannot be used: {error}") from error
@@ -293,17 +293,17 @@ class Store:
             return Missing(key)
         if code in WRONG_KEYS:
             return BadInput(
-                f"{where} refuses the keys given for {self.url} ({code}): check them and the bucket's policy."
+                f"{where} refused the credentials for {self.url} ({code}): check them and the bucket's policy."
             )
         if status >= 500 or code in {"SlowDown", "RequestTimeout"}:
             return ServiceAway(f"{where} answered {status} {code} for {self.url}/{key} for about a minute.")
         return BadInput(f"{where} refused {self.url}/{key}: {error}")
 
 
-def _say_that_it_is_away(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
-    """Once a request, before the pauses grow long."""
+def _warn_of_retries(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
+    """Log a warning once per request, before the pauses grow long."""
     if attempts == 2 and caught_exception:
-        log.warning("S3 does not answer; trying for about a minute: %s", caught_exception)
+        log.warning("S3 does not answer; retrying for about a minute: %s", caught_exception)
 
 
 def sha256_of(path: Path) -> str:

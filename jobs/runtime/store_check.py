@@ -1,4 +1,4 @@
-"""A look at a store with the eyes of the pipeline: what it needs, tried one by one."""
+"""Checks that a store supports every operation the pipeline needs."""
 
 import secrets
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from jobs.runtime.store import Store
 
 
 def check(store: Store) -> Iterator[str]:
-    """Write, read back, list and remove a small object, and try a conditional write; a line of text for each.
+    """Write, read, list and delete a small object, and try a conditional write; yields a line of text for each.
 
     Raises:
-        StageError: at the first thing that does not work.
+        StageError: an operation failed.
     """
     key, data = f"check/{secrets.token_hex(8)}", secrets.token_bytes(1024)
     store.put(key, data)
     yield f"write   {store.url}/{key}"
     if store.get(key) != data:
-        raise ServiceAway(f"{store.url}/{key} came back with other bytes than were written.")
+        raise ServiceAway(f"{store.url}/{key} returned other bytes than were written.")
     yield "read    the same bytes"
     if [entry.key for entry in store.list(key)] != [key]:
         raise ServiceAway(f"{store.url}/{key} was written and is not listed: the listing is not consistent.")

@@ -1,4 +1,4 @@
-"""A piece of work: named by what goes in, finished by a DONE.json that says what came out."""
+"""A piece of work: named by the hash of its inputs, finished by a ``DONE.json`` that lists its outputs."""
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Work:
-    """Work under ``work/<stage>/<digest>/``; the digest is that of its stage, kind and inputs."""
+    """Work under ``work/<stage>/<digest>/``, with the digest of its stage, kind and inputs."""
 
     def __init__(self, store: Store, stage: Stage, kind: str, inputs: dict[str, Any]) -> None:
         self.store, self.stage, self.kind, self.inputs = store, stage, kind, inputs
@@ -26,19 +26,19 @@ class Work:
 
     @classmethod
     def finished(cls, store: Store, stage: Stage, digest: str) -> tuple["Work", Done]:
-        """Open work that is done, by its digest.
+        """Open finished work by its digest.
 
         Raises:
-            Missing: where it is not, or no longer.
+            Missing: it is not finished, or was deleted.
         """
         done = Done.model_validate(store.get_json(layout.done(layout.work(stage, digest))))
         work = cls(store, stage, done.kind, done.inputs)
         return work, done
 
     def done(self) -> Done | None:
-        """The record of the finished work, None where it is unfinished.
+        """Return the record of the finished work; None where it is unfinished.
 
-        A record whose outputs are gone or cut short is taken away, so that the work is done again.
+        A record whose outputs are missing or truncated is deleted, so that the work is done again.
         """
         try:
             done = Done.model_validate(self.store.get_json(layout.done(self.prefix)))
@@ -46,18 +46,18 @@ class Work:
             return None
         for name, output in done.outputs.items():
             if self.store.size(output.key) != output.size:
-                log.warning("%s of %s is damaged in the store; the work is done again", name, self.prefix)
+                log.warning("%s of %s is missing or truncated in the store; the work is done again", name, self.prefix)
                 self.store.delete([layout.done(self.prefix)])
                 return None
         return done
 
     def finish(self, outputs: Mapping[str, Path | Output], scores: dict[str, float], cost: Cost) -> Done:
-        """Store the outputs, then DONE.json. Where another writer was first, its record is returned and counts.
+        """Store the outputs, then ``DONE.json``. Where another writer was first, return its record instead.
 
         Args:
-            outputs: files to store, and objects of other work that this work stands for.
+            outputs: files to store, and stored outputs of other work to list.
             scores: the headline scores.
-            cost: what it took.
+            cost: time and memory.
         """
         stored = {name: self._store(name, path) for name, path in outputs.items()}
         done = Done(
@@ -83,7 +83,7 @@ class Work:
 
 
 def fetch(store: Store, output: Output, folder: Path) -> Path:
-    """A verified local copy of an output, kept under its content's hash, so that processes of a machine share it."""
+    """Return a verified local copy of an output, cached under its hash so that processes of a machine share it."""
     path = folder / output.sha256[:2] / output.sha256 / output.key.rsplit("/", 1)[-1]
     if path.exists() and path.stat().st_size == output.size:
         return path

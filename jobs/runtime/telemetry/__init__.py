@@ -1,1 +1,1 @@
-"""What a running stage reports: heartbeat, progress, logs, metrics, trackers."""
+"""What a running stage reports: progress, heartbeat, logs, metrics, tracker."""

@@ -1,4 +1,4 @@
-"""A stage's log: lines for people on the terminal, JSON lines in the store, a file an attempt."""
+"""Logging of a stage: text lines on the terminal, JSON lines in a file that is sent to the store."""
 
 import json
 import logging
@@ -10,8 +10,8 @@ from typing import IO, Final
 FORMAT: Final = "%(asctime)sZ %(levelname)-7s %(task)s | %(message)s"
 
 
-class _Lines(logging.Formatter):
-    """JSON, a line a record, read back by ``cv.py logs``."""
+class _JsonFormatter(logging.Formatter):
+    """One JSON line per record; ``cv.py logs`` reads them."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
@@ -21,7 +21,7 @@ class _Lines(logging.Formatter):
         return json.dumps({"at": at, "level": record.levelname.lower(), "logger": record.name, "text": text})
 
 
-class _People(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     """Time in UTC, level, task, text."""
 
     def __init__(self, task: str) -> None:
@@ -31,19 +31,19 @@ class _People(logging.Formatter):
 
 
 def listen(task: str, file: Path, stream: IO[str] | None = None) -> None:
-    """Send every record to a terminal or pod log and to a file.
+    """Send every log record to a stream and to a file.
 
     Args:
-        task: what stands in front of each line, e.g. ``train-classifier b3 fold 2``.
-        file: JSON lines; uploaded to the store by the heartbeat.
-        stream: where people read; standard output where not given.
+        task: prefix of each text line, e.g. ``train-classifier b3 fold 2``.
+        file: JSON lines; the heartbeat uploads it.
+        stream: text lines; standard output where not given.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    people = logging.StreamHandler(stream or sys.stdout)
-    people.setFormatter(_People(task))
+    text = logging.StreamHandler(stream or sys.stdout)
+    text.setFormatter(_TextFormatter(task))
     lines = logging.FileHandler(file, mode="w", encoding="utf-8")
-    lines.setFormatter(_Lines())
-    logging.basicConfig(level=logging.INFO, handlers=[people, lines], force=True)
+    lines.setFormatter(_JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[text, lines], force=True)
     logging.captureWarnings(True)
     for chatty in ("botocore", "boto3", "s3transfer", "urllib3", "matplotlib", "numba", "PIL", "py.warnings"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What Prometheus sees of a stage: scraped while it runs, and the outcome pushed once at the end."""
+"""Prometheus metrics of a stage: scraped while it runs; the run's outcome is pushed once at the end."""
 
 import logging
 import threading
@@ -44,7 +44,7 @@ class Metrics:
         return Gauge(name, text, LABELS, registry=self.registry).labels(**self._labels)
 
     def serve(self, port: int, moved: Moved) -> threading.Thread:
-        """Serve ``/metrics``; the store's byte counts are read when asked for."""
+        """Serve ``/metrics``; the store's byte counts are read at each scrape."""
         self._moved.labels(**self._labels, direction="up").set_function(lambda: moved.up)
         self._moved.labels(**self._labels, direction="down").set_function(lambda: moved.down)
         _, thread = start_http_server(port, registry=self.registry)
@@ -55,9 +55,9 @@ def push_outcome(
     gateway: str, experiment: str, dataset: str, run: str, revision: str, *, failed: bool, seconds: float,
     gauges: dict[tuple[str, str, str], float] | None = None,
 ) -> None:  # fmt: skip
-    """Push a run's outcome. The group is the experiment and the dataset, never the run: a series a run would never end.
+    """Push a run's outcome, grouped by experiment and dataset; per-run groups would pile up in the Pushgateway.
 
-    A failure leaves the last success and its scores as they are: only what is pushed anew is replaced.
+    A failed run does not push scores, so those of the last success stay.
 
     Args:
         gateway: address of the Pushgateway.
@@ -66,7 +66,7 @@ def push_outcome(
         run: the run's name, in an info metric.
         revision: the code's revision, in an info metric.
         failed: whether the run failed.
-        seconds: how long the run took.
+        seconds: duration of the run.
         gauges: (metric name, label name, label value) → value.
     """
     registry = CollectorRegistry()
@@ -89,5 +89,5 @@ def push_outcome(
             gateway, job=JOB, registry=registry, grouping_key={"experiment": experiment, "dataset": dataset}
         )
     except (URLError, OSError) as error:
-        # The figures are in metrics.json; a gateway that is away must not fail a run that has its number.
-        log.warning("the Pushgateway %s did not take the outcome: %s", gateway, error)
+        # The scores are also in metrics.json; an unreachable gateway must not fail a finished run.
+        log.warning("The outcome could not be pushed to the Pushgateway %s: %s", gateway, error)

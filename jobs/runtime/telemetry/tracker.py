@@ -1,7 +1,7 @@
-"""An experiment tracker beside our own records: Weights & Biases, offline unless the environment says otherwise.
+"""The experiment tracker Weights & Biases, offline unless the environment says otherwise.
 
-Offline, each attempt leaves an archive beside its log; ``wandb sync`` sends it on from a machine that may. With
-``WANDB_MODE=online`` and ``WANDB_API_KEY`` in the profile's ``env`` the figures go there as they come.
+Offline, each attempt leaves an archive beside its log, which ``wandb sync`` uploads from a machine with internet. With
+``WANDB_MODE=online`` and ``WANDB_API_KEY`` in the profile's ``env`` the figures are sent as they come.
 """
 
 import os
@@ -17,7 +17,7 @@ class Wandb:
     """One attempt at one task as a run of Weights & Biases; attempts at a task share its id."""
 
     def __init__(self, folder: Path, run: str, task: str, experiment: dict[str, Any]) -> None:
-        """Begin the run.
+        """Start the run.
 
         Args:
             folder: where wandb may write.
@@ -49,7 +49,7 @@ class Wandb:
         self._run.log({"epoch": epoch, **figures})
 
     def finish(self) -> Path:
-        """End the run; its files as one archive."""
+        """End the run and return its files as one archive."""
         import wandb
 
         self._run.finish()

@@ -4,7 +4,7 @@ import sys
 # A SIGTERM that comes while the interpreter takes itself apart, as a pod's second one does.
 LATE = """
 import os, signal, sys
-from jobs.runtime.preemption import Stop, deafen
+from jobs.runtime.preemption import Stop, ignore_signals
 
 class Late:
     def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):
@@ -23,4 +23,4 @@ def end(last: str) -> int:
 
 def test_a_second_sigterm_does_not_change_how_a_process_ends() -> None:
     assert end("") == -15, "the interpreter dies by it"
-    assert end("deafen()") == 75
+    assert end("ignore_signals()") == 75

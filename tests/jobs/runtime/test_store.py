@@ -74,7 +74,7 @@ def test_a_missing_bucket_is_bad_input_with_a_remedy(s3_server: Server, s3_store
 
 def test_wrong_keys_are_bad_input(s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(BadInput, match="refuses the keys"):
+    with pytest.raises(BadInput, match="refused the credentials"):
         Store.open(s3_store.url, endpoint=s3_server.endpoint, addressing="path").put("key", b"")
 
 
@@ -106,4 +106,4 @@ def test_a_service_that_stays_away_is_waited_for_and_then_said_to_be_away(
     with pytest.raises(ServiceAway, match="did not answer"):
         store.get("key")
     assert 45 < sum(pauses) < 90
-    assert caplog.messages == [f"S3 does not answer; trying for about a minute: {away}"]
+    assert caplog.messages == [f"S3 does not answer; retrying for about a minute: {away}"]
