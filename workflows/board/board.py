@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from workflows.board.rows import FINISHING, Row, clock, how_far
+from jobs.contract.durations import duration
+from workflows.board.rows import FINISHING, Row, how_far
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, RenderableType
@@ -54,8 +55,8 @@ def table(rows: Sequence[Row], width: int = 120, height: int | None = None, fold
         "try": [str(row.attempt + 1) if row.attempt else "" for row in shown],
         "epoch": [how_far(row) for row in shown],
         "best": ["" if row.best is None else f"{row.best:.4f}" for row in shown],
-        "time": [clock(row.seconds) for row in shown],
-        "left": [clock(row.eta) if row.state == "running" else "" for row in shown],
+        "time": [duration(row.seconds) for row in shown],
+        "left": [duration(row.eta) if row.state == "running" else "" for row in shown],
     }
     widths = {name: max(map(len, (name, *texts))) + GAP for name, texts in cells.items() if any(texts)}
     for name in OPTIONAL_COLUMNS:
@@ -92,7 +93,7 @@ def title(name: str, rows: Sequence[Row], seconds: float) -> str:
     """Format the line above the table: run, tasks done and failed, elapsed time."""
     done = sum(row.state == "succeeded" for row in rows)
     failed = sum(row.state == "failed" for row in rows)
-    return f"{name}   {done} of {len(rows)} tasks done{f', {failed} failed' if failed else ''}   {clock(seconds)}"
+    return f"{name}   {done} of {len(rows)} tasks done{f', {failed} failed' if failed else ''}   {duration(seconds)}"
 
 
 def changes(before: dict[str, Row], rows: Sequence[Row]) -> Iterator[str]:
@@ -115,8 +116,8 @@ def line(row: Row) -> str:
     parts += [f"attempt {row.attempt + 1}"] if row.attempt else []
     parts += [f"epoch {how_far(row)}"] if how_far(row) else []
     parts += [f"best {row.best:.4f}"] if row.best is not None else []
-    parts += [f"{clock(row.eta)} left"] if row.eta and row.state == "running" else []
-    parts += [f"after {clock(row.seconds)}"] if row.state in ("succeeded", "failed", "stopped") else []
+    parts += [f"{duration(row.eta)} left"] if row.eta and row.state == "running" else []
+    parts += [f"after {duration(row.seconds)}"] if row.state in ("succeeded", "failed", "stopped") else []
     parts += [row.note] if row.note else []
     return f"{row.task}: {', '.join(parts)}"
 

@@ -48,15 +48,6 @@ class Row:
         )  # fmt: skip
 
 
-def clock(seconds: float | None) -> str:
-    """Format seconds as ``0:07``, ``12:30`` or ``3:05:00``; an empty string for None."""
-    if seconds is None:
-        return ""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
 def how_far(row: Row) -> str:
     """Format the epochs done and in total, e.g. ``3.5/12``; an empty string if they are unknown."""
     if row.epoch is None or not row.epochs:

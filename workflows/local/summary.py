@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from jobs.contract.durations import duration
 from jobs.contract.exits import TABLE, Exit
 from jobs.contract.records import without_text
-from workflows.board.rows import FINISHING, Row, clock
+from workflows.board.rows import FINISHING, Row
 from workflows.local.engine import Result, StepRun
 from workflows.local.graph import State
 from workflows.local.machine import Machine
@@ -83,7 +84,7 @@ def _say_results(console: "Console", results: Sequence[Path], seconds: float) ->
     for file in results:
         what = "recipe" if file.suffix == ".yaml" else file.stem
         _say(console, f"{what:<12}{_near(file)}")
-    _say(console, f"{'took':<12}{clock(seconds)}")
+    _say(console, f"{'took':<12}{duration(seconds)}")
     if "metrics.json" in files:
         advice = "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"
         _say(console, f"{'next':<12}{advice}", "dim")

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from jobs.contract import layout
+from jobs.contract.durations import duration
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.records import Heartbeat, Reference, score_text
 from jobs.contract.task import TaskId
-from workflows.board.rows import Row, clock
+from workflows.board.rows import Row
 from workflows.settings.schema import nearest
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _row_of_beat(row: Row, beat: Heartbeat) -> Row:
     note = beat.message if state != "running" else beat.node
     silent = (datetime.now(UTC) - beat.at).total_seconds()
     if state == "running" and silent > SILENT_AFTER:
-        note = f"no heartbeat for {clock(silent)}"
+        note = f"no heartbeat for {duration(silent)}"
     seconds = (end - beat.started).total_seconds()
     return replace(row, state=state, seconds=seconds, note=note).with_heartbeat(beat)
 

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.contract.durations import duration
 from workflows.study import wording
 from workflows.study.author import version
 from workflows.study.collect import LogEntry, LogRow
@@ -60,7 +61,7 @@ def log_rows(entry: LogEntry) -> list[tuple[str, ...]]:
     ]
     return [
         (
-            number, str(fold.fold), rates, wording.duration(fold.seconds), wording.score(fold.score), *settings,
+            number, str(fold.fold), rates, duration(fold.seconds), wording.score(fold.score), *settings,
             remark(entry, fold), size, entry.figure, wording.score(fold.author),
             wording.signed(fold.overfitting), wording.worth(fold.worth), fold.device, wording.megabytes(fold.memory),
             wording.megabytes(fold.gpu_memory),

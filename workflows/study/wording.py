@@ -60,15 +60,6 @@ def rate(value: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def duration(seconds: float | None) -> str:
-    """``45s``, ``18m``, ``1.5h``."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f}s"
-    return f"{seconds / 60:.0f}m" if seconds < 5400 else f"{seconds / 3600:.1f}h".replace(".0h", "h")
-
-
 def megabytes(count: int | None) -> str:
     """``980 MB``; empty for None or 0."""
     return f"{count / 1e6:,.0f} MB" if count else ""

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from jobs.contract import environment
+from jobs.contract.durations import duration
 from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
@@ -164,7 +165,7 @@ class Progress:
             parts += [f"epoch {beat.epoch:.1f}/{beat.epochs}"] if beat.epoch is not None and beat.epochs else []
             parts += [f"loss {loss:.4g}"] if loss is not None else []
             parts += [f"{beat.films_per_second:.1f} films/s"] if beat.films_per_second else []
-            parts += [f"{beat.eta:.0f} s left"] if beat.eta is not None else []
+            parts += [f"{duration(beat.eta)} left"] if beat.eta is not None else []
             log.info("%s: %s", beat.phase, ", ".join(parts))
         if now - self._files_at > FILE_SECONDS:
             self._files_at = now

@@ -48,7 +48,7 @@ def test_a_large_file_travels_in_parts_and_is_verified(s3_store: Store, tmp_path
 
 def test_other_bytes_than_stored_are_refused_and_leave_no_file(s3_store: Store, tmp_path: Path):
     s3_store.put("x", b"abc")
-    with pytest.raises(Damaged, match="sha256"):
+    with pytest.raises(Damaged, match="SHA-256"):
         s3_store.download(Output(key="x", sha256="0" * 64, size=3), tmp_path / "x")
     assert not list(tmp_path.glob("*x*"))
 

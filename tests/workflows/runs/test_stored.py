@@ -61,7 +61,7 @@ def test_a_row_a_task_whatever_is_known_of_it(s3_store, run):
     assert (rows["prepare"].state, rows["prepare"].note) == ("succeeded", "films 4")
     busy = rows["b-fold-0"]
     assert (busy.state, busy.phase, busy.epoch, busy.best, busy.node) == ("running", "training", 2.0, 0.5, "here")
-    assert "no heartbeat for 10:0" in rows["b-fold-1"].note
+    assert "no heartbeat for 10m0" in rows["b-fold-1"].note
     assert rows["ensemble"].state == "waiting"
 
 
