@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Folder → the image's name, in the order in which each builds on the one before.
 IMAGES = {"small": "cxrfold-small", "base": "cxrfold", "detector": "cxrfold-detector"}
 DEPENDENCIES = "dependencies"
+PYTORCH_INDEX = "https://download.pytorch.org/whl"
 
 
 def revision() -> str:
@@ -71,7 +72,7 @@ def run(command: list[str]) -> None:
         raise SystemExit(f"images: {shlex.join(command)} ended with exit code {code}")
 
 
-def build_all(builder: Builder, base: str, tag: str, wanted: list[str]) -> None:
+def build_all(builder: Builder, base: str, tag: str, wanted: list[str], cuda: str | None) -> None:
     """Builds the wanted images and those below them.
 
     Args:
@@ -79,11 +80,14 @@ def build_all(builder: Builder, base: str, tag: str, wanted: list[str]) -> None:
         base: the image below all others.
         tag: tag of the images with code, and the revision that they record.
         wanted: some of ``IMAGES``.
+        cuda: another CUDA than the locked one, as PyTorch names its index, e.g. ``cu126``.
     """
     below = base
     for folder in list(IMAGES)[: max(list(IMAGES).index(folder) for folder in wanted) + 1]:
         started = time.monotonic()
-        below = builder.build(folder, f"{IMAGES[folder]}:{DEPENDENCIES}", {"BASE": below}, publish=False)
+        other = {"LOCK": f"requirements-{cuda}.txt", "PIP_EXTRA_INDEX_URL": f"{PYTORCH_INDEX}/{cuda}"}
+        arguments = {"BASE": below, **(other if cuda and folder != "small" else {})}
+        below = builder.build(folder, f"{IMAGES[folder]}:{DEPENDENCIES}", arguments, publish=False)
         if folder in wanted:
             arguments = {"BASE": below, "REVISION": revision()}
             reference = builder.build("code", f"{IMAGES[folder]}:{tag}", arguments, publish=True)
@@ -97,6 +101,7 @@ def main() -> None:
     parser.add_argument("--registry", default="", help="put before the names, e.g. registry.example/team")
     parser.add_argument("--tag", help="the git revision where not given")
     parser.add_argument("--base", default="python:3.11-slim", help="the image below all others: Python 3.11 with pip")
+    parser.add_argument("--cuda", help="another CUDA than the locked one, e.g. cu126, once CUDA=cu126 images/lock ran")
     parser.add_argument("--push", action="store_true", help="push the images with code; --with does so itself")
     parser.add_argument(
         "--with",
@@ -107,7 +112,7 @@ def main() -> None:
     if unknown := set(options.images) - set(IMAGES):
         parser.error(f"no image is called {', '.join(sorted(unknown))}; there are {', '.join(IMAGES)}")
     builder = Builder(options.command, options.registry, options.push)
-    build_all(builder, options.base, options.tag or revision(), options.images or list(IMAGES))
+    build_all(builder, options.base, options.tag or revision(), options.images or list(IMAGES), options.cuda)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,15 @@ def test_one_image_builds_only_what_it_stands_on(tmp_path: Path) -> None:
     assert names == ["cxrfold-small:dependencies", "cxrfold:dependencies", "cxrfold:v1"]
 
 
+def test_another_cuda_has_a_lock_and_an_index_of_its_own(tmp_path: Path) -> None:
+    calls = {name: options for name, _, *options in build(tmp_path, "--tag", "v1", "--cuda", "cu126")}
+    for image in ("cxrfold", "cxrfold-detector"):
+        options = calls[f"{image}:dependencies"]
+        assert "LOCK=requirements-cu126.txt" in options
+        assert any(option.startswith("PIP_EXTRA_INDEX_URL=") and option.endswith("/cu126") for option in options)
+    assert not any("LOCK" in option for option in calls["cxrfold-small:dependencies"])
+
+
 def test_a_failing_builder_ends_the_build() -> None:
     command = [sys.executable, str(IMAGES / "build.py"), "--with", "false"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
