@@ -1,1 +1,1 @@
-"""What stands between this command line and a cluster: Argo's server, or Kubernetes itself."""
+"""HTTP clients of Argo's server and of Kubernetes."""

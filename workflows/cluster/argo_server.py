@@ -1,4 +1,4 @@
-"""Through Argo's server, with the variables that Argo's own command line reads."""
+"""Workflows through Argo's server, configured by the variables of the ``argo`` command."""
 
 import json
 import os
@@ -11,14 +11,14 @@ from workflows.cluster.http import Http, Json, new_session
 
 @dataclass(frozen=True)
 class ArgoServer:
-    """Workflows, as Argo's server has them."""
+    """Operations on workflows through Argo's server."""
 
     http: Http
     instance: str | None = None
 
     @classmethod
     def from_environment(cls) -> "ArgoServer | None":
-        """The server that ``argo`` would talk to; None where ARGO_SERVER is not set. ARGO_HTTP1 is always so here."""
+        """The server that ``argo`` would use; None if ARGO_SERVER is not set. Always HTTP/1, as with ARGO_HTTP1."""
         server = os.environ.get("ARGO_SERVER")
         if not server:
             return None
@@ -34,24 +34,24 @@ class ArgoServer:
         return cls(Http(base, "Argo's server", hint, session), os.environ.get("ARGO_INSTANCEID") or None)
 
     def create(self, namespace: str, manifest: Json) -> Json:
-        """Create a workflow; :class:`~workflows.cluster.http.Exists` where there is one of its name."""
+        """Create a workflow; raise :class:`~workflows.cluster.http.Exists` if its name is taken."""
         body = {"namespace": namespace, "instanceID": self.instance or "", "workflow": manifest}
         return self.http.call("POST", self._path(namespace), body=body)
 
     def list(self, namespace: str, labels: str | None = None) -> list[Json]:
-        """Workflows with these labels."""
+        """Return the workflows with these labels."""
         return list(self.http.get(self._path(namespace), **{"listOptions.labelSelector": labels}).get("items") or ())
 
     def stop(self, namespace: str, name: str) -> None:
-        """Ask every pod to end; what is not started yet never is."""
+        """Stop a workflow: running pods get SIGTERM, and no further pod starts."""
         self.http.call("PUT", f"{self._path(namespace, name)}/stop", body={"namespace": namespace, "name": name})
 
     def delete(self, namespace: str, name: str) -> None:
-        """Remove a workflow with its pods."""
+        """Delete a workflow with its pods."""
         self.http.call("DELETE", self._path(namespace, name))
 
     def log(self, namespace: str, workflow: str, pod: str, *, follow: bool, since: int | None) -> Iterator[str]:
-        """The lines of a pod's main container."""
+        """Yield the log lines of a pod's main container."""
         params = {
             "podName": pod, "logOptions.container": "main", "logOptions.follow": follow or None,
             "logOptions.sinceSeconds": since,
@@ -61,7 +61,7 @@ class ArgoServer:
                 continue
             entry = json.loads(line)
             if problem := entry.get("error"):
-                raise ServiceAway(f"Argo's server broke off the log of {pod}: {problem.get('message', problem)}")
+                raise ServiceAway(f"Argo's server ended the log of {pod}: {problem.get('message', problem)}")
             yield str(entry["result"].get("content", ""))
 
     def version(self) -> str | None:
@@ -69,7 +69,7 @@ class ArgoServer:
         return str(self.http.get("/api/v1/version")["version"])
 
     def page(self, namespace: str, name: str) -> str | None:
-        """Argo's page of a workflow."""
+        """URL of Argo's page of a workflow."""
         return f"{self.http.base}/workflows/{namespace}/{name}"
 
     def _path(self, namespace: str, name: str = "") -> str:

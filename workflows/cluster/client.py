@@ -1,4 +1,4 @@
-"""The cluster as the commands see it: workflows by way of whatever is there, Kubernetes' own knowledge where it is."""
+"""A cluster: workflows through Argo's server or the Kubernetes API."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
 
 
 class Workflows(Protocol):
-    """What both ways to workflows can do."""
+    """Operations on workflows, through Argo's server or the Kubernetes API."""
 
     def create(self, namespace: str, manifest: Json) -> Json: ...  # noqa: D102
     def list(self, namespace: str, labels: str | None = None) -> list[Json]: ...  # noqa: D102
@@ -27,7 +27,7 @@ class Workflows(Protocol):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster and the namespace that is looked at."""
+    """A cluster and a namespace."""
 
     workflows: Workflows
     kubernetes: Kubernetes | None
@@ -35,7 +35,7 @@ class Cluster:
 
     @classmethod
     def find(cls, profile: Profile | None = None) -> "Cluster | None":
-        """The cluster that ``argo`` and ``kubectl`` would talk to; None where there is none. Nothing is sent yet.
+        """Find the cluster that ``argo`` and ``kubectl`` would use; None if none is configured. Sends no request.
 
         The namespace is the profile's, else ``ARGO_NAMESPACE``, else the kubeconfig's, else the profile's default.
         """
@@ -52,14 +52,14 @@ class Cluster:
 
     @classmethod
     def connect(cls, profile: Profile | None = None) -> "Cluster":
-        """As :meth:`find`, where there has to be one.
+        """Like :meth:`find`, but a cluster is required.
 
         Raises:
-            BadInput: where there is none.
+            BadInput: no cluster is configured.
         """
-        if found := cls.find(profile):
-            return found
+        if cluster := cls.find(profile):
+            return cluster
         raise BadInput(
-            "No cluster: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to talk to Kubernetes "
-            "itself. cv.py run needs neither."
+            "No cluster: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to talk to "
+            "Kubernetes. cv.py run needs neither."
         )

@@ -1,4 +1,4 @@
-"""HTTP with a time-out and retries on every call, and errors in sentences: all this side says to a server goes here."""
+"""HTTP with a time-out, retries and readable errors: every request of the control side goes through this module."""
 
 import json
 import time
@@ -14,34 +14,34 @@ Json = dict[str, Any]
 
 CONNECT_SECONDS: Final = 4.0
 READ_SECONDS: Final = 20.0
-# A log that is followed may be silent for long; the server's own keep-alive ends a dead connection sooner.
+# A followed log may be silent for long; the server's keep-alive ends a dead connection sooner.
 STREAM_SECONDS: Final = 600.0
 PAUSES: Final = (0.2, 0.6, 1.5)  # seconds between attempts
-TRY_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 
 
 class NotThere(BadInput):
-    """The server knows no such object."""
+    """The object does not exist."""
 
 
 class Exists(BadInput):
-    """There is an object of that name already."""
+    """An object of that name exists already."""
 
 
 class Forbidden(BadInput):
-    """The server does not let us."""
+    """The server denies access."""
 
 
 @dataclass(frozen=True)
 class Http:
     """A server that speaks JSON.
 
-    Every call made through here can be made twice: reads can, and an object is created under a name of its own.
+    Every call must be safe to repeat: reads are, and objects are created under a unique name.
     """
 
     base: str  # address, without a slash at its end
-    what: str  # in messages: Argo's server, Kubernetes
-    hint: str  # what to look at when it does not answer
+    what: str  # the server's name in messages, e.g. Kubernetes
+    hint: str  # what to check if it does not answer
     session: requests.Session = field(repr=False)
 
     def get(self, path: str, **params: Any) -> Json:
@@ -52,27 +52,27 @@ class Http:
         self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None,
         content: str = "application/json",
     ) -> Json:  # fmt: skip
-        """One call, tried again while the server is away.
+        """Send a request; retry while the server is unavailable.
 
         Raises:
             NotThere: on 404.
             Exists: on 409.
             Forbidden: on 401 and 403.
-            BadInput: on what else is wrong with the request.
-            ServiceAway: where the server does not answer.
+            BadInput: on any other error of the request.
+            ServiceAway: the server does not answer.
         """
         data = None if body is None else json.dumps(body).encode()
         response = self._send(method, path, params, data, {"Content-Type": content} if data else {}, stream=False)
         return response.json() if response.content else {}
 
     def lines(self, path: str, **params: Any) -> Iterator[str]:
-        """The lines of an answer as they come, e.g. of a log."""
+        """Yield the lines of a response as they arrive, e.g. of a log."""
         with self._send("GET", path, params, None, {}, stream=True) as response:
             response.encoding = "utf-8"
             try:
                 yield from (line for line in response.iter_lines(decode_unicode=True) if line is not None)
             except requests.RequestException as error:
-                raise ServiceAway(f"{self.what} at {self.base} broke off in the middle of {path}: {error}") from error
+                raise ServiceAway(f"{self.what} at {self.base} closed the connection during {path}: {error}") from error
 
     def _send(
         self, method: str, path: str, params: Mapping[str, Any] | None, data: bytes | None, headers: Mapping[str, str],
@@ -95,7 +95,7 @@ class Http:
             else:
                 if response.ok:
                     return response
-                if response.status_code not in TRY_AGAIN:
+                if response.status_code not in RETRIED:
                     raise self._refusal(response)
                 problem = f"{response.status_code} {_message(response)}"
             if pause is not None:
@@ -109,12 +109,12 @@ class Http:
         if response.status_code == 409:
             return Exists(f"{self.what}: {message}")
         if response.status_code in (401, 403):
-            return Forbidden(f"{self.what} at {self.base} refuses: {message}. Check the token and its rights.")
+            return Forbidden(f"{self.what} at {self.base} denies access: {message}. Check the token and its rights.")
         return BadInput(f"{self.what} refuses the request ({response.status_code}): {message}")
 
 
 def new_session(base: str) -> requests.Session:
-    """A session for a server. The environment's proxies count; its .netrc and CA bundle override nothing."""
+    """Create a session for a server, with the environment's proxies, but without its .netrc and CA bundle."""
     session = requests.Session()
     session.trust_env = False
     session.proxies = dict(requests.utils.get_environ_proxies(base))
@@ -126,7 +126,7 @@ def _text(value: Any) -> Any:
 
 
 def _message(response: requests.Response) -> str:
-    """Kubernetes and Argo both put their sentence under ``message``."""
+    """The error text, which Kubernetes and Argo both put under ``message``."""
     try:
         body = response.json()
     except requests.exceptions.JSONDecodeError:
@@ -135,7 +135,7 @@ def _message(response: requests.Response) -> str:
 
 
 def _cause(error: requests.RequestException) -> str:
-    """The innermost reason: requests wraps it several times."""
+    """The innermost error, which requests wraps several times."""
     inner: BaseException = error
     while (deeper := inner.__cause__ or inner.__context__) is not None:
         inner = deeper

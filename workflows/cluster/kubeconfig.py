@@ -1,4 +1,4 @@
-"""How to reach Kubernetes: a kubeconfig as kubectl reads it, or the service account of the pod this runs in."""
+"""Access to Kubernetes: a kubeconfig, read as kubectl does, or the service account of the current pod."""
 
 import atexit
 import base64
@@ -24,17 +24,17 @@ EXEC_SECONDS: Final = 60
 
 @dataclass(frozen=True)
 class Access:
-    """A way to Kubernetes, and the namespace it names."""
+    """Access to Kubernetes, and the namespace of its context."""
 
     http: Http
     namespace: str | None
 
 
 def find_access() -> Access | None:
-    """The way to Kubernetes that ``kubectl`` would take; None where there is none.
+    """Return the access that ``kubectl`` would use; None if there is none.
 
     Raises:
-        BadInput: where a kubeconfig is there and cannot be used.
+        BadInput: a kubeconfig exists and cannot be used.
     """
     named = os.environ.get("KUBECONFIG")
     files = [Path(file) for file in named.split(os.pathsep) if file] if named else [Path.home() / ".kube" / "config"]
@@ -61,7 +61,7 @@ def _from_files(files: list[Path]) -> Access:
         session.proxies = {"https": proxy, "http": proxy}
     _trust(session, cluster)
     _identify(session, user, where)
-    http = Http(server, "Kubernetes", f"Look at {where}; does kubectl version work?", session)
+    http = Http(server, "Kubernetes", f"Check {where}; does kubectl version work?", session)
     return Access(http, context.get("namespace"))
 
 
@@ -72,12 +72,12 @@ def _from_pod() -> Access:
     session = new_session(server)
     session.verify = str(IN_CLUSTER / "ca.crt")
     session.headers["Authorization"] = f"Bearer {(IN_CLUSTER / 'token').read_text().strip()}"
-    http = Http(server, "Kubernetes", "The pod's own service account was used.", session)
+    http = Http(server, "Kubernetes", "The service account of this pod was used.", session)
     return Access(http, (IN_CLUSTER / "namespace").read_text().strip())
 
 
 def _merged(files: list[Path]) -> dict[str, Any]:
-    """As kubectl merges: the first file that names something wins. Paths in a file are relative to it."""
+    """Merge as kubectl does: the first file that defines a name wins. Paths in a file are relative to it."""
     merged: dict[str, Any] = {}
     for file in files:
         content = load_yaml(file.read_text()) or {}
@@ -93,15 +93,15 @@ def _merged(files: list[Path]) -> dict[str, Any]:
 
 def _named(config: dict[str, Any], kind: str, name: Any, where: str) -> dict[str, Any]:
     if name not in config[kind]:
-        raise BadInput(f"{where}: there is no {kind.removesuffix('s')} named {name}")
-    found: dict[str, Any] = config[kind][name]
-    return found
+        raise BadInput(f"{where}: no {kind.removesuffix('s')} is named {name}")
+    entry: dict[str, Any] = config[kind][name]
+    return entry
 
 
 def _trust(session: requests.Session, cluster: Mapping[str, Any]) -> None:
     if cluster.get("insecure-skip-tls-verify"):
         session.verify = False
-        requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined] # said once, by who wrote the kubeconfig
+        requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined] # the kubeconfig asks for it
     elif authority := _file(cluster, "certificate-authority"):
         session.verify = authority
 
@@ -131,8 +131,8 @@ def _ask_plugin(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
     command = [plugin["command"], *(plugin.get("args") or ())]
     given = {item["name"]: item["value"] for item in plugin.get("env") or ()}
     version = plugin.get("apiVersion", "client.authentication.k8s.io/v1")
-    asked = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
-    environment = {**os.environ, **given, "KUBERNETES_EXEC_INFO": json.dumps(asked)}
+    request = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    environment = {**os.environ, **given, "KUBERNETES_EXEC_INFO": json.dumps(request)}
     try:
         answer = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=EXEC_SECONDS, check=True
@@ -143,7 +143,7 @@ def _ask_plugin(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
     except subprocess.CalledProcessError as error:
         raise BadInput(f"{where}: {' '.join(command)} failed: {error.stderr.strip()}") from error
     except (subprocess.TimeoutExpired, json.JSONDecodeError, KeyError) as error:
-        raise BadInput(f"{where}: {' '.join(command)} gave no credential: {error}") from error
+        raise BadInput(f"{where}: {' '.join(command)} returned no credential: {error}") from error
     fields = {"token": "token", "client-certificate-data": "clientCertificateData", "client-key-data": "clientKeyData"}
     credential = {name: status[theirs] for name, theirs in fields.items() if status.get(theirs)}
     for name in ("client-certificate-data", "client-key-data"):  # plain PEM here, base64 in a kubeconfig
@@ -153,9 +153,9 @@ def _ask_plugin(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _file(entry: Mapping[str, Any], name: str) -> str | None:
-    """A certificate or key as a file: named in the entry, or written from its data for the life of this process."""
+    """Path of a certificate or key; inline data is written to a file that exists as long as this process."""
     if data := entry.get(f"{name}-data"):
-        folder = tempfile.mkdtemp(prefix="cxrfold-kube-")  # readable for its owner only
+        folder = tempfile.mkdtemp(prefix="cxrfold-kube-")  # readable only by its owner
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = Path(folder) / name
         path.write_bytes(base64.b64decode(data))

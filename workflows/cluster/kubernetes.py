@@ -1,4 +1,4 @@
-"""Straight to Kubernetes: workflows as its custom objects, and what only it knows of pods, nodes and rights."""
+"""The Kubernetes API: workflows as custom objects, pods, nodes, events and permissions."""
 
 import base64
 import gzip
@@ -16,7 +16,7 @@ MERGE: Final = "application/merge-patch+json"
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """Kubernetes' own API, as far as it is needed here."""
+    """The part of the Kubernetes API that the commands use."""
 
     http: Http
 
@@ -25,34 +25,34 @@ class Kubernetes:
         return str(self.http.get("/version")["gitVersion"])
 
     def object(self, path: str) -> Json | None:
-        """An object by its path; None where it is not there."""
+        """Return an object by its path; None if it does not exist."""
         try:
             return self.http.get(path)
         except NotThere:
             return None
 
     def items(self, path: str, labels: str | None = None, fields: str | None = None) -> list[Json]:
-        """The objects under a path."""
+        """Return the objects under a path."""
         listing = self.http.get(path, labelSelector=labels, fieldSelector=fields)
         return list(listing.get("items") or ())
 
     def pods(self, namespace: str | None, labels: str | None = None) -> list[Json]:
-        """Pods of a namespace, or of all."""
+        """Return the pods of a namespace, or of all namespaces."""
         return self.items(f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods", labels)
 
     def nodes(self) -> list[Json]:
-        """All nodes."""
+        """Return all nodes."""
         return self.items("/api/v1/nodes")
 
     def events(self, namespace: str, name: str) -> list[Json]:
-        """What happened to an object of that name, oldest first."""
-        found = self.items(f"/api/v1/namespaces/{namespace}/events", fields=f"involvedObject.name={name}")
-        return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        """Return the events of an object, oldest first."""
+        events = self.items(f"/api/v1/namespaces/{namespace}/events", fields=f"involvedObject.name={name}")
+        return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
 
     def pod_log(
         self, namespace: str, pod: str, container: str = "main", *, follow: bool = False, since: int | None = None
     ) -> Iterator[str]:
-        """The lines of a container's log."""
+        """Yield the lines of a container's log."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         return self.http.lines(path, container=container, follow=follow or None, sinceSeconds=since)
 
@@ -60,26 +60,26 @@ class Kubernetes:
         self, verb: str, resource: str, namespace: str, *, group: str = "", subresource: str | None = None,
         user: str | None = None,
     ) -> bool:  # fmt: skip
-        """Whether we, or another user, may do something."""
+        """Whether the current user, or ``user``, may do something."""
         attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
         if subresource:
             attributes["subresource"] = subresource
         kind = "SubjectAccessReview" if user else "SelfSubjectAccessReview"
         spec: Json = {"resourceAttributes": attributes} | ({"user": user} if user else {})
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
-        answer = self.http.call("POST", f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body=body)
-        return bool(answer["status"]["allowed"])
+        review = self.http.call("POST", f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body=body)
+        return bool(review["status"]["allowed"])
 
 
 @dataclass(frozen=True)
 class KubernetesWorkflows:
-    """Workflows without Argo's server: its custom objects, which its controller acts upon."""
+    """Operations on workflows through their custom objects, without Argo's server."""
 
     kubernetes: Kubernetes
-    instance: str | None = None  # of a controller that shares its cluster with others
+    instance: str | None = None  # instance id of the controller, if a cluster has several
 
     def create(self, namespace: str, manifest: Json) -> Json:
-        """Create a workflow; :class:`~workflows.cluster.http.Exists` where there is one of its name."""
+        """Create a workflow; raise :class:`~workflows.cluster.http.Exists` if its name is taken."""
         if self.instance:
             metadata = manifest["metadata"]
             labels = {**metadata.get("labels", {}), INSTANCE_LABEL: self.instance}
@@ -87,34 +87,34 @@ class KubernetesWorkflows:
         return self.kubernetes.http.call("POST", self._path(namespace), body=manifest)
 
     def list(self, namespace: str, labels: str | None = None) -> list[Json]:
-        """Workflows with these labels."""
+        """Return the workflows with these labels."""
         selector = ",".join(filter(None, [labels, self.instance and f"{INSTANCE_LABEL}={self.instance}"])) or None
         return [_unpacked(item) for item in self.kubernetes.items(self._path(namespace), selector)]
 
     def stop(self, namespace: str, name: str) -> None:
-        """Ask every pod to end; what is not started yet never is."""
+        """Stop a workflow: running pods get SIGTERM, and no further pod starts."""
         patch = {"spec": {"shutdown": "Stop"}}
         self.kubernetes.http.call("PATCH", self._path(namespace, name), body=patch, content=MERGE)
 
     def delete(self, namespace: str, name: str) -> None:
-        """Remove a workflow with its pods."""
+        """Delete a workflow with its pods."""
         self.kubernetes.http.call("DELETE", self._path(namespace, name), body={"propagationPolicy": "Background"})
 
     def log(self, namespace: str, workflow: str, pod: str, *, follow: bool, since: int | None) -> Iterator[str]:
-        """The lines of a pod's main container."""
+        """Yield the log lines of a pod's main container."""
         return self.kubernetes.pod_log(namespace, pod, follow=follow, since=since)
 
     def version(self) -> str | None:
-        """Argo's version cannot be asked for here; that it is installed can.
+        """Return None: Kubernetes does not know Argo's version, only whether Argo is installed.
 
         Raises:
-            NotThere: where it is not.
+            NotThere: Argo is not installed.
         """
         self.kubernetes.http.get(WORKFLOWS)
         return None
 
     def page(self, namespace: str, name: str) -> str | None:
-        """Argo's page of a workflow is unknown here."""
+        """Return None: Kubernetes does not know the URL of Argo's pages."""
         return None
 
     def _path(self, namespace: str, name: str = "") -> str:
@@ -122,7 +122,7 @@ class KubernetesWorkflows:
 
 
 def _unpacked(workflow: Json) -> Json:
-    """Argo packs the nodes of a large workflow; its server unpacks them, here it is on us."""
+    """Decompress the nodes of a large workflow, as Argo's server does."""
     status: dict[str, Any] = workflow.get("status") or {}
     if packed := status.get("compressedNodes"):
         nodes = json.loads(gzip.decompress(base64.b64decode(packed)))

@@ -1,4 +1,4 @@
-"""Reading a workflow: its phase, its tasks, their attempts. Pure functions over Argo's JSON."""
+"""Read Argo's JSON of a workflow: its phase, its tasks and their attempts. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SUCCEEDED: Final = "Succeeded"
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What Argo says of a task, or of one attempt at it."""
+    """Argo's status of a task or of one attempt at it."""
 
     phase: str
     message: str = ""
@@ -22,34 +22,34 @@ class NodeStatus:
     finished: str = ""
     exit_code: str = ""
     pod: str = ""
-    memory: str = ""  # the pod's limit
+    memory: str = ""  # memory limit of the pod
 
     @property
     def live(self) -> bool:
-        """Whether it may still change."""
+        """Whether the node is pending or running."""
         return self.phase in LIVE
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the kernel's OOM killer ended it."""
+        """Whether the kernel's OOM killer ended the attempt."""
         return "OOMKilled" in self.message
 
 
 @dataclass(frozen=True)
 class TaskNodes:
-    """A task in a workflow and the attempts at it, first to last."""
+    """The nodes of a task in a workflow: its own and those of its attempts, first to last."""
 
     task: NodeStatus
     attempts: tuple[NodeStatus, ...]
 
 
 def phase(workflow: Mapping[str, Any]) -> str:
-    """Pending, Running, Succeeded, Failed or Error; what no controller has seen yet is Pending."""
+    """Pending, Running, Succeeded, Failed or Error; Pending before the controller has seen the workflow."""
     return (workflow.get("status") or {}).get("phase") or "Pending"
 
 
 def live(workflow: Mapping[str, Any]) -> bool:
-    """Whether the workflow may still do something."""
+    """Whether the workflow is pending or running."""
     return phase(workflow) in LIVE
 
 
@@ -59,20 +59,20 @@ def name(workflow: Mapping[str, Any]) -> str:
 
 
 def created(workflow: Mapping[str, Any]) -> datetime:
-    """When the workflow came to the cluster, UTC."""
+    """When the workflow was created, UTC."""
     return datetime.fromisoformat(workflow["metadata"]["creationTimestamp"])
 
 
 def latest(workflows: list[Json]) -> Json | None:
-    """The workflow that counts: one that lives before those that ended, then the newest."""
+    """The newest running workflow, else the newest."""
     return max(workflows, key=lambda item: (live(item), item["metadata"].get("creationTimestamp") or ""), default=None)
 
 
 def tasks(workflow: Mapping[str, Any]) -> dict[str, TaskNodes]:
-    """What Argo says of each task by its name; tasks that it has not come to are not there."""
+    """Nodes of each task by name. A task that the workflow has not reached has none."""
     nodes: dict[str, Json] = (workflow.get("status") or {}).get("nodes") or {}
     templates = {template["name"]: template for template in (workflow.get("spec") or {}).get("templates") or ()}
-    found = {}
+    by_task = {}
     for node in nodes.values():
         if node.get("type") == "Retry":
             children = [nodes[child] for child in node.get("children") or () if child in nodes]
@@ -82,8 +82,8 @@ def tasks(workflow: Mapping[str, Any]) -> dict[str, TaskNodes]:
         else:
             continue
         attempts = tuple(_node(pod, workflow, templates) for pod in pods)
-        found[str(node["displayName"])] = TaskNodes(_node(node, workflow, templates), attempts)
-    return found
+        by_task[str(node["displayName"])] = TaskNodes(_node(node, workflow, templates), attempts)
+    return by_task
 
 
 def _is_attempt(node: Mapping[str, Any]) -> bool:
@@ -106,7 +106,7 @@ def _node(node: Mapping[str, Any], workflow: Mapping[str, Any], templates: Mappi
 
 
 def seconds(started: str, finished: str, now: datetime) -> float | None:
-    """From a start to its end, or to now; None where it has not started."""
+    """Seconds from start to end, or to now; None before the start."""
     if not started:
         return None
     end = datetime.fromisoformat(finished) if finished else now
@@ -114,7 +114,7 @@ def seconds(started: str, finished: str, now: datetime) -> float | None:
 
 
 def pod_name(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    """The pod of a node, as Argo's controller names it since 3.4: workflow, template, the node's hash.
+    """Name of a node's pod since Argo 3.4: workflow, template, the node's hash.
 
     Source: argo-workflows, workflow/util/pod_name.go, ``GeneratePodName``.
     """

@@ -1,1 +1,1 @@
-"""What was ordered (:class:`~workflows.manifest.spec.RunSpec`) and the Argo workflow that is built from it."""
+"""The specification of a run (:class:`~workflows.manifest.spec.RunSpec`) and the Argo workflow built from it."""

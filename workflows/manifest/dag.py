@@ -31,14 +31,14 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def build(spec: RunSpec) -> Workflow:
     """Build the workflow of a run, for Argo 3.7 and 4: one task per stage, model and fold.
 
-    It is complete: the order itself travels in an annotation and in a variable of prepare, which stores it.
+    The workflow carries its spec in an annotation, and in a variable of prepare, which stores it.
     """
     tasks = spec.tasks
     with _workflow(spec) as workflow:
         kinds = {task.id: TemplateKind(task.id.stage, task.detector, spec.memory_of(task.id)) for task in tasks}
         templates = {kind: _template(kind, spec) for kind in dict.fromkeys(kinds.values())}
         tolerant = spec.experiment.ensemble.min_folds is not None
-        # A lost fold fails the run even where the ensemble went on without it: every task is a target of the DAG.
+        # A failed fold fails the run even if the ensemble ran without it: every task is a target of the DAG.
         target = " ".join(task.name for task in tasks) if tolerant else None
         with DAG(name=workflow.entrypoint, fail_fast=False, target=target):
             for task in tasks:
@@ -52,19 +52,19 @@ def build(spec: RunSpec) -> Workflow:
 
 
 def manifest(spec: RunSpec) -> Manifest:
-    """The same as plain values, without a name yet: what ``render`` prints, ``submit`` sends and ``run`` executes."""
+    """Build the workflow as a dict, without a name: ``render`` prints, ``submit`` sends and ``run`` executes it."""
     plain: Manifest = build(spec).to_dict()
     return plain
 
 
 def to_yaml(value: Manifest) -> str:
-    """A manifest, or any other value, as YAML, with keys in the order they have."""
+    """Format a value as YAML, with keys in their own order."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
 def experiment_parameter(experiment: Experiment) -> str:
-    """The resolved experiment as the one parameter. Two braces in a remark must not look like a placeholder."""
+    """The resolved experiment as JSON, the workflow's only parameter."""
     text = json.dumps(experiment.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
     return _without_placeholders(text)
 
@@ -117,7 +117,7 @@ def _workflow(spec: RunSpec) -> Workflow:
 
 
 def _depends(task: PlannedTask, tolerant: bool) -> str | None:
-    """A gathering task waits for all others; a tolerant one starts however they ended."""
+    """A task waits for all tasks it needs; a tolerant ensemble also starts after failed ones."""
     names = [needed.name for needed in task.needs]
     if tolerant and len(names) > 1:
         return " && ".join(f"({name}.Succeeded || {name}.Failed || {name}.Errored)" for name in names)

@@ -1,6 +1,6 @@
-"""The part of Argo's expression language that our retry expression is written in, evaluated here.
+"""Evaluate the subset of Argo's expression language that the retry expression uses.
 
-So ``run`` decides by the very expression of the built workflow. What is outside this part is an error, not a guess.
+So ``run`` retries by the expression of the workflow itself. Anything outside the subset is an error.
 """
 
 import re
@@ -21,7 +21,7 @@ def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
         values: the value of each name, e.g. ``lastRetry.exitCode``.
 
     Raises:
-        ValueError: where the expression uses anything else, or a name without a value.
+        ValueError: the expression uses anything else, or a name without a value.
     """
     parser = _Parser(expression, values)
     result = parser.either()
@@ -47,7 +47,7 @@ class _Parser:
         self._tokens.reverse()
 
     def either(self) -> Any:
-        """One or more alternatives."""
+        """Parse one or more alternatives."""
         result = self._both()
         while self._take("||"):
             other = self._both()
@@ -55,7 +55,7 @@ class _Parser:
         return result
 
     def expect_end(self) -> None:
-        """Nothing may be left."""
+        """Raise ValueError if tokens are left."""
         if self._tokens:
             raise ValueError(f"the expression should end before {self._tokens[-1]}")
 

@@ -1,4 +1,4 @@
-"""A pod template a stage: image, command, environment, resources, folders, security, retries.
+"""Build the pod template of a stage: image, command, environment, resources, folders, security, retries.
 
 Every pod passes the *restricted* pod-security standard. Nothing here knows an experiment, only stages and profiles.
 """
@@ -17,14 +17,14 @@ from jobs.contract.names import FOLD_LABEL, MODEL_LABEL, STAGE_LABEL, Stage
 from jobs.contract.profile import GPU_STAGES, Profile, Secret
 from workflows.manifest import retry
 
-TMP: Final = "/tmp"  # noqa: S108 - the pod's own, an emptyDir
+TMP: Final = "/tmp"  # noqa: S108 - an emptyDir of the pod
 SHM: Final = "/dev/shm"  # noqa: S108
 SCRATCH: Final = "/scratch"
 CACHE: Final = "/cache"
 OUTPUTS: Final = f"{TMP}/outputs"
 CACHE_VOLUME: Final = "cache"
 TOKEN_VOLUME: Final = "executor-token"  # noqa: S105 - its name
-# Output parameter of every pod: the headline score, shown on the node. A task that was skipped has this instead.
+# Value of the output parameter score if a pod wrote none.
 NO_SCORE: Final = "-"
 
 # Libraries write to these; the root file system is read-only.
@@ -40,11 +40,11 @@ _HOMES: Final = {
 
 @dataclass(frozen=True)
 class TemplateKind:
-    """What sets one template apart from another: tasks of a kind share it."""
+    """Identifies a template; tasks of the same kind share it."""
 
     stage: Stage
     detector: bool = False
-    memory: str | None = None  # in place of the profile's
+    memory: str | None = None  # replaces the profile's
 
     @property
     def name(self) -> str:
@@ -58,11 +58,11 @@ class TemplateKind:
 
 
 def template(kind: TemplateKind, profile: Profile, run: str, revision: str, from_run: str | None = None) -> Container:
-    """The template of a kind of task.
+    """Build the template of a kind of task.
 
     Args:
-        kind: stage, and what sets it apart.
-        profile: where and how pods run.
+        kind: stage, image and memory.
+        profile: the cluster's settings.
         run: the run's name, for labels and environment.
         revision: the code's git revision, for the image's tag.
         from_run: the run whose weights predict a test set.
@@ -119,7 +119,7 @@ CONTAINER_SECURITY: Final[dict[str, Any]] = {
 
 
 def pod_security(profile: Profile) -> m.PodSecurityContext:
-    """What the restricted standard asks of a pod."""
+    """The security context that the restricted standard requires of a pod."""
     return m.PodSecurityContext(
         run_as_non_root=True,
         run_as_user=profile.run_as,
@@ -163,26 +163,26 @@ _TOKEN_MOUNT: Final = {
 
 
 def _gpu_patch(profile: Profile) -> str | None:
-    """What Argo has no field for in a pod with a GPU; it comes on top of every pod's patch."""
+    """The patch of pods with a GPU, applied after that of every pod."""
     return json.dumps({"runtimeClassName": profile.gpu.runtime_class}) if profile.gpu.runtime_class else None
 
 
 def shared_volumes(profile: Profile) -> list[m.Volume]:
-    """The volumes of every pod: the cache of packs, and the profile's own."""
+    """The volumes of every pod: the cache of packs and those of the profile."""
     cache = profile.cache_volume or {"emptyDir": {}}
     sources = {CACHE_VOLUME: cache} | {volume.name: volume.source for volume in profile.volumes}
     return [m.Volume.model_validate({"name": name, **source}) for name, source in sources.items()]
 
 
 def image(kind: TemplateKind, profile: Profile, revision: str) -> str:
-    """The image a kind of task runs in."""
+    """The image of a kind of task."""
     images = profile.images
     chosen = images.small if not kind.stage.per_fold else images.detector if kind.detector else images.base
     return chosen.replace("{revision}", revision)
 
 
 def threads(cpu: str) -> int:
-    """CPU threads that a quantity of CPU is worth: at least one, and a started one counts."""
+    """Number of threads for a quantity of CPU, rounded up, at least 1."""
     return max(1, ceil(int(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)))
 
 
@@ -221,7 +221,7 @@ def _environment(
 
 
 def _tolerations(profile: Profile, gpus: int) -> list[m.Toleration]:
-    """The profile's, and on a GPU's pod the taint that GPU nodes carry by custom."""
+    """The profile's tolerations; pods with a GPU also tolerate the usual taint of GPU nodes."""
     given = [m.Toleration.model_validate(toleration) for toleration in profile.tolerations]
     if gpus and not any(toleration.key == profile.gpu.taint for toleration in given):
         given.append(m.Toleration(key=profile.gpu.taint, operator="Exists", effect="NoSchedule"))
@@ -229,7 +229,7 @@ def _tolerations(profile: Profile, gpus: int) -> list[m.Toleration]:
 
 
 def _retry_strategy(profile: Profile) -> RetryStrategy:
-    """Both policy and expression must agree in Argo, so the policy is Always and the expression decides.
+    """Retry strategy. Argo retries if policy and expression agree: the policy is Always, the expression decides.
 
     ``maxDuration`` counts from the first attempt's start and would become the next pod's deadline; ``cap`` does not.
     """

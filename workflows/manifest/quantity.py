@@ -9,13 +9,13 @@ _FACTORS: Final = {
 
 
 def parse_quantity(text: str) -> float:
-    """A quantity as a number: bytes of memory, cores of CPU.
+    """Parse a quantity: bytes of memory, cores of CPU.
 
     Raises:
-        ValueError: where it is none.
+        ValueError: the text is not a quantity.
     """
     digits = text.rstrip("mkKMGTPi")
     suffix = text[len(digits) :]
     if suffix and suffix not in _FACTORS:
-        raise ValueError(f"{text} is no quantity such as 16Gi, 4 or 250m")
+        raise ValueError(f"{text} is not a quantity such as 16Gi, 4 or 250m")
     return float(digits) * _FACTORS.get(suffix, 1.0)

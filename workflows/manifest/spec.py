@@ -1,4 +1,4 @@
-"""What was ordered: everything that a run's workflow is built from, and how the workflow keeps it."""
+"""The specification of a run: everything that its workflow is built from."""
 
 import json
 import re
@@ -29,7 +29,7 @@ FORMER_ANNOTATION: Final = "cxrfold/submission"  # up to release 0.1
 class TestSet(Frozen):
     """Films to predict with the weights of a finished run, in place of training."""
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest must not collect it
 
     source: str
     from_run: str
@@ -41,15 +41,15 @@ class TestSet(Frozen):
 
 
 class RunSpec(Frozen):
-    """One run as it was ordered. ``render``, ``lint``, ``run``, ``submit`` and ``resume`` all take it.
+    """Specifies one run. ``render``, ``lint``, ``run``, ``submit`` and ``resume`` all take it.
 
     Attributes:
         run: the run's name: the same name continues the same run.
-        experiment: what is trained and scored, on its own films.
-        profile: where the pods run.
-        revision: the code's git revision, for the tags of images.
-        test_set: films to predict, in place of training.
-        memory: memory by task name in place of the profile's, raised after an OOM kill.
+        experiment: what to train and score.
+        profile: the cluster's settings.
+        revision: git revision of the code, for the tags of images.
+        test_set: films to predict instead of training.
+        memory: memory by task name that replaces the profile's after an OOM kill.
     """
 
     run: str
@@ -69,7 +69,7 @@ class RunSpec(Frozen):
         cls, experiment: Experiment, profile: Profile, *, revision: str, run: str | None = None,
         test_set: TestSet | None = None, memory: Mapping[str, str] | None = None,
     ) -> Self:  # fmt: skip
-        """An order; without a name it gets the default one, so that the same order continues the same run."""
+        """Build a spec. The default name depends on the settings, so that the same settings continue the same run."""
         return cls(
             run=default_run(experiment, test_set) if run is None else run, experiment=experiment, profile=profile,
             revision=revision, test_set=test_set, memory=dict(memory or {}),
@@ -95,19 +95,19 @@ class RunSpec(Frozen):
 
     @property
     def kept(self) -> str:
-        """The order without its experiment, as JSON: the workflow's annotation, stored as ``order.json``."""
+        """The spec without its experiment, as JSON: the workflow's annotation, stored as ``order.json``."""
         return self.model_dump_json(exclude={"experiment"}, exclude_defaults=True)
 
     def memory_of(self, task: TaskId) -> str | None:
-        """The memory that a task gets in place of the profile's, None where it gets that."""
+        """Memory of a task that replaces the profile's; None if the profile's applies."""
         return self.memory.get(task.name) or self.memory.get(task.former_name)
 
     @classmethod
     def stored(cls, store: "Store", run: str) -> Self:
-        """What a run was submitted as, from its store, where prepare wrote it.
+        """Read the spec that prepare stored.
 
         Raises:
-            Missing: the run never got so far, or was not run on a cluster.
+            Missing: prepare has not run, or the run was not submitted to a cluster.
         """
         from jobs.runtime.store import Missing
 
@@ -120,10 +120,10 @@ class RunSpec(Frozen):
 
     @classmethod
     def of_workflow(cls, workflow: Mapping[str, Any]) -> Self:
-        """What a workflow was built from.
+        """Read the spec of a workflow.
 
         Raises:
-            BadInput: it was not built here, or by a version that wrote it down differently.
+            BadInput: the workflow has no spec, or one of an incompatible version.
         """
         name = workflow["metadata"]["name"]
         try:
@@ -132,13 +132,11 @@ class RunSpec(Frozen):
             parameters = {item["name"]: item["value"] for item in workflow["spec"]["arguments"]["parameters"]}
             return cls(**{**order, "experiment": Experiment.model_validate_json(parameters["experiment"])})
         except (KeyError, json.JSONDecodeError, ValidationError) as error:
-            raise BadInput(
-                f"Workflow {name} does not say what it was built from: {error}. Submit the run again."
-            ) from error
+            raise BadInput(f"Workflow {name} has no valid spec: {error}. Submit the run again.") from error
 
 
 def default_run(experiment: Experiment, test_set: TestSet | None = None) -> str:
-    """The run's name where none is given: the same options, the same run."""
+    """The default name of a run: the same settings give the same name."""
     if test_set is None:
         return experiment.default_run
     suffix = f"-on-{digest(test_set.source)[:6]}"
@@ -148,13 +146,13 @@ def default_run(experiment: Experiment, test_set: TestSet | None = None) -> str:
 def workflow_name(run: str, taken: Iterable[str]) -> str:
     """The name of a run's next workflow: ``<run>-1``, ``<run>-2`` and so on.
 
-    The cluster refuses a second object of one name, so of two who submit at the same time one creates it.
+    The cluster refuses a second object of the same name, so only one of two simultaneous submits creates it.
     """
     numbers = [int(name.rsplit("-", 1)[-1]) for name in taken if re.fullmatch(rf"{re.escape(run)}-\d+", name)]
     return f"{run}-{max(numbers, default=0) + 1}"
 
 
 def named(manifest: Manifest, name: str) -> Manifest:
-    """The manifest with a name of its own in place of a generated one."""
+    """Return the manifest with a fixed name instead of a generated one."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key != "generateName"}
     return {**manifest, "metadata": {"name": name, **metadata}}
