@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate import metrics
@@ -20,6 +19,7 @@ from jobs.evaluate.results import FoldResult, Results, Stated
 from jobs.evaluate.search import searches
 from jobs.evaluate.words import DASH, duration, memory, number
 from jobs.runtime import provenance
+from jobs.runtime.pages import page_template
 from jobs.scoring.metric import ENGINE
 
 WHAT: Final = {
@@ -28,13 +28,6 @@ WHAT: Final = {
     "film2": "Mean average precision of none and opacity as a film's two classes.",
     "opacity": "Average precision of opacity boxes.",
 }
-_JINJA = Environment(
-    loader=PackageLoader("jobs.evaluate", ""),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 def render(
@@ -51,7 +44,7 @@ def render(
     headline = results.figures[results.headline]
     trained = [task for task in tasks if task.trained]
     fold_range = _fold_range(results.folds)
-    return _JINJA.get_template("report.html").render(
+    return page_template("jobs.evaluate", "report.html").render(
         results=results,
         origin=origin,
         created=datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),

@@ -17,7 +17,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the inter
 import albumentations as A
 
 Level = Literal["none", "basic", "hard"]
-Pixels = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 BASIC: Final = (
     A.HorizontalFlip(p=0.5),
@@ -49,7 +49,7 @@ class Augmentation:
         self.seed = seed
         self._compose = A.Compose(steps, mask_interpolation=cv2.INTER_LINEAR) if steps else None
 
-    def __call__(self, film: Pixels, mask: Pixels | None, epoch: int, number: int) -> tuple[Pixels, Pixels | None]:
+    def __call__(self, film: Image, mask: Image | None, epoch: int, number: int) -> tuple[Image, Image | None]:
         """A film (S, S) and its mask (S, S), if it has one, as this epoch shows them."""
         if self._compose is None:
             return film, mask

@@ -23,7 +23,6 @@ from jobs.films.letterbox import Letterbox
 from jobs.films.masks import Shape, draw_mask, shrink_mask
 
 Siblings = Literal["keep", "drop", "mask"]
-Ints = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
@@ -71,11 +70,11 @@ class Films:
         boxes: of each film (k, 4), in pixels of the square.
     """
 
-    rows: Ints
-    study: Ints
-    film: Ints
+    rows: NDArray[np.int64]
+    study: NDArray[np.int64]
+    film: NDArray[np.int64]
     counted: NDArray[np.bool_]
-    group: Ints
+    group: NDArray[np.int64]
     boxes: tuple[NDArray[np.float64], ...]
 
     @classmethod
@@ -170,7 +169,7 @@ def collate(examples: Iterable[tuple[Any, ...]]) -> Batch:
     )
 
 
-def epoch_batches(films: int, batch: int, accumulate: int, seed: int, epoch: int) -> list[Ints]:
+def epoch_batches(films: int, batch: int, accumulate: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """The epoch's batches, each an array of film numbers; ``accumulate`` of them make a step.
 
     A step that cannot be filled is left out, so that every step weighs its films alike and batch norm never sees a lone
@@ -197,7 +196,7 @@ class TrainingFilms(Dataset[tuple[Any, ...]]):
         return self.films.example(number, self.pack, self.masks, self.augmentation, self.epoch)
 
 
-def batches(films: TrainingFilms, order: Sequence[Ints], workers: int, pin: bool) -> Iterable[Batch]:
+def batches(films: TrainingFilms, order: Sequence[NDArray[np.int64]], workers: int, pin: bool) -> Iterable[Batch]:
     """The batches of an epoch, or of what is left of it, read ahead by ``workers`` processes (0: by this one)."""
     return DataLoader(
         films,

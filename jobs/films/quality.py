@@ -1,4 +1,4 @@
-"""The quality sheet: one page that shows what was prepared. Films of each class with their boxes, and what they are."""
+"""The quality page of a prepared dataset: films of each class with their boxes, findings, and histograms."""
 
 import base64
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
 from jobs.contract.names import STUDY_CLASSES
 from jobs.films.letterbox import Letterbox
+from jobs.runtime.pages import page_template
 
 SHOWN: Final = 8  # films a class
 CELL: Final = 224  # pixels a side of a film on the sheet
@@ -21,17 +21,17 @@ AMBER: Final = (0, 190, 255)  # BGR
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a histogram."""
+    """A bar of a histogram."""
 
     name: str
     count: int
-    share: float  # of the longest bar
+    share: float  # length relative to the longest bar
 
 
 def sample(rows: pd.DataFrame) -> dict[str, list[int]]:
-    """The films to show: the row numbers of the first few of each class, or, in a test set, of all.
+    """Select the row numbers of the first few films of each class, or of all films of a test set.
 
-    Ids are random, so the first are as good as any.
+    Ids are random, so the first rows are a random sample.
     """
     if rows["study_class"].isna().all():
         return {"films": list(range(min(len(rows), 3 * SHOWN)))}
@@ -41,13 +41,13 @@ def sample(rows: pd.DataFrame) -> dict[str, list[int]]:
 def quality_sheet(
     name: str, rows: pd.DataFrame, squares: dict[int, NDArray[np.uint8]], findings: dict[str, Any]
 ) -> str:
-    """The page as HTML, complete in one file.
+    """Render the page as self-contained HTML.
 
     Args:
-        name: the source.
+        name: name of the source.
         rows: the index.
-        squares: a letterboxed film of any size by row number, for all rows that ``sample`` names.
-        findings: what else there is to say, by the names of ``prepare.indexing.Findings``.
+        squares: letterboxed films of any size by row number, for all rows that ``sample`` selects.
+        findings: the fields of ``prepare.indexing.Findings``.
     """
     shown = {
         title: [(rows["image"].iloc[n], len(rows["boxes"].iloc[n]), _picture(rows.iloc[n], squares[n])) for n in chosen]
@@ -66,26 +66,25 @@ def quality_sheet(
         "films a study": bars(rows.groupby("study")["image"].count()),
         "films a fold": bars(rows["fold"]),
     }
-    environment = Environment(loader=PackageLoader("jobs.films", "."), autoescape=True)
-    page = environment.get_template("quality.html.j2")
+    page = page_template("jobs.films", "quality.html.j2")
     counts = {key: rows[key].nunique() for key in ("image", "study", "patient")}
     return page.render(name=name, counts=counts, shown=shown, histograms=histograms, findings=findings)
 
 
 def bars(values: "pd.Series[Any]") -> Sequence[Bar]:
-    """How often each value occurs, in the order of the values."""
+    """Count how often each value occurs, in the order of the values."""
     counts = values.value_counts().sort_index()
     return [Bar(str(name), int(count), float(count / counts.max())) for name, count in counts.items()]
 
 
 def _steps(pixels: "pd.Series[int]") -> "pd.Series[Any]":
-    """Sizes in about eight steps."""
+    """Round sizes down to about eight steps."""
     step = max(int(pixels.max()) // 8 // 50 * 50, 50)
     return pixels // step * step
 
 
 def _picture(row: "pd.Series[Any]", square: NDArray[np.uint8]) -> str:
-    """A film with its boxes as a data address."""
+    """Draw a film with its boxes and return it as a data URL."""
     grey: Any = cv2.resize(square, (CELL, CELL), interpolation=cv2.INTER_AREA)
     film = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     for box in Letterbox(int(row["width"]), int(row["height"]), CELL).to_pack(np.array(row["boxes"])):

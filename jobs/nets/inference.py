@@ -1,4 +1,4 @@
-"""What a classifier says of packed films."""
+"""Predicts packed films with a classifier."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +13,7 @@ from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Pack
 from jobs.nets.classifier import ClassifierNet, class_probabilities
 from jobs.nets.precision import autocast
-
-Floats = NDArray[np.float64]
+from jobs.scoring.metric import Floats
 
 
 @torch.inference_mode()
@@ -26,28 +25,28 @@ def predict(
     device: str,
     tick: Callable[[int], None] = lambda films: None,
 ) -> Floats:
-    """Probabilities (n, classes) of the films at some rows of a pack, as the model's ``inference`` says.
+    """Predict probabilities (n, classes) for some rows of a pack, with the model's ``inference`` settings.
 
     Args:
-        net: on the device.
-        model: its head, precision and inference; the pack's size is the size it predicts at.
+        net: the net, on ``device``.
+        model: its head, precision and inference settings; ``inference.size`` is not read, the pack has a size.
         pack: the films.
-        rows: (n,) which of them.
+        rows: (n,) positions in the pack.
         device: ``cuda`` or ``cpu``.
         tick: called after each batch with its number of films.
     """
     net.eval()
-    found = np.empty((len(rows), len(model.classes)))
+    probabilities = np.empty((len(rows), len(model.classes)))
     with explained_memory(model.inference.batch, pack.size, "inference.batch"):
         for start in range(0, len(rows), model.inference.batch):
             part = rows[start : start + model.inference.batch]
             films = torch.from_numpy(np.stack([pack[int(row)] for row in part])[:, None]).to(device)
             with autocast(model.precision, device):
                 views = _views(films, model.inference.tta)
-                chances = [class_probabilities(net(view).logits.double(), model.classes) for view in views]
-            found[start : start + len(part)] = torch.stack(chances).mean(0).cpu().numpy()
+                outputs = [class_probabilities(net(view).logits.double(), model.classes) for view in views]
+            probabilities[start : start + len(part)] = torch.stack(outputs).mean(0).cpu().numpy()
             tick(len(part))
-    return found
+    return probabilities
 
 
 def _views(films: torch.Tensor, tta: Literal["none", "flip"]) -> list[torch.Tensor]:
@@ -63,7 +62,7 @@ def _views(films: torch.Tensor, tta: Literal["none", "flip"]) -> list[torch.Tens
 
 @contextmanager
 def explained_memory(batch: int, size: int, knob: str) -> Iterator[None]:
-    """Turn CUDA's out of memory into a sentence.
+    """Turn a CUDA out-of-memory error into an error that says which setting to change.
 
     Raises:
         BadInput: the GPU's memory does not suffice.

@@ -1,6 +1,6 @@
-"""The classifier's losses. Each is a mean over the films of a batch.
+"""The classifier's losses. Every loss is a mean over the films of a batch.
 
-A film that a loss leaves out adds 0 to the sum but stays in the denominator, so k small batches equal one large batch.
+A masked film adds 0 to the sum but stays in the denominator, so k accumulated small batches equal one large batch.
 """
 
 from typing import Literal, assert_never
@@ -23,15 +23,15 @@ def training_loss(
     counted: torch.Tensor,
     masks: torch.Tensor | None,
 ) -> torch.Tensor:
-    """The loss of a batch, a scalar.
+    """Compute the loss of a batch, a scalar.
 
     Args:
-        model: head, losses and their weights.
-        answer: of the net to B films.
+        model: its head, losses and their weights.
+        answer: output of the net for B films.
         study: (B,) index into STUDY_CLASSES.
         film: (B,) index into FILM_CLASSES.
-        counted: (B,) 0 where film-level and mask losses leave the film out.
-        masks: (B, 1, cells, cells) uint8, where the model has an auxiliary head.
+        counted: (B,) 0 where film-level and mask losses skip the film, else 1.
+        masks: (B, 1, cells, cells) uint8; None without an auxiliary head.
     """
     loss = class_losses(model, answer.logits, study, film, counted)
     if model.aux and answer.mask is not None and masks is not None:
@@ -42,10 +42,11 @@ def training_loss(
 def class_losses(
     model: Classifier, logits: torch.Tensor, study: torch.Tensor, film: torch.Tensor, counted: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of each film (B,) under the model's head.
+    """Compute the cross-entropy of each film (B,) for the model's head.
 
-    The joint head's target is half the study's class and half the film's. A film whose own class does not count is
-    asked for its study's class alone, by the study's outputs alone; ``loss_on: film`` asks for the film's class alone.
+    The joint head's loss is the mean of the study's and the film's cross-entropy, over all six outputs. A film with
+    ``counted`` 0 has half the study's cross-entropy over the four study outputs. With ``loss_on: film`` only the film's
+    term remains.
     """
     smooth = model.label_smoothing
     match model.head, model.loss_on:
@@ -64,15 +65,15 @@ def class_losses(
 
 
 def cross_entropies(logits: torch.Tensor, target: torch.Tensor, smooth: float) -> torch.Tensor:
-    """Cross-entropy of each film (B,)."""
+    """Compute the cross-entropy of each film (B,)."""
     return F.cross_entropy(logits, target, label_smoothing=smooth, reduction="none")
 
 
 def mask_losses(logits: torch.Tensor, target: torch.Tensor, kind: Literal["bce", "dice", "bce+dice"]) -> torch.Tensor:
-    """Loss of each film's mask (B,): mean binary cross-entropy over cells, soft Dice, or their sum.
+    """Compute the loss of each film's mask (B,): mean binary cross-entropy over cells, soft Dice, or their sum.
 
-    Dice is ``1 - (2 sum(pt) + 1) / (sum(p) + sum(t) + 1)`` (Milletari et al. 2016, with one cell of smoothing, so that
-    an empty mask can be met).
+    Dice is ``1 - (2 sum(pt) + 1) / (sum(p) + sum(t) + 1)`` (Milletari et al. 2016); the added 1 smooths
+    the ratio, so that an empty mask can reach loss 0.
     """
     match kind:
         case "bce":

@@ -10,9 +10,10 @@ from jobs.contract.experiment import Classifier
 from jobs.contract.names import STUDY_CLASSES
 from jobs.contract.records import Done
 from jobs.nets.classifier import ClassifierNet, load_classifier
-from jobs.nets.inference import Floats, predict
+from jobs.nets.inference import predict
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
+from jobs.scoring.metric import Floats
 from jobs.train_classifier.scores import score
 from jobs.train_classifier.task import Task
 

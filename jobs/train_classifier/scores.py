@@ -1,16 +1,13 @@
 """The figure that chooses the best epoch: of one fold, from the probabilities of its films."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.contract.experiment import Classifier
 from jobs.contract.names import STUDY_CLASSES
 from jobs.films.loader import Films
 from jobs.scoring.answers import film2_table
-from jobs.scoring.metric import Detections, Truth, average_precisions, match, mean_ap
+from jobs.scoring.metric import Detections, Floats, Truth, average_precisions, match, mean_ap
 from jobs.scoring.submission import UNIT_BOX
-
-Floats = NDArray[np.float64]
 
 
 def score(model: Classifier, probabilities: Floats, films: Films) -> float:
