@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.contract.names import Stage
+from jobs.contract.task import TaskId
 from jobs.runtime.store import Moved
 from jobs.runtime.telemetry.metrics import Metrics, push_outcome
 from tests.charts.conftest import Render
@@ -60,7 +62,7 @@ def rules_file(render: Render, folder: Path) -> Path:
 @needs_prometheus
 def test_every_query_is_answered_by_a_real_prometheus(render: Render, tmp_path: Path) -> None:
     metrics_port, gateway_port = free_port(), free_port()
-    metrics, moved = Metrics("train-classifier", "b3", 2), Moved()
+    metrics, moved = Metrics(TaskId(Stage.TRAIN_CLASSIFIER, "b3", 2)), Moved()
     metrics.heartbeat.set_to_current_time()
     metrics.films.inc(8)
     metrics.serve(metrics_port, moved)

@@ -16,6 +16,7 @@ def test_every_field_of_a_detector_has_its_check():
     assert set(LIVENESS) | ELSEWHERE == fields
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", LIVENESS)
 def test_a_change_of_the_field_changes_what_is_computed(field: str, tmp_path: Path):
     LIVENESS[field](tmp_path)

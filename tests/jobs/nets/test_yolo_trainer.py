@@ -13,6 +13,8 @@ from jobs.runtime.checkpoint import Tensors
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import Memory, same, training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:

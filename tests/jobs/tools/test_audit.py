@@ -7,7 +7,8 @@ import pytest
 
 from jobs.contract.exits import BadInput
 from jobs.films.phantom.files import write_phantom
-from jobs.tools.audit import audit, audit_labels
+from jobs.films.splitting.leakage import audit
+from jobs.tools.audit import audit_labels
 
 
 def studies(patients: list[str]) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from tests.jobs.attempts import works_of
 from tests.jobs.nets.classifier_films import TINY, material
 from tests.jobs.train_classifier.conftest import prepare, training
 
+pytestmark = pytest.mark.slow
+
 SHORT = TINY.model_copy(update={"stages": (LearningStage(lr=3e-3, epochs=1),)})
 
 

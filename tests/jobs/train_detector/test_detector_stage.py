@@ -24,6 +24,8 @@ from tests.jobs.attempts import works_of
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.train_detector.conftest import NewContext
 
+pytestmark = pytest.mark.slow
+
 QUICK = TINY.model_copy(update={"epochs": 1})
 
 

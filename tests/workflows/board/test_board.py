@@ -14,7 +14,7 @@ from workflows.board.rows import Row
 def printed(renderable, width=100, terminal=False):
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
     console.print(renderable)
-    return console.file.getvalue()
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_line_a_task_with_epoch_best_and_time_left():
@@ -70,7 +70,7 @@ def test_without_a_terminal_plain_lines_come_as_things_change():
         board.show([Row("tiny-fold-0", "running", "training", epoch=1.0, epochs=10)])
         board.show([Row("tiny-fold-0", "running", "training", epoch=2.0, epochs=10)])
         board.show([Row("tiny-fold-0", "succeeded", "done", seconds=5)])
-    said = console.file.getvalue().splitlines()
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [text[10:] for text in said] == [
         "tiny-fold-0: training, epoch 1.0/10",
         "tiny-fold-0: done, after 5s",
@@ -82,4 +82,4 @@ def test_on_a_terminal_the_last_state_stays_on_the_screen():
     with Board("demo", console) as board:
         board.show([Row(f"task-{i}", "waiting") for i in range(12)])
         board.show([Row(f"task-{i}", "succeeded", "done") for i in range(12)])
-    assert console.file.getvalue().count("task-7") == 1
+    assert console.file.getvalue().count("task-7") == 1  # type: ignore[attr-defined]

@@ -40,8 +40,8 @@ def test_what_is_printed_sent_and_executed_is_one_manifest(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jobs.runtime.provenance.revision", lambda: "0123abcd")
     executed: list[dict[str, Any]] = []
-    read = execute.read
-    monkeypatch.setattr(execute, "read", lambda manifest: executed.append(manifest) or read(manifest))
+    read = execute.read  # type: ignore[attr-defined]
+    monkeypatch.setattr(execute, "read", lambda manifest: executed.append(manifest) or read(manifest))  # type: ignore[func-returns-value]
     monkeypatch.setattr(Engine, "run", lambda _: Result((), Exit.BUG, 0.0))
     options = [*OPTIONS, *(["--predict", test_set.source, "--from", test_set.from_run] if test_set else [])]
 

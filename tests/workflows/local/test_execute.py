@@ -41,7 +41,7 @@ def execute(monkeypatch, folder, made, name="r", experiment=EXPERIMENT):
     console = Console(file=io.StringIO(), width=500)
     spec = RunSpec.of(experiment, Profile(), revision="v1", run=name)
     code = local.execute(spec, Machine(2, (), 2), console)
-    return code, console.file.getvalue()
+    return code, console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_path, monkeypatch, s3_store):

@@ -6,8 +6,9 @@ import re
 import pytest
 
 from jobs.contract.experiment import Classifier, Detector, Experiment, training_settings
-from workflows.settings.files import EXPERIMENTS, list_recipes, load_experiment
+from workflows.settings.files import list_recipes, load_experiment
 from workflows.settings.overrides import parse_overlay
+from workflows.settings.recipes import EXPERIMENTS
 from workflows.settings.schema import model_in, type_at
 from workflows.settings.tree import parse
 from workflows.study.selection import ancestors

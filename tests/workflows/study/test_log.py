@@ -15,7 +15,7 @@ from jobs.contract.names import Stage
 from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId
 from tests.workflows.study.stored import DATASET, ENGINE, store_run, studied
-from workflows.study import comparison, wording
+from workflows.study import wording
 from workflows.study.collect import collect
 from workflows.study.comparison import Comparison, compare_with_parents
 from workflows.study.log import write_log
@@ -177,7 +177,7 @@ def test_parents_without_score_and_runs_that_cannot_be_compared_say_so(entries, 
     refused = compare_with_parents([parent, child])[child.run]
     assert refused.value is None
     assert f"Run {parent.run} has no submission" in refused.why
-    monkeypatch.setattr(comparison.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert compare_with_parents([parent, child])[child.run].why == "not compared: pip install cxrfold[jobs]"
 
 
