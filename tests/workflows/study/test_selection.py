@@ -67,5 +67,5 @@ def test_what_is_set_of_a_model_by_name_leaves_experiments_without_it_alone():
     changes = Changes(settings=("classifiers.b3.size=96", "classifiers.v2.size=64"))
     sizes = {one.experiment.name: one.experiment.sizes for one in select("study-02,study-13,yolo-01", changes)}
     assert sizes == {"study-02": (96,), "study-13": (64,), "yolo-01": (512,)}
-    with pytest.raises(BadInput, match="b4 is not there"):
+    with pytest.raises(BadInput, match="there is no b4"):
         select("study-02,study-13", Changes(settings=("classifiers.b4.size=96",)))
