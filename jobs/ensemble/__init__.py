@@ -1,8 +1,8 @@
-"""ensemble: what the nets of all folds say becomes one submission.
+"""ensemble: combine the predictions of all models and folds into one submission.
 
-Out of fold, a model's folds are pooled: each film has been judged by the one net that did not train on it. On a test
-set every fold's net judges every film and is a voice of its own. Beside the submission stands that of the untrained
-nets, by the same rules.
+Out of fold, a model's folds are pooled: each film was predicted by the only net that did not train on it. On a test set
+every fold's net predicts every film and is a voter of its own. A second submission, of the untrained nets, is made by
+the same rules for comparison.
 """
 
 from pathlib import Path
@@ -19,25 +19,25 @@ from jobs.ensemble.members import Members, gather
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
-from jobs.scoring.competition import hours, set_against
+from jobs.scoring.competition import hours, hours_text
 from jobs.scoring.submission import check, parse, render
 
-# Raised by hand when the same inputs begin to mean another result.
+# Raise by hand when the same inputs lead to another result.
 VERSION: Final = 1
 SUBMISSION: Final = "submission.csv"
 
 
 def run(context: Context) -> dict[str, float]:
-    """Pool, fuse, write, check; all from what the store holds.
+    """Combine the stored predictions, write and check the submission.
 
     Raises:
-        BadInput: folds are missing or of another dataset, or nothing says which films show no opacity.
+        BadInput: folds are missing or of another dataset, or every source of ``none`` has weight 0.
     """
     test = context.settings.from_run is not None
     dataset = fetch_dataset(context, [])
     members = gather(context, dataset.hash, test)
     for task in members.missing:
-        context.progress.say(f"{task} is not done: fold {task.fold} is left out until it is")
+        context.progress.say(f"{task} is not done: the ensemble goes on without fold {task.fold}")
     inputs = {
         "version": VERSION,
         "dataset": dataset.hash,
@@ -68,22 +68,22 @@ def run(context: Context) -> dict[str, float]:
 
 
 def _competition_hours(context: Context, members: Members) -> dict[str, float]:
-    """How long the competition's films would take with all these nets, by what each said of itself."""
+    """Return how long the competition's films would take with all these nets, by the time that each measured."""
     seconds = [done.scores["seconds_a_film"] for done in members.done.values()]
-    context.progress.say(set_against(len(seconds), sum(seconds)))
+    context.progress.say(hours_text(len(seconds), sum(seconds)))
     return {"competition_hours": hours(sum(seconds))}
 
 
 def _fuse(context: Context, members: Members, index: pd.DataFrame, state: str, test: bool) -> dict[str, Path]:
-    """The submission of the trained nets, or with ``state`` of those before their first step."""
+    """Write the submission of the trained nets, or with ``state`` of the untrained ones; returns the files."""
     experiment = context.experiment
 
-    def voters(model: str, file: str, silent: tuple[str, ...] = ()) -> list[Voter]:
-        """A model's voices: its folds, pooled out of fold. ``silent``: columns that were never trained."""
+    def voters(model: str, file: str, ignored: tuple[str, ...] = ()) -> list[Voter]:
+        """A model's voters: its folds, pooled unless on a test set. ``ignored``: columns that were never trained."""
         outputs = [members.done[model, fold].outputs[f"{state}{file}"] for fold in members.folds]
-        tables = [pd.read_parquet(fetch(context.store, one, context.cache)) for one in outputs]
+        tables = [pd.read_parquet(fetch(context.store, output, context.cache)) for output in outputs]
         tables = [
-            table.drop(columns=list(silent), errors="ignore") for table in (tables if test else [pd.concat(tables)])
+            table.drop(columns=list(ignored), errors="ignore") for table in (tables if test else [pd.concat(tables)])
         ]
         weight = experiment.ensemble.weights.get(model, 1.0) / len(tables)
         return [Voter(model, weight, table) for table in tables]
@@ -101,7 +101,7 @@ def _write(folder: Path, index: pd.DataFrame, combined: Combined, state: str) ->
     name = f"{state}{SUBMISSION}"
     text = render(combined.submission)
     sizes = dict(zip(index["image"], zip(index["width"], index["height"], strict=True), strict=True))
-    # What is checked is what a reader of the file will see.
+    # Check the text rather than the arrays: it is what a reader of the file will see.
     check(parse(text, name), list(dict.fromkeys(index["study"])), index["image"], name, sizes)
     outputs = {name: folder / name}
     outputs[name].write_text(text)

@@ -1,4 +1,4 @@
-"""From the models' predictions to one submission: pure, from tables to arrays."""
+"""Combines the models' predictions into one submission: pure functions from tables to arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _CORNERS = ["xmin", "ymin", "xmax", "ymax"]
 
 @dataclass(frozen=True)
 class Voter:
-    """One voice in the ensemble: a model with its folds pooled, or on a test set each fold's net.
+    """The predictions of one voter: a model with its folds pooled, or on a test set the net of one fold.
 
     Attributes:
-        name: what messages call it.
-        weight: how much it counts; with 0 it is not heard.
-        table: a classifier's row a film (``image``, ``study`` and the probabilities its head was trained for), or a
-            detector's row a box (``image``, ``xmin ymin xmax ymax``, ``confidence``).
+        name: the model's name, for messages.
+        weight: its weight in the ensemble; 0 leaves it out.
+        table: of a classifier, one row per film (``image``, ``study`` and the probabilities its head was trained for);
+            of a detector, one row per box (``image``, ``xmin ymin xmax ymax``, ``confidence``).
     """
 
     name: str
@@ -35,11 +35,11 @@ class Voter:
 
 @dataclass(frozen=True)
 class Combined:
-    """What the ensemble says.
+    """The ensemble's predictions.
 
     Attributes:
         submission: the competition's rows.
-        films: a row a film with the film-level models' ``image``, ``none``, ``opacity``; None without such a model.
+        films: one row per film with ``image``, ``none`` and ``opacity`` of the film-level models; None without any.
     """
 
     submission: Submission
@@ -49,20 +49,20 @@ class Combined:
 def combine(
     index: pd.DataFrame, classifiers: Sequence[Voter], detectors: Sequence[Voter], settings: Ensemble
 ) -> Combined:
-    """Combines predictions for the films of ``index``.
+    """Combine predictions for the films of ``index``.
 
-    Where no model gives study classes, all four get the same probability: the file stays valid and says nothing.
+    Where no model predicts study classes, all four get the same probability, so that the file stays valid.
 
     Args:
-        index: a row a film with ``image``, ``study``, ``width``, ``height``.
-        classifiers: the classifiers' voices; together with the detectors' at least one.
-        detectors: the detectors' voices.
+        index: one row per film with ``image``, ``study``, ``width``, ``height``.
+        classifiers: the classifiers' voters; together with the detectors' at least one.
+        detectors: the detectors' voters.
         settings: the experiment's ``ensemble``.
 
     Raises:
-        BadInput: a voice does not cover the films, or no source of ``none`` has a weight.
+        BadInput: a voter does not cover the films, or every source of ``none`` has weight 0.
     """
-    classifiers, detectors = ([one for one in voters if one.weight > 0] for voters in (classifiers, detectors))
+    classifiers, detectors = ([voter for voter in voters if voter.weight > 0] for voters in (classifiers, detectors))
     films = index.sort_values("image").reset_index(drop=True)
     studies = pd.Index(sorted(films["study"].unique()))
     of_study = [voter for voter in classifiers if set(STUDY_CLASSES) <= set(voter.table.columns)]
@@ -82,23 +82,24 @@ def combine(
     if study is not None:
         sources["negative"] = study[studies.get_indexer(films["study"]), 0]
     if film is not None:
-        # A joint head shares its probability with the study classes; between the two film classes it says this much.
+        # A joint head spreads its probability over six classes: normalise over the two film classes.
         sources["film2"] = film[:, 0] / np.maximum(film.sum(axis=1), np.finfo(float).tiny)
     none = none_probability(sources, settings.none.model_dump())
     if study is None:
         study = np.full((len(studies), len(STUDY_CLASSES)), 1 / len(STUDY_CLASSES))
     submission = _submission(
-        [study_id(one) for one in studies],
-        [film_id(one) for one in films["image"]],
+        [study_id(study_) for study_ in studies],
+        [film_id(image) for image in films["image"]],
         _study_rows(study, settings.labels),
         _film_rows(none, fused, settings.fusion.repeat),
     )
-    said = None if film is None else pd.DataFrame({"image": films["image"], "none": film[:, 0], "opacity": film[:, 1]})
-    return Combined(submission, said)
+    if film is None:
+        return Combined(submission, None)
+    return Combined(submission, pd.DataFrame({"image": films["image"], "none": film[:, 0], "opacity": film[:, 1]}))
 
 
 def _mean(voters: Sequence[Voter], key: str, wanted: pd.Index, classes: Sequence[str]) -> Floats | None:
-    """Weighted mean of the voters' probabilities, (wanted, classes); a study's are the mean over its films."""
+    """Return the voters' weighted mean probabilities, (wanted, classes); a study's are the mean over its films."""
     if not voters:
         return None
     total = sum(voter.weight for voter in voters)
@@ -109,32 +110,32 @@ def _mean(voters: Sequence[Voter], key: str, wanted: pd.Index, classes: Sequence
         if len(absent):
             kind = "studies" if key == "study" else "films"
             raise BadInput(
-                f"{voter.name} says nothing of {len(absent)} of {len(wanted)} {kind} (the first is "
-                f"{absent[0]}): its predictions are of other films. Remove them and resume the run."
+                f"{voter.name} has no predictions for {len(absent)} of {len(wanted)} {kind}, e.g. {absent[0]}: it "
+                "predicted other films. Remove its predictions and resume the run."
             )
         mean += voter.weight / total * table.to_numpy(dtype=np.float64)
     return mean
 
 
 def _film_boxes(voter: Voter, films: pd.DataFrame) -> FilmBoxes:
-    """A detector's boxes with films by number, held within their films."""
+    """Return a detector's boxes with numbered films, clipped to their films."""
     number = pd.Index(films["image"]).get_indexer(voter.table["image"])
     if (number < 0).any():
         first = voter.table["image"].iloc[int(np.argmax(number < 0))]
         raise BadInput(
-            f"{voter.name} has boxes of films that are not asked for (the first is {first}): its predictions are of "
-            "other films. Remove them and resume the run."
+            f"{voter.name} has boxes on films outside this dataset, e.g. {first}: it predicted other films. Remove its "
+            "predictions and resume the run."
         )
     edge = films[["width", "height"]].to_numpy(dtype=np.float64)[number]
     box = np.clip(voter.table[_CORNERS].to_numpy(dtype=np.float64), 0, np.tile(edge, 2))
-    # Where clipping, or rounding to a hundredth of a pixel, leaves nothing of a box, there is nothing to vote for.
+    # Drop boxes that clipping, or rounding to a hundredth of a pixel, leaves without area.
     left = np.flatnonzero(((box[:, 2:] - box[:, :2]) > 0.02).all(axis=1))
     confidence = voter.table["confidence"].to_numpy(dtype=np.float64)
     return FilmBoxes(number[left].astype(np.int64), box[left], confidence[left])
 
 
 def _study_rows(study: Floats, labels: str) -> Detections:
-    """All four probabilities of each study, likeliest first; with ``labels: top`` the likeliest alone."""
+    """Return each study's four classes, most probable first; with ``labels: top`` only the most probable."""
     order = np.argsort(-study, axis=1, kind="stable")[:, : 1 if labels == "top" else None]
     number, width = order.shape
     return Detections(
@@ -146,7 +147,7 @@ def _study_rows(study: Floats, labels: str) -> Detections:
 
 
 def _film_rows(none: Floats, fused: FilmBoxes, repeat: int) -> Detections:
-    """Each film's none, then its boxes by falling confidence, each as often as asked for."""
+    """Return each film's ``none``, then its boxes by falling confidence, each ``repeat`` times."""
     films = len(none)
     unit = np.concatenate([np.arange(films), np.repeat(fused.film, repeat)])
     order = np.argsort(unit, kind="stable")

@@ -1,4 +1,4 @@
-"""Which nets an ensemble stands on, and whether it may."""
+"""The predictions that an ensemble combines, and the checks on missing folds and other datasets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from jobs.runtime.context import Context
 
 @dataclass(frozen=True)
 class Members:
-    """The predictions that are put together.
+    """The predictions of an ensemble.
 
     Attributes:
-        folds: the folds that every model has, so that each film is judged by the same ensemble.
-        missing: the tasks that are not done, and whose folds were left out.
+        folds: the folds that every model has, so that each film is predicted by the same models.
+        missing: the tasks that are not done; their folds are left out.
         done: the finished predictions of each model and fold.
     """
 
@@ -29,7 +29,7 @@ class Members:
 
     @property
     def digests(self) -> dict[str, Any]:
-        """Digests of the predictions, as inputs of the ensemble's work: model → fold → digest."""
+        """Digests of the predictions, for the inputs of the ensemble's work: model → fold → digest."""
         digests: dict[str, dict[str, str]] = {}
         for (model, fold), done in sorted(self.done.items()):
             digests.setdefault(model, {})[str(fold)] = done.digest
@@ -37,11 +37,11 @@ class Members:
 
 
 def gather(context: Context, dataset: str, test: bool) -> Members:
-    """The run's predictions: out of fold, or of a test set.
+    """Collect the run's predictions: out of fold, or of a test set.
 
     Args:
         context: the ensemble's context.
-        dataset: the hash of the dataset they must be of.
+        dataset: the hash of the dataset that they must be made from.
         test: whether the run predicts a test set.
 
     Raises:
@@ -57,7 +57,7 @@ def gather(context: Context, dataset: str, test: bool) -> Members:
         assert task.model is not None
         works = context.upstream(task).works
         predictions = context.open_work(task.stage, works["predictions" if test else "oof"])[1]
-        # Weights are of one split: their predictions of a fold count only where that very fold was held out.
+        # Predictions are out of fold only on the split that their weights were trained with.
         origin = predictions if test else context.open_work(task.stage, works["weights"])[1]
         refuse_other_dataset(task, origin.inputs["dataset"], dataset)
         done[task.model, task.fold] = predictions
@@ -65,10 +65,10 @@ def gather(context: Context, dataset: str, test: bool) -> Members:
 
 
 def choose_folds(experiment: Experiment, wanted: Sequence[TaskId], missing: Sequence[TaskId]) -> tuple[int, ...]:
-    """The folds to put together, given the tasks that are not done.
+    """Return the folds to combine, given the tasks that are not done.
 
     Raises:
-        BadInput: a fold is missing and ``ensemble.min_folds`` does not allow it; says what to run.
+        BadInput: a fold is missing and ``ensemble.min_folds`` does not allow it; the message names the commands to run.
     """
     lost = {task.fold for task in missing}
     kept = tuple(fold for fold in experiment.folds.selected if fold not in lost)
@@ -76,21 +76,21 @@ def choose_folds(experiment: Experiment, wanted: Sequence[TaskId], missing: Sequ
     if not missing or (enough is not None and len(kept) >= enough):
         return kept
     commands = "".join(f"\n  python -m jobs {task.stage}{task.options}" for task in sorted(missing, key=str))
-    allowed = "" if enough is None else f" (ensemble.min_folds asks for {enough}, every model has {len(kept)})"
+    allowed = "" if enough is None else f" (ensemble.min_folds is {enough}, only {len(kept)} complete)"
     raise BadInput(
         f"{len(missing)} of {len(wanted)} folds are missing{allowed}. Resume the run, or run{commands}\n"
-        "With ensemble.min_folds the ensemble goes on without lost folds, and says so beside the score."
+        "With ensemble.min_folds the ensemble goes on without them, and the score is marked as degraded."
     )
 
 
 def refuse_other_dataset(task: TaskId, made_from: str, dataset: str) -> None:
-    """Predictions of different splits must not meet in one score.
+    """Check that predictions are of this run's dataset: a score must not mix different splits.
 
     Raises:
-        BadInput: these were made from another dataset.
+        BadInput: they were made from another dataset.
     """
     if made_from != dataset:
         raise BadInput(
-            f"{task} was made from dataset {made_from[:12]}, this run's is {dataset[:12]}: films "
-            f"or split have changed since. Resume the run, or run python -m jobs {task.stage}{task.options}."
+            f"{task} was made from dataset {made_from[:12]}, but this run's is {dataset[:12]}: the films "
+            f"or the split have changed since. Resume the run, or run python -m jobs {task.stage}{task.options}."
         )

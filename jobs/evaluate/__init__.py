@@ -1,4 +1,4 @@
-"""evaluate: the one number, what surrounds it, and the page that shows it."""
+"""evaluate: score the ensemble's submission and publish the figures and the report page."""
 
 import json
 from datetime import UTC, datetime
@@ -13,32 +13,36 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat
 from jobs.contract.task import TaskId
-from jobs.evaluate import gallery, metrics, report
+from jobs.evaluate import gallery, metrics_json, report
 from jobs.evaluate.history import TaskHistory, histories
-from jobs.evaluate.results import Predictions, Results, judge
+from jobs.evaluate.results import Predictions, Results, score_predictions
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.telemetry.metrics import push_outcome
 from jobs.runtime.work import Work, fetch
 from jobs.scoring import submission
-from jobs.scoring.figures import given_figures
+from jobs.scoring.figures import available_figures
 
-# Raised by hand when the same inputs begin to mean another result.
+# Raise by hand when the same inputs lead to another result.
 VERSION: Final = 3
 METRICS, REPORT = "metrics.json", "report.html"
-# Packs of fewer pixels a side make poor pictures.
+# Pixels per side below which a pack gives poor pictures.
 GALLERY_SIZE: Final = 256
 
 
 def run(context: Context) -> dict[str, float]:
-    """Score what the ensemble wrote and publish ``metrics.json`` and ``report.html`` in the run's tree."""
+    """Score the submission and publish ``metrics.json`` and ``report.html`` in the run's tree.
+
+    Raises:
+        BadInput: the ensemble is missing, or was made from another dataset than the run's current one.
+    """
     experiment = context.experiment
     fused = context.open_work(Stage.ENSEMBLE, context.upstream(TaskId(Stage.ENSEMBLE)).works["submission"])[1]
     dataset = fetch_dataset(context, [])
     if fused.inputs["dataset"] != dataset.hash:
         raise BadInput(
-            f"The ensemble is of dataset {fused.inputs['dataset'][:12]}, prepare has since made {dataset.hash[:12]}: "
-            f"resume the run {context.run}, so that everything is of one dataset."
+            f"The ensemble was made from dataset {fused.inputs['dataset'][:12]}, and prepare has since written "
+            f"{dataset.hash[:12]}: resume the run {context.run}."
         )
     before = histories(context, fused.inputs["folds"])
     inputs = {
@@ -62,12 +66,12 @@ def run(context: Context) -> dict[str, float]:
 
 
 def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) -> None:
-    """Tell Prometheus; every time, so that a run that failed and was resumed does not stay failed."""
+    """Push the outcome, also of work done before, so that a run that failed and was resumed does not stay failed."""
     first = Heartbeat.model_validate(context.store.get_json(layout.heartbeat(context.run, TaskId(Stage.PREPARE))))
     push_outcome(
         gateway, context.experiment.name, dataset[:12], context.run, stored["provenance"]["revision"],
-        failed=stored["degraded"],  # an ensemble without a lost fold has a number, and the run has failed all the same
-        seconds=(datetime.now(UTC) - first.started).total_seconds(), gauges=metrics.gauges(stored),
+        failed=stored["degraded"],  # without a fold there is a score, but the run has failed
+        seconds=(datetime.now(UTC) - first.started).total_seconds(), gauges=metrics_json.gauges(stored),
     )  # fmt: skip
 
 
@@ -78,16 +82,16 @@ def _evaluate(context: Context, fused: Done, before: list[TaskHistory]) -> tuple
     index = dataset.index[dataset.index["fold"].isin(folds)]
     trained, untrained = (_predictions(context, fused, state) for state in ("", "untrained-"))
     context.progress.phase("scoring")
-    figures, settings = given_figures(experiment), experiment.evaluation
-    results = judge(index, trained, untrained, figures, settings.bootstrap, experiment.seed)
+    figures, settings = available_figures(experiment), experiment.evaluation
+    results = score_predictions(index, trained, untrained, figures, settings.bootstrap, experiment.seed)
     context.stop.check()
-    origin = metrics.Origin(context.run, experiment, dataset.hash, tuple(folds), fused.inputs["degraded"])
+    run = metrics_json.ReportedRun(context.run, experiment, dataset.hash, tuple(folds), fused.inputs["degraded"])
     context.progress.phase("drawing")
     pictures = _gallery(context, index, trained.submission, results)
     paths = {name: context.scratch / name for name in (METRICS, REPORT)}
-    paths[METRICS].write_text(json.dumps(metrics.metrics(results, before, origin), indent=1, allow_nan=False))
-    paths[REPORT].write_text(report.render(results, before, origin, pictures))
-    return paths, metrics.scores(results)
+    paths[METRICS].write_text(json.dumps(metrics_json.metrics(results, before, run), indent=1, allow_nan=False))
+    paths[REPORT].write_text(report.render(results, before, run, pictures))
+    return paths, metrics_json.scores(results)
 
 
 def _predictions(context: Context, fused: Done, state: str) -> Predictions:
@@ -100,18 +104,18 @@ def _predictions(context: Context, fused: Done, state: str) -> Predictions:
 
 
 def _gallery(
-    context: Context, index: pd.DataFrame, said: submission.Submission, results: Results
-) -> dict[str, list[tuple[gallery.Film, str]]]:
-    """The chosen films with their pixels, from the smallest pack that makes a good picture."""
+    context: Context, index: pd.DataFrame, predicted: submission.Submission, results: Results
+) -> dict[str, list[tuple[gallery.GalleryFilm, str]]]:
+    """Return the gallery's films with their pixels, from the smallest pack that gives a good picture."""
     sizes = context.experiment.sizes
-    size = next((one for one in sizes if one >= GALLERY_SIZE), sizes[-1])
+    size = next((pixels for pixels in sizes if pixels >= GALLERY_SIZE), sizes[-1])
     count = context.experiment.evaluation.gallery
     if not count:
         return {}
     dataset = fetch_dataset(context, [size])
     pack = dataset.pack(size)
     row = {image: number for number, image in enumerate(dataset.index["image"])}
-    chosen = gallery.choose(gallery.films_of(index, said, results), count, context.experiment.seed)
+    chosen = gallery.choose(gallery.gallery_films(index, predicted, results), count, context.experiment.seed)
     return {
         name: [(film, gallery.thumbnail(pack[row[film.image]], film)) for film in films]
         for name, films in chosen.items()

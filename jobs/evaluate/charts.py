@@ -1,4 +1,4 @@
-"""Charts as small inline SVGs. Colours are the page's CSS classes, so a chart follows the page into the dark."""
+"""Line charts as inline SVG. Colours come from the page's CSS classes, so charts follow its dark mode."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ LEFT, RIGHT, TOP, BOTTOM = 34, 8, 8, 30
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a chart. ``style``: CSS classes; ``filled``: shade what lies below; ``dots``: radius of its points."""
+class Series:
+    """A line of a chart. ``style``: CSS classes; ``filled``: shade the area below; ``dots``: radius of each point."""
 
     points: Sequence[Point]
     style: str
@@ -23,17 +23,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from ``low`` to ``high`` with a label and marked values."""
+    """An axis from ``low`` to ``high`` with a label and ticks at ``marks``."""
 
     label: str
     low: float = 0.0
     high: float = 1.0
     marks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
 
+    @classmethod
+    def counting(cls, label: str, last: int) -> "Axis":
+        """Return an axis from 1 to ``last`` with ticks at whole numbers."""
+        return cls(label, 1, last, [mark for mark in ticks(1, last) if mark == int(mark)])
+
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where values lie on a chart, in its own units."""
+    """Maps values to positions on a chart, in SVG units."""
 
     x: Axis
     y: Axis
@@ -41,26 +46,26 @@ class Canvas:
     height: int
 
     def across(self, value: float) -> float:
-        """Units from the left."""
+        """Return the distance from the left."""
         share = (value - self.x.low) / (self.x.high - self.x.low)
         return round(LEFT + share * (self.width - LEFT - RIGHT), 1)
 
     def down(self, value: float) -> float:
-        """Units from the top."""
+        """Return the distance from the top."""
         share = (value - self.y.low) / (self.y.high - self.y.low)
         return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 1)
 
 
-def chart(lines: Sequence[Line], x: Axis, y: Axis, title: str, width: int = 320, height: int = 220) -> Markup:
-    """A line chart.
+def chart(lines: Sequence[Series], x: Axis, y: Axis, title: str, width: int = 320, height: int = 220) -> Markup:
+    """Return a line chart.
 
     Args:
         lines: drawn in this order.
         x: the horizontal axis.
         y: the vertical axis.
-        title: what a screen reader says of it.
-        width: units across; the page scales the chart to its place.
-        height: units down.
+        title: the text for screen readers.
+        width: SVG units; the page scales the chart.
+        height: SVG units.
     """
     canvas = Canvas(x, y, width, height)
     parts = [
@@ -70,6 +75,11 @@ def chart(lines: Sequence[Line], x: Axis, y: Axis, title: str, width: int = 320,
         "</svg>",
     ]
     return Markup("".join(parts))  # noqa: S704 numbers and escaped text only
+
+
+def score_chart(lines: Sequence[Series], counted: str, last: int) -> Markup:
+    """Return a chart of scores by a counter from 1 to ``last``, e.g. the epoch."""
+    return chart(lines, Axis.counting(counted, last), Axis("score"), f"score by {counted}", width=400, height=230)
 
 
 def _marks(canvas: Canvas) -> list[str]:
@@ -88,7 +98,7 @@ def _marks(canvas: Canvas) -> list[str]:
     return parts
 
 
-def _line(canvas: Canvas, line: Line) -> str:
+def _line(canvas: Canvas, line: Series) -> str:
     if not line.points:
         return ""
     places = [(canvas.across(x), canvas.down(y)) for x, y in line.points]
@@ -109,7 +119,7 @@ def _line(canvas: Canvas, line: Line) -> str:
 
 
 def envelope(recall: Sequence[float], precision: Sequence[float]) -> list[Point]:
-    """The monotone precision envelope as corners of a step line from recall 0; only where it changes."""
+    """Return the corners of the monotone precision envelope, a step line that starts at recall 0."""
     if not len(recall):
         return []
     highest = list(precision)
@@ -124,7 +134,7 @@ def envelope(recall: Sequence[float], precision: Sequence[float]) -> list[Point]
 
 
 def thinned(points: list[Point], most: int = 240) -> list[Point]:
-    """At most about so many of the points, the ends among them: more cannot be seen and make the page heavy."""
+    """Return about ``most`` of the points, both ends included: more cannot be seen and make the page large."""
     if len(points) <= most:
         return points
     step = math.ceil(len(points) / most)
@@ -132,7 +142,7 @@ def thinned(points: list[Point], most: int = 240) -> list[Point]:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values between two numbers, for an axis that does not run from 0 to 1."""
+    """Return round values between two numbers, for the ticks of an axis."""
     if high <= low:
         return [low]
     rough = (high - low) / about

@@ -1,4 +1,4 @@
-"""Films with their true and predicted boxes: the best, the worst, some at random."""
+"""The report's gallery: the best, the worst and some random films with their true and predicted boxes."""
 
 import base64
 import math
@@ -19,93 +19,97 @@ from jobs.scoring.submission import Submission, film_id, study_id
 # Longest side of a thumbnail in pixels, and its JPEG quality.
 SIDE: Final = 320
 QUALITY: Final = 78
-# Predicted boxes drawn beyond the number of true ones.
+# Predicted boxes shown beyond the number of true ones.
 EXTRA_BOXES: Final = 2
-# Below this a box is noise: YOLO gives hundreds of them on every film.
+# Lowest confidence shown: YOLO predicts hundreds of boxes below it on every film.
 FAINTEST: Final = 0.01
-# The ensemble writes a row's boxes by falling confidence; what comes later and is wrong is never drawn.
+# Boxes per row that are read (they come by falling confidence), besides the correct ones.
 STRONGEST: Final = 16
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A predicted box on a film: right where it found a true one first."""
+class PredictedBox:
+    """A predicted box on a film; ``correct`` where it is a true positive."""
 
     box: tuple[float, ...]
     confidence: float
-    right: bool
+    correct: bool
+
+
+LabelledBoxes = list[tuple[str, PredictedBox]]  # class and box
 
 
 @dataclass(frozen=True)
-class Film:
-    """What the gallery shows of a film.
+class GalleryFilm:
+    """A film of the gallery.
 
     Attributes:
-        image: its id.
-        study_class: its study's class.
-        said: study class → probability, likeliest first; empty without study classes.
+        image: the image's id.
+        study_class: the true class of its study.
+        probabilities: study class → probability, highest first; empty without study classes.
         none: the probability that it shows no opacity.
-        agreement: how far prediction and truth agree, 0 to 1.
-        width: of the film in pixels.
-        height: of the film in pixels.
-        truth: its true boxes.
-        boxes: the strongest predicted boxes, by falling confidence.
+        agreement: between prediction and truth, 0 to 1.
+        width: pixels.
+        height: pixels.
+        truth: the true boxes.
+        boxes: the predicted boxes of highest confidence, by falling confidence.
     """
 
     image: str
     study_class: str
-    said: Mapping[str, float]
+    probabilities: Mapping[str, float]
     none: float
     agreement: float
     width: int
     height: int
     truth: Sequence[Sequence[float]]
-    boxes: Sequence[Drawn]
+    boxes: Sequence[PredictedBox]
 
 
-def films_of(index: pd.DataFrame, submission: Submission, results: Results) -> list[Film]:
-    """Every film of ``index`` with what was said of it, in the order of the index."""
-    said: dict[str, list[tuple[str, Drawn]]] = {one: [] for one in submission.ids}
-    found = submission.detections
-    place = np.arange(len(found.unit)) - np.searchsorted(found.unit, found.unit)
-    kept = np.flatnonzero(results.right | (place < STRONGEST))
-    columns = (found.unit, found.label, found.confidence, found.box, results.right)
-    for unit, label, confidence, box, right in zip(*(one[kept].tolist() for one in columns), strict=True):
-        said[submission.ids[unit]].append((ALL_CLASSES[label], Drawn(tuple(box), confidence, right)))
-    studied = results.confusion is not None
+def gallery_films(index: pd.DataFrame, submission: Submission, results: Results) -> list[GalleryFilm]:
+    """Return every film of ``index`` with its predictions, in the order of the index."""
+    predicted: dict[str, LabelledBoxes] = {row: [] for row in submission.ids}
+    detections = submission.detections
+    place = np.arange(len(detections.unit)) - np.searchsorted(detections.unit, detections.unit)
+    kept = np.flatnonzero(results.correct | (place < STRONGEST))
+    columns = (detections.unit, detections.label, detections.confidence, detections.box, results.correct)
+    for unit, label, confidence, box, correct in zip(*(column[kept].tolist() for column in columns), strict=True):
+        row = predicted[submission.ids[unit]]
+        row.append((ALL_CLASSES[label], PredictedBox(tuple(box), confidence, correct)))
+    has_studies = results.confusion is not None
     return [
-        _film(row, said[film_id(row["image"])], said[study_id(row["study"])] if studied else [])
+        _film(row, predicted[film_id(row["image"])], predicted[study_id(row["study"])] if has_studies else [])
         for row in index.to_dict("records")
     ]
 
 
-def _film(row: Mapping[Hashable, Any], of_film: list[tuple[str, Drawn]], of_study: list[tuple[str, Drawn]]) -> Film:
+def _film(row: Mapping[Hashable, Any], of_film: LabelledBoxes, of_study: LabelledBoxes) -> GalleryFilm:
     truth = [tuple(box) for box in row["boxes"]]
-    classes = {name: one.confidence for name, one in of_study}
-    none = next((one.confidence for name, one in of_film if name == "none"), 0.0)
-    boxes = [one for name, one in of_film if name == "opacity"]
-    parts = [sum(one.confidence for one in boxes if one.right) / len(truth) if truth else none]
-    shown = [one for one in boxes if one.right or one.confidence >= FAINTEST]
+    classes = {name: box.confidence for name, box in of_study}
+    none = next((box.confidence for name, box in of_film if name == "none"), 0.0)
+    boxes = [box for name, box in of_film if name == "opacity"]
+    parts = [sum(box.confidence for box in boxes if box.correct) / len(truth) if truth else none]
+    shown = [box for box in boxes if box.correct or box.confidence >= FAINTEST]
     if classes:
         parts.append(classes.get(row["study_class"], 0.0))
-    return Film(
+    return GalleryFilm(
         image=row["image"],
         study_class=row["study_class"],
-        said=dict(sorted(classes.items(), key=lambda one: -one[1])),
+        probabilities=dict(sorted(classes.items(), key=lambda item: -item[1])),
         none=none,
         agreement=sum(parts) / len(parts),
         width=int(row["width"]),
         height=int(row["height"]),
         truth=truth,
-        boxes=sorted(shown, key=lambda one: -one.confidence)[: len(truth) + EXTRA_BOXES],
+        boxes=sorted(shown, key=lambda box: -box.confidence)[: len(truth) + EXTRA_BOXES],
     )
 
 
-def choose(films: Sequence[Film], count: int, seed: int) -> dict[str, list[Film]]:
-    """The best, the worst and some random films, ``count`` of each.
+def choose(films: Sequence[GalleryFilm], count: int, seed: int) -> dict[str, list[GalleryFilm]]:
+    """Choose the best, the worst and some random films, ``count`` of each.
 
-    Two thirds of each group show an opacity, where there are so many: else the best would all be clear lungs, since few
-    boxes are ever sure.
+    Two thirds of each group show an opacity, where there are enough. Otherwise the best would all be films without one,
+    since few boxes have a high confidence.
     """
     ranked = sorted(films, key=lambda film: (-film.agreement, film.image))
     order = np.random.default_rng(seed).permutation(len(films))
@@ -116,14 +120,14 @@ def choose(films: Sequence[Film], count: int, seed: int) -> dict[str, list[Film]
     }
 
 
-def _mixed(films: Sequence[Film], count: int) -> list[Film]:
+def _mixed(films: Sequence[GalleryFilm], count: int) -> list[GalleryFilm]:
     boxed, clear = ([film for film in films if bool(film.truth) is shows] for shows in (True, False))
     share = min(len(boxed), max(math.ceil(count * 2 / 3), count - len(clear)))
     return [*boxed[:share], *clear[: count - share]]
 
 
-def thumbnail(square: NDArray[np.uint8], film: Film) -> str:
-    """A film's pixels, from its letterboxed square, as a small JPEG in a data address."""
+def thumbnail(square: NDArray[np.uint8], film: GalleryFilm) -> str:
+    """Return a film's pixels, cut from its letterboxed square, as the data URL of a small JPEG."""
     place = Letterbox(film.width, film.height, len(square))
     (left, top), (width, height) = place.offset, place.scaled
     pixels: NDArray[Any] = square[top : top + height, left : left + width]

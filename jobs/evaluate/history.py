@@ -1,7 +1,7 @@
-"""What a run's tasks did and took: learning curves, time, memory. Read from the store."""
+"""The history of a run's tasks, read from the store: learning curves, time, memory."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,28 +13,28 @@ from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 
-# What a score is named that was taken without a choice of inference, e.g. opacity_without_tta beside opacity.
-PLAINER = {"size": "_at_training_size", "tta": "_without_tta"}
+# Suffixes of scores computed with one inference option switched off, e.g. opacity_without_tta beside opacity.
+WITHOUT_OPTION = {"size": "_at_training_size", "tta": "_without_tta"}
 
 
 @dataclass(frozen=True)
 class TaskHistory:
-    """One task of the run with its pieces of work.
+    """One task of the run and its finished work.
 
     Attributes:
-        id: which task.
-        works: kind → what it left.
-        epochs: a training's epochs, in order: ``train_score``, ``val_score``, ``train_loss`` … each.
-        candidates: of a search for settings, in order: ``score`` and ``settings`` of each; empty without one.
-        searched: seconds that the epochs of all candidates took.
-        recipe: the experiment with the best of them, as YAML.
+        id: the task.
+        works: kind → the record of the finished work.
+        epochs: a training's epochs, in order, each with ``train_score``, ``val_score``, ``train_loss`` …
+        candidates: a search's candidates, in order, each with ``score`` and ``settings``; empty without a search.
+        search_seconds: time that the epochs of all candidates took.
+        recipe: the experiment with the best candidate's settings, as YAML.
     """
 
     id: TaskId
     works: Mapping[str, Done]
     epochs: tuple[Mapping[str, Any], ...] = ()
     candidates: tuple[Mapping[str, Any], ...] = ()
-    searched: float = 0.0
+    search_seconds: float = 0.0
     recipe: str = ""
 
     @property
@@ -44,52 +44,61 @@ class TaskHistory:
 
     @property
     def seconds(self) -> float:
-        """What it took. A work's clock starts with its attempt, a training's epochs count over all attempts."""
-        return max([_seconds(self.epochs), self.searched, *(done.cost.seconds for done in self.works.values())])
+        """Time taken. The cost of work counts its last attempt; a training's epochs count all attempts."""
+        return max([_seconds(self.epochs), self.search_seconds, *(done.cost.seconds for done in self.works.values())])
 
     @property
     def peak_memory(self) -> int:
-        """Bytes of resident memory at the most."""
+        """Peak resident memory in bytes."""
         return max((done.cost.peak_memory for done in self.works.values()), default=0)
 
     @property
     def peak_gpu_memory(self) -> int:
-        """Bytes of a GPU's memory at the most."""
+        """Peak GPU memory in bytes."""
         return max((done.cost.peak_gpu_memory for done in self.works.values()), default=0)
 
     @property
     def device(self) -> str:
-        """What it ran on; a GPU's name where one of its works had one."""
+        """The GPU's name where any of the work used one, else ``cpu``."""
         devices = {done.cost.device for done in self.works.values()}
         return next(iter(sorted(devices - {"cpu"})), "cpu")
 
     @property
-    def worth(self) -> dict[str, float]:
-        """What choices of inference add to the score on the held-out films: ``size`` of its own, ``tta``."""
+    def gains(self) -> dict[str, float]:
+        """Inference option (``size``, ``tta``) → how much it adds to the score on the held-out fold."""
         scores = {name: score for done in self.works.values() for name, score in done.scores.items()}
         return {
-            choice: scores[name.removesuffix(ending)] - score
+            option: scores[name.removesuffix(suffix)] - score
             for name, score in scores.items()
-            for choice, ending in PLAINER.items()
-            if name.endswith(ending)
+            for option, suffix in WITHOUT_OPTION.items()
+            if name.endswith(suffix)
         }
 
     @property
     def best(self) -> Mapping[str, Any] | None:
-        """The epoch of the best validation score, the earliest of equals; None where no epoch has one."""
+        """The epoch with the best validation score, the earliest of equal ones; None where no epoch has a score."""
         scored = [epoch for epoch in self.epochs if epoch.get("val_score") is not None]
         return max(scored, key=lambda epoch: float(epoch["val_score"]), default=None)
 
     @property
     def last(self) -> Mapping[str, Any] | None:
-        """The last epoch."""
+        """The last epoch; None without epochs."""
         return self.epochs[-1] if self.epochs else None
 
 
 def histories(context: Context, folds: list[int]) -> list[TaskHistory]:
-    """The history of every task before evaluate, in the order of the pipeline; of training tasks those of ``folds``."""
+    """Read the history of every task before evaluate, in pipeline order; of training tasks only those of ``folds``."""
     training = [task for task in fold_tasks(context.experiment) if task.fold in folds]
     return [_history(context, task) for task in (TaskId(Stage.PREPARE), *training, TaskId(Stage.ENSEMBLE))]
+
+
+def by_model(tasks: Iterable[TaskHistory]) -> dict[str, list[TaskHistory]]:
+    """Group training tasks by their model, in order."""
+    models: dict[str, list[TaskHistory]] = {}
+    for task in tasks:
+        if task.id.model:
+            models.setdefault(task.id.model, []).append(task)
+    return models
 
 
 def _history(context: Context, task: TaskId) -> TaskHistory:
@@ -105,8 +114,8 @@ def _history(context: Context, task: TaskId) -> TaskHistory:
     recipe = context.store.get(layout.recipe(context.run, task.model, task.fold)).decode()
     candidates = _json(context, search.outputs["candidates.json"])
     curves = [output for name, output in search.outputs.items() if name.startswith("curve-")]
-    searched = sum(_seconds(_json(context, curve)["epochs"]) for curve in curves)
-    return TaskHistory(task, works, tuple(epochs), tuple(candidates), searched, recipe)
+    search_seconds = sum(_seconds(_json(context, curve)["epochs"]) for curve in curves)
+    return TaskHistory(task, works, tuple(epochs), tuple(candidates), search_seconds, recipe)
 
 
 def _json(context: Context, output: Output) -> Any:

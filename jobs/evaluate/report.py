@@ -1,4 +1,4 @@
-"""report.html: one page that needs nothing but itself."""
+"""report.html: the run's report as one self-contained page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,20 @@ import numpy as np
 import yaml
 
 from jobs.contract.names import STUDY_CLASSES
-from jobs.evaluate import metrics
-from jobs.evaluate.charts import Axis, Line, chart, envelope
-from jobs.evaluate.gallery import Film
+from jobs.evaluate import metrics_json
+from jobs.evaluate.candidates import searches
+from jobs.evaluate.charts import Axis, Series, chart, envelope
+from jobs.evaluate.formatting import DASH, duration, memory, number
+from jobs.evaluate.gallery import GalleryFilm
 from jobs.evaluate.history import TaskHistory
-from jobs.evaluate.learning import learning
-from jobs.evaluate.metrics import Origin
-from jobs.evaluate.results import FoldResult, Results, Stated
-from jobs.evaluate.search import searches
-from jobs.evaluate.words import DASH, duration, memory, number
+from jobs.evaluate.learning_curves import learning_curves
+from jobs.evaluate.metrics_json import ReportedRun
+from jobs.evaluate.results import FoldResult, Results, ScoreSummary
 from jobs.runtime import provenance
 from jobs.runtime.pages import page_template
 from jobs.scoring.metric import ENGINE
 
-WHAT: Final = {
+DESCRIPTIONS: Final = {
     "map6": "Mean average precision over all six classes: the competition's metric.",
     "map4": "Mean average precision over the four study classes.",
     "film2": "Mean average precision of none and opacity as a film's two classes.",
@@ -31,50 +31,53 @@ WHAT: Final = {
 
 
 def render(
-    results: Results, tasks: Sequence[TaskHistory], origin: Origin, gallery: Mapping[str, Sequence[tuple[Film, str]]]
+    results: Results,
+    tasks: Sequence[TaskHistory],
+    run: ReportedRun,
+    gallery: Mapping[str, Sequence[tuple[GalleryFilm, str]]],
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         results: the figures.
-        tasks: what the run's tasks did and took.
-        origin: what it was all made from.
-        gallery: group → films with the data address of their pixels.
+        tasks: the history of the run's tasks.
+        run: the run that the figures are of.
+        gallery: group → films, each with the data URL of its pixels.
     """
     headline = results.figures[results.headline]
     trained = [task for task in tasks if task.trained]
     fold_range = _fold_range(results.folds)
     return page_template("jobs.evaluate", "report.html").render(
         results=results,
-        origin=origin,
+        run=run,
         created=datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
         number=number,
-        headline={**_row(results.headline, headline), "what": WHAT[results.headline]},
-        others=[_row(name, one) for name, one in list(results.figures.items())[1:]],
-        log_score=number(results.figures["map4"].score * metrics.LOG_UNIT) if "map4" in results.figures else "",
-        missing=_missing(origin),
-        patients=int(results.sheet.patient.max()) + 1,
+        headline={**_row(results.headline, headline), "description": DESCRIPTIONS[results.headline]},
+        others=[_row(name, summary) for name, summary in list(results.figures.items())[1:]],
+        log_score=number(results.figures["map4"].score * metrics_json.LOG_UNIT) if "map4" in results.figures else "",
+        missing=_missing(run.missing_folds),
+        patients=int(results.evaluation_set.patient.max()) + 1,
         training_time=duration(sum(task.seconds for task in trained)),
         devices=", ".join(sorted({task.device for task in trained})),
-        classes=[_class_row(name, one, results) for name, one in results.classes.items()],
-        folds=[_fold_row(one, *fold_range) for one in results.folds],
+        classes=[_class_row(name, summary, results) for name, summary in results.classes.items()],
+        folds=[_fold_row(fold, *fold_range) for fold in results.folds],
         fold_range=fold_range,
         fold_classes=list(results.folds[0].aps),
         fold_class_means=_class_means(results.folds),
-        fold_mean=number(metrics.fold_mean(results.folds)),
-        fold_deviation=number(metrics.fold_deviation(results.folds)),
+        fold_mean=number(metrics_json.fold_mean(results.folds)),
+        fold_deviation=number(metrics_json.fold_deviation(results.folds)),
         curves=[_curve(name, results) for name in results.curves],
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
-        searches=searches(trained, origin.run),
-        learning=learning(trained, origin.experiment),
+        searches=searches(trained, run.name),
+        learning=learning_curves(trained, run.experiment),
         costs=_costs(tasks),
-        gallery={name: [_film(*one) for one in films] for name, films in gallery.items() if films},
-        command=_command(origin),
+        gallery={name: [_film(*film) for film in films] for name, films in gallery.items() if films},
+        command=_command(run),
         revision=provenance.revision(),
         versions=provenance.versions(),
         engine=ENGINE,
-        experiment_yaml=yaml.safe_dump(origin.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        experiment_yaml=yaml.safe_dump(run.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         works=[
             {
                 "stage": task.id.stage,
@@ -91,73 +94,73 @@ def render(
     )
 
 
-def _row(name: str, one: Stated) -> dict[str, Any]:
+def _row(name: str, summary: ScoreSummary) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": name,
         "style": name,
-        "score": number(one.score),
-        "untrained": number(one.untrained),
-        "at": _percent(one.score),
-        "untrained_at": _percent(one.untrained),
+        "score": number(summary.score),
+        "untrained": number(summary.untrained),
+        "at": _percent(summary.score),
+        "untrained_at": _percent(summary.untrained),
         "low": "",
         "width": None,
         "gain": "",
     }
-    if one.interval:
-        low, high = one.interval.low, one.interval.high
+    if summary.interval:
+        low, high = summary.interval.low, summary.interval.high
         row |= {"low": number(low), "high": number(high), "low_at": _percent(low), "width": _percent(high - low)}
-    if one.gain:
-        p = one.gain.p
+    if summary.gain:
+        p = summary.gain.p
         row |= {
-            "gain": f"{one.gain.value:+.3f}",
-            "beyond_noise": one.gain.beyond_noise,
+            "gain": f"{summary.gain.value:+.3f}",
+            "beyond_noise": summary.gain.beyond_noise,
             "p": "p < 0.01" if p < 0.01 else f"p = {p:.2f}",
         }
     return row
 
 
-def _class_row(name: str, one: Stated, results: Results) -> dict[str, Any]:
-    return {**_row(name, one), "truths": results.truths[name]}
+def _class_row(name: str, summary: ScoreSummary, results: Results) -> dict[str, Any]:
+    return {**_row(name, summary), "truths": results.truths[name]}
 
 
 def _fold_range(folds: Sequence[FoldResult]) -> tuple[float, float]:
-    """Tenths that hold all folds' scores with their errors: an axis on which folds can be told apart."""
-    ends = [end for one in folds for end in _fold_ends(one) if math.isfinite(end)]
+    """Return the smallest range of whole tenths that holds all folds' scores and intervals, for the axis."""
+    ends = [end for fold in folds for end in _fold_ends(fold) if math.isfinite(end)]
     if not ends:
         return 0.0, 1.0
     return math.floor(min(ends) * 10) / 10, max(math.ceil(max(ends) * 10), math.floor(min(ends) * 10) + 1) / 10
 
 
-def _fold_ends(one: FoldResult) -> tuple[float, float]:
-    reach = 1.96 * one.error if math.isfinite(one.error) else 0.0
-    return max(one.score - reach, 0.0), min(one.score + reach, 1.0)
+def _fold_ends(fold: FoldResult) -> tuple[float, float]:
+    reach = 1.96 * fold.error if math.isfinite(fold.error) else 0.0
+    return max(fold.score - reach, 0.0), min(fold.score + reach, 1.0)
 
 
-def _fold_row(one: FoldResult, left: float, right: float) -> dict[str, Any]:
+def _fold_row(fold: FoldResult, left: float, right: float) -> dict[str, Any]:
     def place(value: float) -> float | None:
         return _percent((value - left) / (right - left))
 
     row: dict[str, Any] = {
-        "fold": one.fold,
-        "score": number(one.score),
-        "error": number(one.error) if math.isfinite(one.error) else "",
-        "at": place(one.score),
+        "fold": fold.fold,
+        "score": number(fold.score),
+        "error": number(fold.error) if math.isfinite(fold.error) else "",
+        "at": place(fold.score),
         "width": None,
-        "z": f"{one.verdict.z:+z.1f}" if one.verdict else DASH,
-        "outlying": bool(one.verdict and one.verdict.outlying),
-        "aps": [number(ap) for ap in one.aps.values()],
-        "patients": one.patients,
-        "studies": one.studies,
-        "films": one.films,
+        "z": f"{fold.comparison.z:+z.1f}" if fold.comparison else DASH,
+        "outlying": bool(fold.comparison and fold.comparison.outlying),
+        "aps": [number(ap) for ap in fold.aps.values()],
+        "patients": fold.patients,
+        "studies": fold.studies,
+        "films": fold.films,
     }
-    if math.isfinite(one.score) and math.isfinite(one.error):
-        low, high = _fold_ends(one)
+    if math.isfinite(fold.score) and math.isfinite(fold.error):
+        low, high = _fold_ends(fold)
         row |= {"low_at": place(low), "width": _percent((high - low) / (right - left))}
     return row
 
 
 def _class_means(folds: Sequence[FoldResult]) -> list[str]:
-    columns = [[one.aps[name] for one in folds if math.isfinite(one.aps[name])] for name in folds[0].aps]
+    columns = [[fold.aps[name] for fold in folds if math.isfinite(fold.aps[name])] for name in folds[0].aps]
     return [number(sum(values) / len(values)) if values else DASH for values in columns]
 
 
@@ -165,18 +168,17 @@ def _percent(value: float) -> float | None:
     return round(100 * value, 2) if math.isfinite(value) else None
 
 
-def _missing(origin: Origin) -> str:
-    lost = sorted(set(origin.experiment.folds.selected) - set(origin.folds))
-    return f"Fold{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))}"
+def _missing(folds: Sequence[int]) -> str:
+    return f"Fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))} {'are' if len(folds) > 1 else 'is'}"
 
 
 def _curve(name: str, results: Results) -> dict[str, Any]:
     recall, precision = results.curves[name]
-    lines = [Line(envelope(recall.tolist(), precision.tolist()), name, filled=True)]
+    lines = [Series(envelope(recall.tolist(), precision.tolist()), name, filled=True)]
     if name != "opacity" or "opacity" not in results.figures:
-        units = results.sheet.studies if name in STUDY_CLASSES else results.sheet.films
+        units = results.evaluation_set.studies if name in STUDY_CLASSES else results.evaluation_set.films
         share = results.truths[name] / len(units)
-        lines.append(Line([(0, share), (1, share)], "chance"))
+        lines.append(Series([(0, share), (1, share)], "chance"))
     drawn = chart(lines, Axis("recall"), Axis("precision"), f"precision against recall of {name}", height=200)
     return {"name": name, "style": name, "score": number(results.classes[name].score), "chart": drawn}
 
@@ -184,9 +186,9 @@ def _curve(name: str, results: Results) -> dict[str, Any]:
 def _reliability(name: str, results: Results) -> dict[str, Any]:
     curve = results.reliability[name]
     radii = 2 + 4 * np.sqrt(curve.count / curve.count.max())
-    points = list(zip(curve.confidence.tolist(), curve.right.tolist(), strict=True))
-    lines = [Line([(0, 0), (1, 1)], "chance"), Line(points, name, dots=radii.tolist())]
-    drawn = chart(lines, Axis("confidence"), Axis("share right"), f"reliability of {name}", height=200)
+    points = list(zip(curve.confidence.tolist(), curve.accuracy.tolist(), strict=True))
+    lines = [Series([(0, 0), (1, 1)], "chance"), Series(points, name, dots=radii.tolist())]
+    drawn = chart(lines, Axis("confidence"), Axis("accuracy"), f"reliability of {name}", height=200)
     return {"name": name, "style": name, "error": f"{curve.error:.3f}", "chart": drawn}
 
 
@@ -198,8 +200,8 @@ def _confusion(results: Results) -> dict[str, Any] | None:
             "name": STUDY_CLASSES[true],
             "total": int(counts.sum()),
             "cells": [
-                {"count": count, "share": round(count / max(int(counts.sum()), 1), 3), "diagonal": said == true}
-                for said, count in enumerate(counts.tolist())
+                {"count": count, "share": round(count / max(int(counts.sum()), 1), 3), "diagonal": predicted == true}
+                for predicted, count in enumerate(counts.tolist())
             ],
         }
         for true, counts in enumerate(results.confusion)
@@ -208,7 +210,7 @@ def _confusion(results: Results) -> dict[str, Any] | None:
 
 
 def _costs(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
-    """A row a stage and model."""
+    """Return a row per stage and model."""
     rows: list[dict[str, Any]] = []
     most = 0.0
     for stage, model in dict.fromkeys((task.id.stage, task.id.model) for task in tasks):
@@ -231,8 +233,8 @@ def _costs(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
     return [{**row, "share": round(100 * row["total"] / most, 1) if most else 0} for row in rows]
 
 
-def _film(film: Film, pixels: str) -> dict[str, Any]:
-    likeliest = next(iter(film.said.items()), None)
+def _film(film: GalleryFilm, pixels: str) -> dict[str, Any]:
+    top = next(iter(film.probabilities.items()), None)
     return {
         "image": film.image,
         "pixels": pixels,
@@ -241,25 +243,25 @@ def _film(film: Film, pixels: str) -> dict[str, Any]:
         "study_class": film.study_class,
         "agreement": f"{film.agreement:.2f}",
         "none": f"{film.none:.2f}",
-        "said": [(name, round(100 * share, 1)) for name, share in film.said.items()],
-        "likeliest": f"{likeliest[0]} {likeliest[1]:.2f}" if likeliest else "",
-        "truth": [_place(box) for box in film.truth],
+        "probabilities": [(name, round(100 * share, 1)) for name, share in film.probabilities.items()],
+        "top": f"{top[0]} {top[1]:.2f}" if top else "",
+        "truth": [_corners(box) for box in film.truth],
         "boxes": [
             {
-                **_place(one.box),
-                "right": one.right,
-                "confidence": f"{one.confidence:.2f}",
-                "strength": round(0.4 + 0.6 * one.confidence, 2),
-                # A right box bears its confidence at its top, a wrong one at its bottom: they often overlap.
-                "left": round(100 * one.box[0] / film.width, 1),
-                "top": round(100 * one.box[1 if one.right else 3] / film.height, 1),
+                **_corners(predicted.box),
+                "style": "correct" if predicted.correct else "false",
+                "confidence": f"{predicted.confidence:.2f}",
+                "opacity": round(0.4 + 0.6 * predicted.confidence, 2),
+                # The confidence of a correct box is at its top, of a false one at its bottom: they often overlap.
+                "left": round(100 * predicted.box[0] / film.width, 1),
+                "top": round(100 * predicted.box[1 if predicted.correct else 3] / film.height, 1),
             }
-            for one in sorted(film.boxes, key=lambda one: (one.right, one.confidence))
+            for predicted in sorted(film.boxes, key=lambda predicted: (predicted.correct, predicted.confidence))
         ],
     }
 
 
-def _place(box: Sequence[float]) -> dict[str, float]:
+def _corners(box: Sequence[float]) -> dict[str, float]:
     return {
         "x": round(box[0], 1),
         "y": round(box[1], 1),
@@ -268,6 +270,6 @@ def _place(box: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _command(origin: Origin) -> str:
+def _command(run: ReportedRun) -> str:
     revision = provenance.revision().removesuffix("-dirty")
-    return f"git checkout {revision[:12]}\npython workflows/cv.py run -e {origin.run}.yaml --run {origin.run}"
+    return f"git checkout {revision[:12]}\npython workflows/cv.py run -e {run.name}.yaml --run {run.name}"

@@ -1,4 +1,4 @@
-"""predict: a fold's net of an earlier run says what it sees on a test set, which has no labels and needs none."""
+"""predict: predict a test set, which needs no labels, with the weights of one model and fold of an earlier run."""
 
 from typing import Final
 
@@ -14,20 +14,19 @@ from jobs.runtime.libraries import loading
 from jobs.runtime.store import Missing
 from jobs.runtime.work import Work
 
-# Raised by hand when the same weights and films begin to mean other predictions.
+# Raise by hand when the same weights and films lead to other predictions.
 VERSION: Final = 1
 
 
 def run(context: Context) -> dict[str, float]:
-    """Predict the test set with the weights that one model and fold of the earlier run stand for.
+    """Predict the test set and return the measured seconds per film.
 
-    The work holds what out-of-fold work holds: ``films.parquet`` of a classifier, ``boxes.parquet`` of a detector.
+    Outputs: ``films.parquet`` of a classifier or ``boxes.parquet`` of a detector, as in out-of-fold work.
 
     Raises:
-        Stopped: somebody asked to stop.
+        Stopped: the task was asked to stop.
         BadInput: the earlier run has no such weights.
     """
-    detects = context.model in context.experiment.detectors
     model = context.experiment.models[context.model]
     trained = _weights(context, training_stage(context.experiment, context.model))
     _, prepared = context.open_work(Stage.PREPARE, context.prepared.works["index"])
@@ -40,12 +39,12 @@ def run(context: Context) -> dict[str, float]:
 
     def make(work: Work) -> Done:
         with loading():
-            if detects:
+            if model.answers_boxes:
                 from jobs.predict.detector import predict_films
             else:
                 from jobs.predict.classifier import predict_films
         table, scores = predict_films(context, trained)
-        path = context.scratch / ("boxes.parquet" if detects else "films.parquet")
+        path = context.scratch / ("boxes.parquet" if model.answers_boxes else "films.parquet")
         table.to_parquet(path, index=False, compression="zstd")
         return work.finish({path.name: path}, scores, context.cost())
 
@@ -55,7 +54,7 @@ def run(context: Context) -> dict[str, float]:
 
 
 def _weights(context: Context, stage: Stage) -> Done:
-    """The finished training of the earlier run."""
+    """Return the finished training of the earlier run."""
     earlier = context.settings.from_run
     if not earlier:
         raise BadInput(f"predict needs the weights of a run: set {environment.FROM_RUN} to its name.")
@@ -65,6 +64,6 @@ def _weights(context: Context, stage: Stage) -> Done:
     except Missing as error:
         raise BadInput(
             f"Run {earlier} has no weights of {context.model} fold {context.fold} ({context.store.url}/{key} does not "
-            "exist): resume that run first, or name one that succeeded."
+            "exist): resume that run first, or name a run that succeeded."
         ) from error
     return context.open_work(stage, reference.works["weights"])[1]

@@ -4,35 +4,30 @@
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
 from jobs.contract.records import Done
 from jobs.films.prepared import fetch_dataset
+from jobs.nets.prediction import load_selected, start_predicting
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import trained as trained_net
 from jobs.nets.yolo.predict import predict
 from jobs.predict.estimate import estimate
 from jobs.runtime.context import Context
-from jobs.runtime.work import fetch
 
 
 def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[str, float]]:
-    """A row a box (``image``, corners in the film's pixels, ``confidence``), and the estimate's seconds a film."""
+    """Return one row per box (``image``, original pixels, ``confidence``), and the measured seconds per film."""
     torch.set_num_threads(context.threads)
     detector = context.experiment.detectors[context.model]
     settings, size = detector.inference, detector.inference_size
     dataset = fetch_dataset(context, (size,))
-    path = fetch(context.store, trained.outputs[f"{settings.select}.safetensors"], context.cache)
-    net, device = trained_net(detector, load_file(path)), context.device()
+    net, device = trained_net(detector, load_selected(context, trained, settings)), context.device()
     rows = np.arange(len(dataset.index))
-    films, few = (DetectorFilms.of(dataset, some, size) for some in (rows, rows[: settings.batch]))
-    seconds = estimate(
-        context, len(films), len(few), lambda: predict(net, few, settings, device, lambda _: None, tta=settings.tta)
-    )
-    context.progress.phase("predicting", steps=-(-len(films) // settings.batch))
+    films, sample = (DetectorFilms.of(dataset, some, size) for some in (rows, rows[: settings.batch]))
 
-    def step(count: int) -> None:
-        context.progress.step(films=count)
-        context.stop.check()
+    def predict_sample() -> None:
+        predict(net, sample, settings, device, lambda _: None, tta=settings.tta)
 
-    return predict(net, films, settings, device, step, tta=settings.tta).boxes, {"seconds_a_film": seconds}
+    seconds = estimate(context, len(films), len(sample), predict_sample)
+    after_batch = start_predicting(context, len(films), settings.batch)
+    return predict(net, films, settings, device, after_batch, tta=settings.tta).boxes, {"seconds_a_film": seconds}

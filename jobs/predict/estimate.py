@@ -1,31 +1,31 @@
-"""How long a whole test set takes, told beforehand from a few films."""
+"""Estimates the time that a whole test set takes, from a few of its films."""
 
 import time
 from collections.abc import Callable
 
 from jobs.runtime.context import Context
-from jobs.scoring.competition import set_against
+from jobs.scoring.competition import hours_text
 
 
-def estimate(context: Context, films: int, some: int, predict_some: Callable[[], object]) -> float:
-    """Time a few films and say what that means for this set and, with all folds of the model, for the competition's.
+def estimate(context: Context, films: int, sample: int, predict_sample: Callable[[], object]) -> float:
+    """Measure the inference time per film and log what it means for this test set and for the competition's.
 
     Args:
-        context: the attempt, which is told.
+        context: the attempt whose log gets the estimate.
         films: films in this test set.
-        some: films that ``predict_some`` predicts.
-        predict_some: called twice; the first call warms up.
+        sample: films that ``predict_sample`` predicts.
+        predict_sample: called twice; the first call warms up.
 
     Returns:
-        Seconds a film, inference alone.
+        Seconds per film, inference alone.
     """
-    predict_some()
+    predict_sample()
     begun = time.monotonic()
-    predict_some()
-    each = (time.monotonic() - begun) / some
+    predict_sample()
+    seconds = (time.monotonic() - begun) / sample
     nets = len(context.experiment.folds.selected)
     context.progress.say(
-        f"estimated from {some} films: {each * 1000:.0f} ms a film, so {each * films:.0f} s for the {films} here; "
-        f"{set_against(nets, nets * each)}"
+        f"{seconds * 1000:.0f} ms per film, measured on {sample} films: {seconds * films:.0f} s for the {films} films "
+        f"here; {hours_text(nets, nets * seconds)}"
     )
-    return each
+    return seconds

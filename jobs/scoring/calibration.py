@@ -1,4 +1,4 @@
-"""Whether confidences mean what they say, and which classes are taken for which."""
+"""Calibration of confidences, and the confusion matrix."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ from jobs.scoring.metric import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability curve over bins of equal width; empty bins are left out.
+    """A reliability curve over bins of equal width, without the empty ones.
 
     Attributes:
         confidence: (b,) mean confidence in each bin.
-        right: (b,) share of right predictions in each bin.
+        accuracy: (b,) fraction of correct predictions in each bin.
         count: (b,) predictions in each bin.
-        error: the expected calibration error: mean distance of the two, weighted by count (Naeini et al. 2015).
+        error: expected calibration error: mean of abs(confidence - accuracy), weighted by count (Naeini et al. 2015).
     """
 
     confidence: Floats
-    right: Floats
+    accuracy: Floats
     count: Ints
     error: float
 
 
-def reliability(confidence: Floats, right: Bools, bins: int = 10) -> Reliability | None:
-    """How often predictions of each confidence are right; nothing without predictions.
+def reliability(confidence: Floats, correct: Bools, bins: int = 10) -> Reliability | None:
+    """Return the reliability curve; None without predictions.
 
     Args:
         confidence: (n,) between 0 and 1.
-        right: (n,) whether each prediction is right.
-        bins: bins of equal width.
+        correct: (n,) whether each prediction is correct.
+        bins: how many bins of equal width.
     """
     if not len(confidence):
         return None
@@ -38,12 +38,12 @@ def reliability(confidence: Floats, right: Bools, bins: int = 10) -> Reliability
     count = np.bincount(bin_of, minlength=bins)
     filled = np.flatnonzero(count)
     count = count[filled]
-    said = np.bincount(bin_of, weights=confidence, minlength=bins)[filled] / count
-    seen = np.bincount(bin_of, weights=right, minlength=bins)[filled] / count
-    return Reliability(said, seen, count, float(np.abs(said - seen) @ count / count.sum()))
+    mean = np.bincount(bin_of, weights=confidence, minlength=bins)[filled] / count
+    accuracy = np.bincount(bin_of, weights=correct, minlength=bins)[filled] / count
+    return Reliability(mean, accuracy, count, float(np.abs(mean - accuracy) @ count / count.sum()))
 
 
-def confusion(truth: Ints, said: Ints, classes: int) -> Ints:
-    """Counts (classes, classes): rows are the truth, columns what was said."""
-    counts: Ints = np.bincount(truth * classes + said, minlength=classes * classes).reshape(classes, classes)
+def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
+    """Return the confusion matrix, counts (classes, classes): rows are true classes, columns predicted ones."""
+    counts: Ints = np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     return counts

@@ -1,4 +1,4 @@
-"""The competition's clock: how long its whole test set would take, set against what a submission had."""
+"""The competition's time limit, and how long its whole test set would take."""
 
 from typing import Final
 
@@ -7,15 +7,19 @@ FILMS: Final = 1263
 HOURS: Final = 9
 
 
-def hours(seconds_a_film: float) -> float:
-    """Hours that the competition's films take."""
-    return seconds_a_film * FILMS / 3600
+def hours(seconds_per_film: float) -> float:
+    """Return the hours that the competition's films take."""
+    return seconds_per_film * FILMS / 3600
 
 
-def set_against(nets: int, seconds_a_film: float) -> str:
-    """In words, what nets that take so long a film together, one after the other, make of the nine hours."""
-    said = "net" if nets == 1 else "nets"
+def hours_text(nets: int, seconds_per_film: float) -> str:
+    """Return a sentence: the projected hours for the competition's films against its limit.
+
+    Args:
+        nets: how many nets predict each film, one after the other.
+        seconds_per_film: seconds that all of them together take per film.
+    """
     return (
-        f"{nets} {said} over the competition's {FILMS:,} films would take {hours(seconds_a_film):.2f} h of its {HOURS} "
-        "h on such a device, decoding apart"
+        f"{nets} {'net' if nets == 1 else 'nets'} would take {hours(seconds_per_film):.2f} h of the allowed {HOURS} h "
+        f"for the competition's {FILMS:,} films on this device, without decoding"
     )

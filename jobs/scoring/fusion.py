@@ -1,8 +1,8 @@
 """Weighted boxes fusion (Solovyev et al. 2021, arXiv:1910.13302) that counts models, not boxes.
 
-The reference package, ensemble-boxes, counts boxes: one sent twice by the same model looks as if two models agreed, and
-confidences can exceed 1. Here each model speaks once in a cluster, by its strongest box; where no model has two boxes
-in a cluster, both give the same.
+The reference package, ensemble-boxes, counts boxes: two boxes of the same model count as two models that agree, and
+confidences can exceed 1. Here each model contributes only its strongest box to a cluster. Where no model has two boxes
+in a cluster, both give the same result.
 """
 
 from collections.abc import Sequence
@@ -33,25 +33,25 @@ class FilmBoxes:
 
 
 def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floor: float) -> FilmBoxes:
-    """Fuses the boxes of several detectors, film by film.
+    """Fuse the boxes of several detectors, film by film.
 
-    In order of falling weighted confidence, each box joins the fused box it overlaps most, if by more than ``iou``,
-    else it founds a new one. A fused box is the mean of its models' boxes, weighted by weight times confidence; its
-    confidence is the weighted mean over all models, 0 for those that saw nothing: so it never exceeds 1.
+    In order of falling weighted confidence, each box joins the fused box with the highest IoU above ``iou``, else it
+    starts a new one. A fused box is the mean of its models' boxes, weighted by weight times confidence. Its confidence
+    is the weighted mean over all models, 0 for those without a box in it, so it never exceeds 1.
 
     Args:
         models: each detector's boxes of one class.
-        weights: how much each detector counts.
-        iou: overlap above which two boxes mean the same.
+        weights: each detector's weight.
+        iou: IoU above which two boxes belong together.
         floor: boxes of a lower confidence are left out.
 
     Returns:
         The fused boxes by film and, within a film, by falling confidence.
     """
-    of_model = np.repeat(np.arange(len(models)), [len(one.film) for one in models])
-    film = np.concatenate([np.zeros(0, dtype=np.int64), *(one.film for one in models)])
-    box = np.concatenate([np.zeros((0, 4)), *(one.box for one in models)])
-    confidence = np.concatenate([np.zeros(0), *(one.confidence for one in models)])
+    of_model = np.repeat(np.arange(len(models)), [len(boxes.film) for boxes in models])
+    film = np.concatenate([np.zeros(0, dtype=np.int64), *(boxes.film for boxes in models)])
+    box = np.concatenate([np.zeros((0, 4)), *(boxes.box for boxes in models)])
+    confidence = np.concatenate([np.zeros(0), *(boxes.confidence for boxes in models)])
     weight = np.asarray(weights, dtype=np.float64)
     weighted = confidence * weight[of_model] if len(of_model) else confidence
     films = int(film.max(initial=-1)) + 1
@@ -68,10 +68,10 @@ def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floo
 def _fuse_sorted(
     box: Floats, weighted: Floats, of_model: Ints, starts: Ints, models: int, iou: float
 ) -> tuple[Floats, Floats, Ints]:
-    """Clusters boxes sorted by film and falling weighted confidence; film f's are those from ``starts[f]`` on.
+    """Cluster boxes that are sorted by film and falling weighted confidence; film f's begin at ``starts[f]``.
 
     Returns:
-        Of each cluster: the fused box (c, 4), the sum of its models' weighted confidences (c,), the film (c,).
+        For each cluster: the fused box (c, 4), the sum of its models' weighted confidences (c,), the film (c,).
     """
     boxes = len(box)
     # Clusters as columns, which the search reads many at once; beyond the last they overlap nothing.
@@ -81,7 +81,7 @@ def _fuse_sorted(
     moment = np.zeros((boxes, 4))
     sums = np.zeros(boxes)
     films = np.empty(boxes, dtype=np.int64)
-    spoken = np.zeros((boxes, models), dtype=np.bool_)
+    counted = np.zeros((boxes, models), dtype=np.bool_)
     excess = np.empty(BLOCK)
     count = 0
     # shared / (area + other - shared) > iou, without the division and a little too wide: what passes is divided.
@@ -111,9 +111,9 @@ def _fuse_sorted(
                 best = count
                 count += 1
                 films[best] = film
-            elif spoken[best, of_model[i]]:
+            elif counted[best, of_model[i]]:
                 continue
-            spoken[best, of_model[i]] = True
+            counted[best, of_model[i]] = True
             sums[best] += weighted[i]
             for k in range(4):
                 moment[best, k] += weighted[i] * box[i, k]

@@ -2,12 +2,11 @@
 
 The matching follows the VOC devkit (``VOCevaldet.m``): detections of a class are ranked over all units by falling
 confidence, ties by input order; each goes to the ground truth of its unit that it overlaps most (the first of equals)
-and is right if that overlap is above one half and nobody ranked higher has claimed the same ground truth. Unlike the
-devkit, boxes are continuous: no pixel is added to widths.
+and is correct if that overlap is above one half and no higher-ranked detection has claimed the same ground truth.
+Unlike in the devkit, boxes are continuous: no pixel is added to widths.
 
-A *unit* is one row of a submission: a study or a film. Everything that depends on which units count (folds, bootstrap
-resamples, a patient left out) is a re-weighting of one ``MatchTable``: matching happens inside a unit, so it never
-changes with the weights.
+A *unit* is one row of a submission: a study or a film. Scores of a subset (a fold, a bootstrap resample) are computed
+by re-weighting one ``MatchTable``: matching happens within a unit, so it does not depend on the weights.
 """
 
 from collections.abc import Sequence
@@ -51,7 +50,7 @@ class Detections:
     Attributes:
         unit: (n,) the unit each box belongs to.
         label: (n,) index into the classes.
-        confidence: (n,) what the ranking goes by.
+        confidence: (n,) the detections are ranked by it.
         box: (n, 4) ``xmin ymin xmax ymax``.
     """
 
@@ -68,8 +67,8 @@ class RankedClass:
     Attributes:
         index: (d,) positions in the input, by falling confidence.
         unit: (d,) their units.
-        hits: (h,) ranks, rising, of the right ones: indices into ``index``.
-        truths: (units,) ground truths in each unit.
+        hits: (h,) ascending ranks of the correct detections: indices into ``index``.
+        truths: (units,) number of ground truths in each unit.
     """
 
     index: Ints
@@ -80,13 +79,13 @@ class RankedClass:
 
 @dataclass(frozen=True)
 class MatchTable:
-    """Every class after matching; what all scores, folds and resamples are computed from."""
+    """Every class after matching: all scores, of folds and resamples too, are computed from it."""
 
     classes: tuple[str, ...]
     ranked: tuple[RankedClass, ...]
 
     def grouped(self, group: Ints) -> "MatchTable":
-        """The same table with groups (patients, folds) for units, so that weights can be given a group.
+        """Return the table with groups (patients, folds) in place of units, so that weights are per group.
 
         Args:
             group: (units,) the group of each unit, numbered from 0.
@@ -96,17 +95,17 @@ class MatchTable:
             self,
             ranked=tuple(
                 replace(
-                    one,
-                    unit=group[one.unit],
-                    truths=np.bincount(group, weights=one.truths, minlength=count).astype(np.int64),
+                    ranked,
+                    unit=group[ranked.unit],
+                    truths=np.bincount(group, weights=ranked.truths, minlength=count).astype(np.int64),
                 )
-                for one in self.ranked
+                for ranked in self.ranked
             ),
         )
 
 
 def match(truth: Truth, detections: Detections, classes: Sequence[str] = ALL_CLASSES) -> MatchTable:
-    """Matches detections with ground truth.
+    """Match detections with ground truth.
 
     Raises:
         ValueError: a confidence or a coordinate is not a finite number.
@@ -136,17 +135,17 @@ def _flat(boxes: Floats) -> Floats:
 
 
 def average_precision(ranked: RankedClass, weights: Floats) -> Floats:
-    """Area under the monotone precision envelope over all recall points; NaN where no ground truth counts.
+    """Return the area under the monotone precision envelope over all recall points.
 
-    A weight says how many copies of a unit there are. Copies of a detection stand next to each other in the ranking,
-    and inside such a block precision rises, so the block's end alone decides: the weighted sums below are exact.
+    A weight is the number of copies of a unit. Copies of a detection are neighbours in the ranking, and precision rises
+    within such a block, so only its end matters to the envelope: the weighted sums below are exact.
 
     Args:
         ranked: the class after matching.
         weights: (r, units) how often each unit counts, in each of r resamples.
 
     Returns:
-        (r,) the average precision in each resample.
+        (r,) the average precision in each resample; NaN where no ground truth has a weight.
     """
     total = weights @ ranked.truths.astype(np.float64)
     gained, precision = _curve(ranked, weights)
@@ -157,41 +156,43 @@ def average_precision(ranked: RankedClass, weights: Floats) -> Floats:
 
 
 def precision_recall(ranked: RankedClass) -> tuple[Floats, Floats]:
-    """Recall and raw precision at every right detection, two (h,) arrays in order of rank."""
+    """Return recall and raw precision at every correct detection, two (h,) arrays in order of rank."""
     gained, precision = _curve(ranked, np.ones((1, len(ranked.truths))))
     return np.cumsum(gained[0]) / max(int(ranked.truths.sum()), 1), precision[0]
 
 
 def _curve(ranked: RankedClass, weights: Floats) -> tuple[Floats, Floats]:
-    """At every right detection, in order of rank: the truths it finds, and the precision there; two (r, h) arrays."""
+    """Return the recalled truths and the precision at every correct detection, two (r, h) arrays in order of rank."""
     hits = ranked.hits
-    # What is ranked below the last hit changes nothing.
+    # Detections ranked below the last hit change nothing.
     weight = weights[:, ranked.unit[: hits[-1] + 1 if len(hits) else 0]]
     gained = weight[:, hits]
     retrieved = np.cumsum(weight, axis=1)[:, hits]
-    found = np.cumsum(gained, axis=1)
-    return gained, np.divide(found, retrieved, out=np.zeros_like(found), where=retrieved > 0)
+    correct = np.cumsum(gained, axis=1)
+    return gained, np.divide(correct, retrieved, out=np.zeros_like(correct), where=retrieved > 0)
 
 
 def average_precisions(table: MatchTable, weights: Floats | None = None) -> dict[str, float]:
-    """Average precision of every class; NaN for a class without ground truth.
+    """Return the average precision of every class; NaN for a class without ground truth.
 
     Args:
         table: all classes after matching.
-        weights: (units,) how often each unit counts; once each where not given.
+        weights: (units,) how often each unit counts; once if not given.
     """
     return {
-        name: float(average_precision(one, np.ones((1, len(one.truths))) if weights is None else weights[None])[0])
-        for name, one in zip(table.classes, table.ranked, strict=True)
+        name: float(
+            average_precision(ranked, np.ones((1, len(ranked.truths))) if weights is None else weights[None])[0]
+        )
+        for name, ranked in zip(table.classes, table.ranked, strict=True)
     }
 
 
 def mean_ap(aps: dict[str, float], classes: Sequence[str] | None = None) -> float:
-    """Mean over the classes that have ground truth; NaN where none has. ``classes``: all of ``aps`` if not given."""
+    """Return the mean over the classes that have ground truth; NaN where none has. ``classes`` defaults to all."""
     known = [aps[name] for name in (classes or aps) if not np.isnan(aps[name])]
     return float(np.mean(known)) if known else float("nan")
 
 
 def left_out(aps: dict[str, float]) -> list[str]:
-    """The classes that have no ground truth and therefore no part in a mean."""
+    """Return the classes without ground truth, which every mean leaves out."""
     return [name for name, ap in aps.items() if np.isnan(ap)]

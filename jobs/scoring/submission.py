@@ -1,4 +1,4 @@
-"""Submission files of the competition: written, read, checked.
+"""The competition's submission files: writing, reading, checking.
 
 A file has the columns ``id,PredictionString``. A study's row is ``<study>_study,negative 0.9 0 0 1 1 typical …``, a
 film's is ``<image>_image,none 0.4 0 0 1 1 opacity 0.7 xmin ymin xmax ymax …``.
@@ -19,13 +19,13 @@ from jobs.scoring.metric import Bools, Detections, Floats
 
 COLUMNS = ["id", "PredictionString"]
 STUDY_SUFFIX, FILM_SUFFIX = "_study", "_image"
-# The box of everything that has no place in a film.
+# The box of every class but opacity.
 UNIT_BOX = (0.0, 0.0, 1.0, 1.0)
-# Coordinates are written to a hundredth of a pixel, so a box at the film's edge may stand so far outside.
+# Coordinates are rounded to a hundredth of a pixel, so a box at the film's edge may exceed it by this much.
 ROUNDING = 0.005
 SHOWN = 5
 
-_PLACELESS = [CLASS_NUMBERS[name] for name in (*STUDY_CLASSES, "none")]
+_WITHOUT_BOX = [CLASS_NUMBERS[name] for name in (*STUDY_CLASSES, "none")]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Submission:
     """The rows of a submission.
 
     Attributes:
-        ids: a row each, in the file's order.
-        detections: all predictions in the file's order; ``unit`` is the number of the row.
+        ids: the rows' ids, in the file's order.
+        detections: all predictions in the file's order; ``unit`` is the row's number.
     """
 
     ids: tuple[str, ...]
@@ -42,42 +42,46 @@ class Submission:
 
 
 def study_id(study: str) -> str:
-    """The submission's id of a study."""
+    """Return the submission's id of a study."""
     return f"{study}{STUDY_SUFFIX}"
 
 
 def film_id(image: str) -> str:
-    """The submission's id of a film."""
+    """Return the submission's id of a film."""
     return f"{image}{FILM_SUFFIX}"
 
 
 def render(submission: Submission) -> str:
-    """The file's text: the same submission gives the same bytes on every machine.
+    """Return the file's text; the same submission gives the same bytes on every machine.
 
-    Confidences keep nine significant digits, so single-precision scores that differ still rank differently.
+    Confidences keep nine significant digits, which is enough to distinguish any two single-precision numbers.
     """
     rows: list[list[str]] = [[] for _ in submission.ids]
-    found = submission.detections
+    detections = submission.detections
     for row, label, confidence, box in zip(
-        found.unit.tolist(), found.label.tolist(), found.confidence.tolist(), found.box.tolist(), strict=True
+        detections.unit.tolist(),
+        detections.label.tolist(),
+        detections.confidence.tolist(),
+        detections.box.tolist(),
+        strict=True,
     ):
-        place = "0 0 1 1" if label in _PLACELESS else f"{box[0]:.2f} {box[1]:.2f} {box[2]:.2f} {box[3]:.2f}"
+        place = "0 0 1 1" if label in _WITHOUT_BOX else f"{box[0]:.2f} {box[1]:.2f} {box[2]:.2f} {box[3]:.2f}"
         rows[row].append(f"{ALL_CLASSES[label]} {confidence:.9g} {place}")
     lines = [f"{name},{' '.join(row)}\n" for name, row in zip(submission.ids, rows, strict=True)]
     return ",".join(COLUMNS) + "\n" + "".join(lines)
 
 
 def read(path: Path) -> Submission:
-    """Reads a submission file.
+    """Read a submission file.
 
     Raises:
-        BadInput: the file has other columns, or a row that cannot be understood.
+        BadInput: the file has other columns, or a row that cannot be parsed.
     """
     return parse(path.read_text(), str(path))
 
 
 def parse(text: str, name: str) -> Submission:
-    """Reads a submission's text; ``name`` is what errors call the file. Raises as :func:`read` does."""
+    """Parse a submission's text; ``name`` is the file's name in errors. Raises as :func:`read` does."""
     try:
         table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -91,7 +95,7 @@ def parse(text: str, name: str) -> Submission:
         tokens = prediction.split()
         try:
             if len(tokens) % 6:
-                raise ValueError(f"{len(tokens)} words, which are no multiple of six")
+                raise ValueError(f"{len(tokens)} words, not a multiple of six")
             labels.extend(CLASS_NUMBERS[token] for token in tokens[::6])
             del tokens[::6]
             numbers.append(np.array([float(token) for token in tokens]))
@@ -106,8 +110,8 @@ def parse(text: str, name: str) -> Submission:
         lengths.append(len(tokens) // 5)
     values = np.concatenate([np.zeros(0), *numbers]).reshape(-1, 5)
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    found = Detections(rows, np.array(labels, dtype=np.int64), values[:, 0], values[:, 1:])
-    return Submission(tuple(table["id"]), found)
+    detections = Detections(rows, np.array(labels, dtype=np.int64), values[:, 0], values[:, 1:])
+    return Submission(tuple(table["id"]), detections)
 
 
 def check(
@@ -117,58 +121,63 @@ def check(
     name: str,
     sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
-    """Makes sure that a submission answers what is asked, once, with numbers that mean something.
+    """Check that a submission has one row for each study and film, and valid numbers.
 
     Args:
-        submission: what to check.
-        studies: the studies to answer for, without suffix.
-        films: the films to answer for, without suffix.
-        name: what the message calls the file.
-        sizes: width and height of films in pixels; boxes are held against them where they are known.
+        submission: the submission.
+        studies: the expected studies, without suffix.
+        films: the expected films, without suffix.
+        name: the file's name in the message.
+        sizes: image → width and height in pixels, where known; boxes must lie within.
 
     Raises:
-        BadInput: every kind of mistake, with the first rows that have it.
+        BadInput: lists every kind of mistake, with the first rows that have it.
     """
-    wanted = [study_id(one) for one in studies] + [film_id(one) for one in films]
+    wanted = [study_id(study) for study in studies] + [film_id(film) for film in films]
     count = Counter(submission.ids)
-    problems = _listed("ids are missing", [one for one in wanted if one not in count])
+    problems = _listed("ids are missing", [row_id for row_id in wanted if row_id not in count])
     problems += _listed("ids are unknown to the labels", sorted(set(count) - set(wanted)))
-    problems += _listed("ids have several rows", [one for one, times in count.items() if times > 1])
-    found, ids = submission.detections, np.array(submission.ids, dtype=object)
-    of_study = np.array([one.endswith(STUDY_SUFFIX) for one in submission.ids], dtype=bool)[found.unit]
-    study_label = np.isin(found.label, [CLASS_NUMBERS[label] for label in STUDY_CLASSES])
-    finite = np.isfinite(found.confidence) & np.isfinite(found.box).all(axis=1)
-    box = found.box
+    problems += _listed("ids have several rows", [row_id for row_id, times in count.items() if times > 1])
+    detections, ids = submission.detections, np.array(submission.ids, dtype=object)
+    of_study = np.array([row_id.endswith(STUDY_SUFFIX) for row_id in submission.ids], dtype=bool)[detections.unit]
+    study_label = np.isin(detections.label, [CLASS_NUMBERS[label] for label in STUDY_CLASSES])
+    finite = np.isfinite(detections.confidence) & np.isfinite(detections.box).all(axis=1)
+    box = detections.box
     unordered = finite & ~((box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3]))
-    for fault, rows in (
+    for mistake, rows in (
         (
             f"rows of studies hold {' or '.join(FILM_CLASSES)}, or rows of films a study's class",
             of_study != study_label,
         ),
         ("rows hold a number that is not finite", ~finite),
-        ("rows hold a confidence outside 0 to 1", finite & ~((found.confidence >= 0) & (found.confidence <= 1))),
+        (
+            "rows hold a confidence outside 0 to 1",
+            finite & ~((detections.confidence >= 0) & (detections.confidence <= 1)),
+        ),
         ("rows hold a box whose xmin, ymin is not above and left of its xmax, ymax", unordered),
         ("rows hold a box outside its film", finite & _outside(submission, sizes or {})),
     ):
-        problems += _listed(fault, list(dict.fromkeys(ids[found.unit[rows]])))
+        problems += _listed(mistake, list(dict.fromkeys(ids[detections.unit[rows]])))
     if problems:
         raise BadInput(f"{name} is no valid submission: {'; '.join(problems)}.")
 
 
 def _outside(submission: Submission, sizes: Mapping[str, tuple[int, int]]) -> Bools:
-    """Which opacity boxes leave their film, (n,); none where the film's size is unknown."""
-    nowhere = (np.inf, np.inf)
-    edges = np.array([sizes.get(one.removesuffix(FILM_SUFFIX), nowhere) for one in submission.ids], dtype=np.float64)
-    found = submission.detections
-    limit = edges.reshape(-1, 2)[found.unit] + ROUNDING
-    low, high = found.box[:, :2] < -ROUNDING, found.box[:, 2:] > limit
-    known = np.isfinite(limit[:, 0]) & (found.label == CLASS_NUMBERS["opacity"])
-    leaves: Bools = known & (low.any(axis=1) | high.any(axis=1))
-    return leaves
+    """Return which opacity boxes exceed their film, (n,); never where the film's size is unknown."""
+    unknown = (np.inf, np.inf)
+    edges = np.array(
+        [sizes.get(row_id.removesuffix(FILM_SUFFIX), unknown) for row_id in submission.ids], dtype=np.float64
+    )
+    detections = submission.detections
+    limit = edges.reshape(-1, 2)[detections.unit] + ROUNDING
+    low, high = detections.box[:, :2] < -ROUNDING, detections.box[:, 2:] > limit
+    known = np.isfinite(limit[:, 0]) & (detections.label == CLASS_NUMBERS["opacity"])
+    outside: Bools = known & (low.any(axis=1) | high.any(axis=1))
+    return outside
 
 
-def _listed(fault: str, rows: list[str]) -> list[str]:
+def _listed(mistake: str, rows: list[str]) -> list[str]:
     if not rows:
         return []
     more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return [f"{len(rows)} {fault} ({', '.join(rows[:SHOWN])}{more})"]
+    return [f"{len(rows)} {mistake} ({', '.join(rows[:SHOWN])}{more})"]

@@ -23,9 +23,9 @@ from jobs.contract.records import Done, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work, fetch
-from jobs.scoring.answers import AnswerSheet, answer_sheet, film2_table
-from jobs.scoring.figures import FIGURES, given_figures
-from jobs.scoring.intervals import LEVEL, Difference, bootstrap, mean_over_classes, paired
+from jobs.scoring.evaluation_set import EvaluationSet, film2_table
+from jobs.scoring.figures import FIGURES, available_figures
+from jobs.scoring.intervals import LEVEL, PairedDifference, bootstrap, mean_over_classes, paired
 from jobs.scoring.metric import Detections, Floats, Ints, MatchTable, average_precisions, mean_ap
 from jobs.scoring.submission import Submission, read
 
@@ -34,7 +34,7 @@ SEED: Final = 1
 
 
 @dataclass(frozen=True)
-class Judgeable:
+class ComparedRun:
     """A run with what is needed to score it again."""
 
     run: str
@@ -83,7 +83,7 @@ def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any
     figure, folds = common(*pair)
     index = pd.read_parquet(fetch(store, pair[0].index.outputs["index.parquet"], cache))
     index = index[index["fold"].isin(folds)]
-    sheet = answer_sheet(index)
+    sheet = EvaluationSet.from_index(index)
     tables = [_table(store, one, figure, index, sheet, cache) for one in pair]
     patient = sheet.patient[len(sheet.studies) :] if figure == "film2" else sheet.patient
     scores, apart = _difference(tables, patient, figure)
@@ -100,7 +100,7 @@ def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any
     }
 
 
-def common(first: Judgeable, second: Judgeable) -> tuple[str, list[int]]:
+def common(first: ComparedRun, second: ComparedRun) -> tuple[str, list[int]]:
     """What two runs can be compared by: the widest figure that both give, and the folds both have.
 
     Raises:
@@ -117,13 +117,13 @@ def common(first: Judgeable, second: Judgeable) -> tuple[str, list[int]]:
             f"{first.run} and {second.run} have no fold in common: folds {first.ensemble.inputs['folds']} and "
             f"{second.ensemble.inputs['folds']}. Run one with --folds of the other."
         )
-    both = [name for name in given_figures(first.experiment) if name in given_figures(second.experiment)]
+    both = [name for name in available_figures(first.experiment) if name in available_figures(second.experiment)]
     if not both:
         raise BadInput(f"{first.run} and {second.run} share no figure: their models predict different things.")
     return both[0], folds
 
 
-def _open(store: Store, run: str) -> Judgeable:
+def _open(store: Store, run: str) -> ComparedRun:
     try:
         experiment = Experiment.model_validate_json(store.get(layout.run_experiment(run)))
         ensemble, prepare = (
@@ -136,11 +136,11 @@ def _open(store: Store, run: str) -> Judgeable:
         raise BadInput(f"Run {run} has no submission in {store.url} to compare: finish it first.") from error
     if submission.inputs["dataset"] != index.outputs["index.parquet"].sha256:
         raise BadInput(f"Run {run} has prepared another dataset since its ensemble: resume it first.")
-    return Judgeable(run, experiment, submission, index)
+    return ComparedRun(run, experiment, submission, index)
 
 
 def _table(
-    store: Store, one: Judgeable, figure: str, index: pd.DataFrame, sheet: AnswerSheet, cache: Path
+    store: Store, one: ComparedRun, figure: str, index: pd.DataFrame, sheet: EvaluationSet, cache: Path
 ) -> MatchTable:
     """What a run's figure is computed from, on the films of ``index`` alone."""
     if figure == "film2":
@@ -166,7 +166,7 @@ def only(submission: Submission, wanted: set[str]) -> Submission:
     )
 
 
-def _difference(tables: list[MatchTable], patient: Ints, figure: str) -> tuple[list[float], Difference]:
+def _difference(tables: list[MatchTable], patient: Ints, figure: str) -> tuple[list[float], PairedDifference]:
     classes = FIGURES[figure]
     scores = [mean_ap(average_precisions(table), classes) for table in tables]
 

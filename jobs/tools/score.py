@@ -14,7 +14,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES
 from jobs.films.labels import read_labels
 from jobs.films.splitting.patients import PATIENT_FILE, read_patients
-from jobs.scoring.answers import AnswerSheet, answer_sheet
+from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import FIGURES
 from jobs.scoring.intervals import Interval, bootstrap, interval, mean_over_classes
 from jobs.scoring.metric import ENGINE, MatchTable, average_precisions, left_out, mean_ap
@@ -39,7 +39,7 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
     if not predictions.is_file():
         raise BadInput(f"{predictions} is missing; name a submission file with the columns id,PredictionString.")
     index, drawn_over = _index(labels)
-    sheet = answer_sheet(index)
+    sheet = EvaluationSet.from_index(index)
     result = {
         "engine": ENGINE,
         "predictions": str(predictions),
@@ -67,7 +67,7 @@ def _index(labels: Path) -> tuple[pd.DataFrame, str]:
     return rows.assign(patient=rows["study"].map(read_patients(table)).fillna(rows["study"])), "patients"
 
 
-def _figures(sheet: AnswerSheet, table: MatchTable) -> dict[str, Any]:
+def _figures(sheet: EvaluationSet, table: MatchTable) -> dict[str, Any]:
     aps = average_precisions(table)
     samples = bootstrap(table, sheet.patient, RESAMPLES, SEED)
 

@@ -1,4 +1,4 @@
-"""Train-classifier: a classifier of one fold, then its probabilities for the films it was not trained on."""
+"""train-classifier: train a classifier without one fold, then predict that fold's films."""
 
 from functools import partial
 from typing import Final
@@ -11,19 +11,19 @@ from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading
 from jobs.runtime.work import Work
 
-# Raised by hand when the same inputs come to mean other results.
+# Raise by hand when the same inputs lead to other results.
 WEIGHTS_VERSION: Final = 1
 OOF_VERSION: Final = 1
 
 
 def run(context: Context) -> dict[str, float]:
-    """Train where the weights are not done, predict where the probabilities are not; returns the headline scores.
+    """Train and predict, each only where its work is not done yet, and return the headline scores.
 
-    What is done needs no PyTorch, and a task whose work is done does not wait for it.
+    PyTorch is imported only where there is something to do, so a finished task ends at once.
 
     Raises:
-        Stopped: somebody asked to stop; everything needed to go on is stored.
-        BadInput: the data, the settings or the GPU's memory do not allow it; the message says which.
+        Stopped: the task was asked to stop; the checkpoint to continue from is stored.
+        BadInput: the data, the settings or the GPU's memory do not allow it.
     """
     model = context.experiment.classifiers[context.model]
     trained = context.once("weights", weights_inputs(context), partial(_train, context))
@@ -35,7 +35,7 @@ def run(context: Context) -> dict[str, float]:
 
 
 def weights_inputs(context: Context) -> dict[str, object]:
-    """All that the weights follow from."""
+    """Return everything that the weights depend on."""
     from jobs.nets.pretrained import find
 
     experiment = context.experiment

@@ -1,37 +1,52 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""Train-detector: a YOLO of one fold, then its boxes on the films it was not trained on.
+"""train-detector: train a YOLO without one fold, then predict that fold's films.
 
-Where the experiment asks for it, the settings are searched for first, and the best candidate's weights go on.
+Where the experiment has ``evolve``, a search for settings comes first, and its best candidate takes the model's place.
 """
 
+from functools import partial
+
+from jobs.contract.records import Done
 from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading
-from jobs.train_detector.task import Task
+from jobs.runtime.work import Work
+from jobs.train_detector.fold import DetectorFold
 
 
 def run(context: Context) -> dict[str, float]:
-    """Search and train where the weights are not done, predict where the boxes are not; returns the headline scores."""
-    task = Task.of(context)
+    """Search, train and predict, each only where its work is not done yet, and return the headline scores.
+
+    PyTorch is imported only where there is something to do, so a finished task ends at once.
+
+    Raises:
+        Stopped: the task was asked to stop; at most the current epoch is lost.
+        BadInput: the data, the settings or the GPU's memory do not allow it.
+    """
+    fold = DetectorFold.of(context)
     works: dict[str, str] = {}
     start: dict[str, float] = {}
-    if task.detector.evolve:
+    if fold.detector.evolve:
         with loading():
-            from jobs.train_detector.search import evolved
+            from jobs.train_detector.search import evolve
 
-        task, search = evolved(task)
+        fold, search = evolve(fold)
         works, start = {"search": search.digest}, {"start": search.scores["start"]}
-    work = task.weights_work()
-    if (weights := work.done()) is None:
-        with loading():  # what is done needs no PyTorch
-            from jobs.train_detector.train import train
+    trained = context.once("weights", fold.weights_inputs(), partial(_train, fold))
+    predicted = context.once("oof", fold.boxes_inputs(trained.digest), partial(_predict, fold, trained))
+    scores = {"opacity": predicted.scores["opacity"], "best": trained.scores["best"], "last": trained.scores["last"]}
+    context.refer({**works, "weights": trained.digest, "oof": predicted.digest}, scores | start)
+    return scores | start
 
-        weights = train(task, work)
-    work = task.boxes_work(weights.digest)
-    if (oof := work.done()) is None:
-        with loading():
-            from jobs.train_detector.out_of_fold import out_of_fold
 
-        oof = out_of_fold(task, work, weights)
-    scores = {"opacity": oof.scores["opacity"], "best": weights.scores["best"], "last": weights.scores["last"], **start}
-    context.refer({**works, "weights": weights.digest, "oof": oof.digest}, scores)
-    return scores
+def _train(fold: DetectorFold, work: Work) -> Done:
+    with loading():
+        from jobs.train_detector.train import train
+
+    return train(fold, work)
+
+
+def _predict(fold: DetectorFold, trained: Done, work: Work) -> Done:
+    with loading():
+        from jobs.train_detector.out_of_fold import predict_fold
+
+    return predict_fold(fold, trained, work)

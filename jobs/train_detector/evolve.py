@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""``evolve`` of the study log's row 6: which settings to try next, given how those before them scored.
+"""``evolve``, row 6 of the study log: choose the settings to try next from the scores of earlier trials.
 
-The way of mutating is that of ultralytics' ``Tuner._mutate`` (8.4): a parent is drawn from the nine best, weighted by
-score; half of its genes move by a normal step within their bounds; a search that goes stale takes smaller steps; from
-thirty trials on, some steps follow the covariance of the best fifth. Unlike there, a candidate is a pure function of
-seed and history, so that a search is resumed by nothing but the scores of what it has trained, and the first candidate
-is the start as it is, also where it lies beyond the bounds.
+The mutation is that of ultralytics' ``Tuner._mutate`` (8.4): sample a parent from the nine best trials, weighted by
+score; move about half of its genes by a normal step, clipped to their bounds; take smaller steps when the best score
+has not improved for long; from thirty trials on, take some steps from the covariance of the best fifth. Unlike there, a
+candidate is a pure function of seed and history, so a search resumes from the scores of finished trials alone; and the
+first candidate is the starting point unchanged, even where it lies outside the bounds.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from jobs.contract.experiment import Detector, Experiment
 Floats = NDArray[np.float64]
 
 PARENTS: Final = 9
-STEP: Final = 0.2  # standard deviation of a mutation, as a part of the gene's range
-STALE: Final = 25  # trials without a better one after which steps are four fifths as large
-ENOUGH: Final = 30  # trials from which on covariance is believed; also the largest elite
-LONGEST_NAME: Final = 40  # of an experiment
+STEP: Final = 0.2  # standard deviation of a mutation, as a fraction of the gene's range
+STALE: Final = 25  # trials without improvement until steps have shrunk to four fifths
+MIN_TRIALS: Final = 30  # before the covariance is used; also the largest elite
+LONGEST_NAME: Final = 40  # characters of an experiment's name
 
 
 @dataclass(frozen=True)
 class Gene:
-    """A field that mutates: its bounds, and how far it moves compared with others."""
+    """A field that mutates: its bounds, and its step size relative to other fields (``gain``)."""
 
     field: str
     low: float
@@ -39,16 +39,16 @@ class Gene:
 
     @property
     def resolution(self) -> float:
-        """The smallest step that makes a difference."""
+        """The smallest step."""
         return 1.0 if self.whole else 1e-5
 
-    def at(self, part: float) -> float:
-        """The field's value at a part of its range, rounded to what makes a difference."""
-        value = float(self.low + part * (self.high - self.low))
+    def at(self, fraction: float) -> float:
+        """Return the value at a fraction of the range, rounded to the resolution."""
+        value = float(self.low + fraction * (self.high - self.low))
         return min(max(float(round(value, None if self.whole else 5)), self.low), self.high)
 
 
-# ultralytics' bounds and gains for all of its genes that an experiment has a field for.
+# ultralytics' bounds and gains, for those of its genes that an experiment has a field for.
 SPACE: Final = (
     Gene("lr", 1e-5, 1e-2),
     Gene("final_lr", 0.01, 1.0),
@@ -69,55 +69,55 @@ SPACE: Final = (
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings that were tried, and their score."""
+    """A trained candidate and its score."""
 
     detector: Detector
     score: float
 
 
 def candidate(start: Detector, history: Sequence[Trial], seed: int) -> Detector:
-    """What to try next: where the search starts, then mutations of the best, none of them twice.
+    """Return the next candidate: first the starting point, then mutations of the best trials, never the same twice.
 
     Args:
-        start: where the search begins; fields that are no genes stay as they are in it.
-        history: what was tried, in order.
-        seed: of the search.
+        start: the starting point; fields that are no genes keep its values.
+        history: the trials so far, in order.
+        seed: the search's seed.
     """
     if not history:
         return start
-    tried = np.array([list(settings(trial.detector).values()) for trial in history], np.float64)
-    known = {tuple(values) for values in tried.tolist()}
+    values_tried = np.array([list(gene_values(trial.detector).values()) for trial in history], np.float64)
+    known = {tuple(values) for values in values_tried.tolist()}
     scores = np.array([trial.score for trial in history])
-    mutations = _Mutations(_parts(tried), scores, np.random.default_rng([seed, len(history)]))
+    mutations = _Mutations(_fractions(values_tried), scores, np.random.default_rng([seed, len(history)]))
     while True:
-        values = [gene.at(part) for gene, part in zip(SPACE, mutations.draw(), strict=True)]
+        values = [gene.at(fraction) for gene, fraction in zip(SPACE, mutations.sample(), strict=True)]
         if tuple(values) not in known:
             return Detector.model_validate({**start.model_dump(), **_fields(values)})
 
 
-def best(history: Sequence[Trial]) -> Trial:
-    """The trial with the highest score, the first of equals: a search that finds nothing better ends where it began."""
+def best_trial(history: Sequence[Trial]) -> Trial:
+    """Return the trial with the highest score, the earliest of equal ones."""
     return max(history, key=lambda trial: trial.score)
 
 
-def settings(detector: Detector) -> dict[str, float]:
-    """The values of a detector's genes."""
+def gene_values(detector: Detector) -> dict[str, float]:
+    """Return the values of a detector's genes."""
     return {gene.field: getattr(detector, gene.field) for gene in SPACE}
 
 
 def recipe(experiment: Experiment, model: str, fold: int, history: Sequence[Trial]) -> str:
-    """The outcome as an experiment's YAML, whole, so that it trains to the weights the search has trained.
+    """Return the experiment with the best trial's settings, as a complete YAML recipe.
 
     Args:
-        experiment: what the search was part of.
-        model: the detector that was searched for.
-        fold: the fold whose films it was scored on.
-        history: what was tried.
+        experiment: the experiment that the search was part of.
+        model: the detector's name.
+        fold: the held-out fold that the trials were scored on.
+        history: all trials, in order.
     """
-    found, suffix = best(history), "-evolved"
+    best, suffix = best_trial(history), "-evolved"
     remark = (
-        f"the best of {len(history)} candidates, opacity {found.score:.4f} on fold {fold}, where the start has "
-        f"{history[0].score:.4f}; chosen on that fold, so only the other folds tell what the settings are worth"
+        f"the best of {len(history)} candidates: opacity {best.score:.4f} on fold {fold}, against "
+        f"{history[0].score:.4f} at the start; selected on that fold, so validate it on the other folds"
     )
     evolved = experiment.model_copy(
         update={
@@ -125,19 +125,19 @@ def recipe(experiment: Experiment, model: str, fold: int, history: Sequence[Tria
             "title": f"{experiment.title or experiment.name}, {model} evolved on fold {fold}",
             "remark": remark,
             "inferred": {},
-            "detectors": {**experiment.detectors, model: found.detector},
+            "detectors": {**experiment.detectors, model: best.detector},
         }
     )
     return yaml.safe_dump(evolved.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
 
 
 class _Mutations:
-    """Draws genes, each as a part of its range.
+    """Samples mutations; genes are fractions of their ranges.
 
     Args:
-        tried: (trials, genes) what was tried, in order.
-        scores: (trials,) how it scored.
-        rng: where chance comes from.
+        tried: (trials, genes) the trials' genes, in order.
+        scores: (trials,) their scores.
+        rng: the random generator.
     """
 
     def __init__(self, tried: Floats, scores: Floats, rng: np.random.Generator) -> None:
@@ -151,29 +151,29 @@ class _Mutations:
         finest = np.array([gene.resolution / (gene.high - gene.low) for gene in SPACE])
         self.scale = np.maximum(STEP * decay * gains, finest)
         self.confidence, self.covariance = 0.0, None
-        if len(scores) >= ENOUGH:
-            elite = min(int(np.ceil(len(scores) * 0.2)), ENOUGH)
+        if len(scores) >= MIN_TRIALS:
+            elite = min(int(np.ceil(len(scores) * 0.2)), MIN_TRIALS)
             self.confidence = min(elite / len(SPACE), 1.0)
             spread = np.cov(tried[order[:elite]], rowvar=False) * decay**2 * self.confidence
             self.covariance = spread + np.diag(np.square(self.scale) / len(SPACE))
 
-    def draw(self) -> list[float]:
-        """A parent of which about half the genes have moved."""
+    def sample(self) -> list[float]:
+        """Return a mutated parent: about half of its genes have moved."""
         parent = self.parents[self.rng.choice(len(self.parents), p=self.weights)]
         moves = self.rng.random(len(SPACE)) < 0.5
         if self.covariance is not None and self.rng.random() < 0.4 * self.confidence:
             moved = np.where(moves, self.rng.multivariate_normal(parent, self.covariance), parent)
-            genes = 1 - np.abs(moved % 2 - 1)  # mirrored at the bounds
+            genes = 1 - np.abs(moved % 2 - 1)  # reflected at the bounds
         else:
             genes = np.clip(parent + moves * self.rng.standard_normal(len(SPACE)) * self.scale, 0, 1)
         return [float(gene) for gene in genes]
 
 
-def _parts(values: Floats) -> Floats:
+def _fractions(values: Floats) -> Floats:
     low = np.array([gene.low for gene in SPACE])
     high = np.array([gene.high for gene in SPACE])
-    parts: Floats = (values - low) / (high - low)
-    return parts
+    fractions: Floats = (values - low) / (high - low)
+    return fractions
 
 
 def _fields(values: Sequence[float]) -> dict[str, float]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""The second work of the stage: boxes on the fold's films, which the weights have not seen."""
+"""The stage's second piece of work: out-of-fold boxes on the held-out fold's films."""
 
 from pathlib import Path
 from typing import Final
@@ -8,14 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load_file
 
-from jobs.contract.experiment import DetectorInference
-from jobs.contract.records import Done, Output
-from jobs.nets.yolo.model import trained
+from jobs.contract.records import Done
+from jobs.nets.prediction import load_selected, start_predicting
+from jobs.nets.yolo.model import trained as trained_net
 from jobs.nets.yolo.predict import opacity_ap, predict
-from jobs.runtime.work import Work, fetch
-from jobs.train_detector.task import Task
+from jobs.runtime.work import Work
+from jobs.train_detector.fold import DetectorFold
 
 SCHEMA: Final = pa.schema(
     [("image", pa.string()), ("fold", pa.int32())]
@@ -23,52 +22,46 @@ SCHEMA: Final = pa.schema(
 )
 
 
-def out_of_fold(task: Task, work: Work, weights: Done) -> Done:
-    """Predict the fold's films with the selected weights, and with the net as it was before training.
+def predict_fold(fold: DetectorFold, trained: Done, work: Work) -> Done:
+    """Predict the held-out fold with the selected weights, and with the untrained net for comparison.
 
-    The work holds ``boxes.parquet`` and ``untrained-boxes.parquet``: image, fold, box in original pixels, confidence;
-    by image, then falling confidence. Its scores are ``opacity`` and ``untrained``, and what the inference's choices
-    are worth: ``opacity_at_training_size`` where it has a size of its own, ``opacity_without_tta`` where it has TTA.
+    Outputs: ``boxes.parquet`` and ``untrained-boxes.parquet`` (image, fold, box in original pixels, confidence), by
+    image, then falling confidence.
+
+    Scores: ``opacity``; ``untrained``, the same of the untrained net; ``opacity_at_training_size`` where
+    ``inference.size`` differs from the training size; ``opacity_without_tta`` where TTA is on.
 
     Raises:
-        Stopped: somebody asked to stop.
+        Stopped: the task was asked to stop.
         BadInput: the net ignores TTA, or the GPU's memory does not suffice.
     """
-    context, settings = task.context, task.detector.inference
-    torch.set_num_threads(context.threads)  # as in training: the boxes must not depend on whether it ran just before
-    chosen = selected(settings, weights.outputs)
-    net = trained(task.detector, load_file(fetch(context.store, chosen, context.cache)))
-    size, trained_at = task.detector.inference_size, task.detector.size
-    boxes, opacity = _predict(task, net, size, settings.tta)
-    unlearned, floor = _predict(task, task.untrained(), size, settings.tta, "untrained")
-    scores = {"opacity": opacity, "untrained": floor}
-    if size != trained_at:
-        scores["opacity_at_training_size"] = _predict(task, net, trained_at, settings.tta, "at training size")[1]
+    context, settings = fold.context, fold.detector.inference
+    torch.set_num_threads(context.threads)  # as in training: boxes must not depend on whether it ran in this process
+    net = trained_net(fold.detector, load_selected(context, trained, settings))
+    size, training_size = fold.detector.inference_size, fold.detector.size
+    boxes, opacity = _predict(fold, net, size, settings.tta)
+    untrained_boxes, untrained = _predict(fold, fold.untrained(), size, settings.tta, "untrained")
+    scores = {"opacity": opacity, "untrained": untrained}
+    if size != training_size:
+        scores["opacity_at_training_size"] = _predict(fold, net, training_size, settings.tta, "at training size")[1]
     if settings.tta:
-        scores["opacity_without_tta"] = _predict(task, net, size, False, "without TTA")[1]
+        scores["opacity_without_tta"] = _predict(fold, net, size, False, "without TTA")[1]
     context.progress.say(", ".join(f"{name} {score:.4f}" for name, score in scores.items()))
     outputs = {
-        "boxes.parquet": _write(boxes, task.fold, context.scratch / "boxes.parquet"),
-        "untrained-boxes.parquet": _write(unlearned, task.fold, context.scratch / "untrained-boxes.parquet"),
+        "boxes.parquet": _write(boxes, fold.fold, context.scratch / "boxes.parquet"),
+        "untrained-boxes.parquet": _write(untrained_boxes, fold.fold, context.scratch / "untrained-boxes.parquet"),
     }
     return work.finish(outputs, scores, context.cost())
 
 
-def selected(settings: DetectorInference, outputs: dict[str, Output]) -> Output:
-    """The weights that count, of those a training left."""
-    return outputs[f"{settings.select}.safetensors"]
-
-
-def _predict(task: Task, net: torch.nn.Module, size: int, tta: bool, how: str = "") -> tuple[pd.DataFrame, float]:
-    context, settings = task.context, task.detector.inference
-    films = task.fold_films(size)
-    context.progress.phase(f"predicting {how}".strip(), steps=-(-len(films) // settings.batch))
-
-    def step(count: int) -> None:
-        context.progress.step(films=count)
-        context.stop.check()
-
-    boxes = predict(net, films, settings, context.device(), step, tta=tta).boxes
+def _predict(
+    fold: DetectorFold, net: torch.nn.Module, size: int, tta: bool, variant: str = ""
+) -> tuple[pd.DataFrame, float]:
+    """Return the boxes on the fold's films and their average precision."""
+    context, settings = fold.context, fold.detector.inference
+    films = fold.held_out_films(size)
+    after_batch = start_predicting(context, len(films), settings.batch, variant)
+    boxes = predict(net, films, settings, context.device(), after_batch, tta=tta).boxes
     return boxes, opacity_ap(boxes, films.index)
 
 

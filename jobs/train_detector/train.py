@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""The first work of the stage: weights, and how they came about."""
+"""The stage's first piece of work: the trained weights and their learning curve."""
 
 import json
 from typing import Any
@@ -10,61 +10,62 @@ from jobs.contract.records import Done
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup, averaged
 from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.work import Work
-from jobs.train_detector.task import Task
+from jobs.train_detector.fold import DetectorFold
 
 
-def train(task: Task, work: Work) -> Done:
-    """Train the fold's detector, from the latest checkpoint where there is one.
+def train(fold: DetectorFold, work: Work) -> Done:
+    """Train the detector, continuing from the latest checkpoint where there is one.
 
-    The work holds ``best.safetensors`` and ``last.safetensors`` (averaged weights, float32) and ``curve.json``.
+    Outputs: ``best.safetensors`` and ``last.safetensors`` (moving averages, float32) and ``curve.json``. Scores:
+    ``best``, ``last`` and ``best_epoch``.
 
     Raises:
-        Stopped: somebody asked to stop; at most the epoch begun is lost.
-        BadInput: the data, the GPU's memory or the settings do not allow it; the message says which.
+        Stopped: the task was asked to stop; at most the current epoch is lost.
+        Diverged: the loss is no longer finite.
+        BadInput: the data, the settings or the GPU's memory do not allow it.
     """
-    checkpoints = Checkpoints(task.context.store, work.prefix, work.inputs)
+    checkpoints = Checkpoints(fold.context.store, work.prefix, work.inputs)
     saved = checkpoints.load()
     if saved is None or not saved[1]["finished"]:
-        _train(task, checkpoints)
+        _train(fold, checkpoints)
         saved = checkpoints.load()
     best = checkpoints.load_best()
     assert saved is not None
     assert best is not None
-    done = _finish(task, work, best[0], saved)
+    done = _finish(fold, work, best[0], saved)
     checkpoints.clear()
     return done
 
 
-def train_or_diverge(task: Task, work: Work) -> Done:
-    """The same for settings that may lead nowhere: then the record of that, which scores 0 and has no epochs."""
+def train_or_diverge(fold: DetectorFold, work: Work, diverged: Work) -> Done:
+    """Like :func:`train`, but on divergence finish the work ``diverged`` (score 0, no epochs) instead of raising."""
     try:
-        return train(task, work)
+        return train(fold, work)
     except Diverged as error:
-        task.context.progress.say(str(error))
-        curve = task.context.scratch / "curve.json"
+        fold.context.progress.say(str(error))
+        curve = fold.context.scratch / "curve.json"
         curve.write_text(json.dumps({"epochs": []}))
-        scores = {"best": 0.0, "last": 0.0}
-        done = task.diverged_work().finish({"curve.json": curve}, scores, task.context.cost())
-        Checkpoints(task.context.store, work.prefix, work.inputs).clear()
+        done = diverged.finish({"curve.json": curve}, {"best": 0.0, "last": 0.0}, fold.context.cost())
+        Checkpoints(fold.context.store, work.prefix, work.inputs).clear()
         return done
 
 
-def _train(task: Task, checkpoints: Checkpoints) -> None:
-    context = task.context
+def _train(fold: DetectorFold, checkpoints: Checkpoints) -> None:
+    context = fold.context
     setup = Setup(
-        net=task.untrained(), train=task.train_films(), valid=task.fold_films(task.detector.size),
+        net=fold.untrained(), train=fold.training_films(), valid=fold.held_out_films(fold.detector.size),
         seed=context.experiment.seed, device=context.device(), threads=context.threads, folder=context.scratch,
     )  # fmt: skip
-    DetectorTraining(task.detector, setup, checkpoints, context.progress, context.stop).train()
+    DetectorTraining(fold.detector, setup, checkpoints, context.progress, context.stop).train()
 
 
-def _finish(task: Task, work: Work, best: Tensors, saved: tuple[Tensors, dict[str, Any]]) -> Done:
+def _finish(fold: DetectorFold, work: Work, best: Tensors, saved: tuple[Tensors, dict[str, Any]]) -> Done:
     last, state = saved
-    folder = task.context.scratch
+    folder = fold.context.scratch
     paths = {name: folder / name for name in ("best.safetensors", "last.safetensors", "curve.json")}
     save_file(averaged(best), paths["best.safetensors"])
     save_file(averaged(last), paths["last.safetensors"])
     paths["curve.json"].write_text(json.dumps({"epochs": state["curve"]}, indent=1))
     scores = [row["val_score"] for row in state["curve"]]
     headline = {"best": max(scores), "last": scores[-1], "best_epoch": float(scores.index(max(scores)))}
-    return work.finish(paths, headline, task.context.cost())
+    return work.finish(paths, headline, fold.context.cost())

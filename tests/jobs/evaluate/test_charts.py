@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from jobs.evaluate.charts import Axis, Line, chart, envelope, thinned, ticks
-from jobs.evaluate.words import duration, memory, number
+from jobs.evaluate.charts import Axis, Series, chart, envelope, thinned, ticks
+from jobs.evaluate.formatting import duration, memory, number
 
 
 def test_the_envelope_is_a_step_line_that_falls_only():
@@ -22,7 +22,7 @@ def test_the_area_under_the_envelope_is_the_average_precision():
 
 def test_nothing_found_draws_nothing():
     assert envelope([], []) == []
-    assert "<path" not in chart([Line([], "none")], Axis("recall"), Axis("precision"), "none")
+    assert "<path" not in chart([Series([], "none")], Axis("recall"), Axis("precision"), "none")
 
 
 def test_thinning_keeps_both_ends():

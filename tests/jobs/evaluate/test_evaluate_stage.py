@@ -57,7 +57,7 @@ def test_the_page_holds_the_experiment_that_repeats_the_run(trained, tmp_path):
     of = experiment(seed=7)
     _, _, page = evaluated(trained.another_run(), of)
     file = tmp_path / "run.yaml"
-    file.write_text(html.unescape(re.search(r"resolved</summary><pre>(.*?)</pre>", page, re.DOTALL)[1]))
+    file.write_text(html.unescape(re.search(r"resolved experiment</summary><pre>(.*?)</pre>", page, re.DOTALL)[1]))
     assert load_experiment(file) == of
 
 
@@ -66,7 +66,7 @@ def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
     _, metrics, page = evaluated(world, experiment(ensemble={"min_folds": 1}))
     assert metrics["degraded"]
     assert metrics["missing_folds"] == [1]
-    assert "<b>Degraded.</b> Fold 1 left out" in page
+    assert "<b>Degraded.</b> Fold 1 is left out" in page
 
 
 def test_what_the_choices_of_inference_add_is_said(trained):
@@ -91,7 +91,7 @@ def test_a_detector_alone_is_scored_by_its_boxes(trained):
     assert list(scores) == ["opacity"]
     assert list(metrics["classes"]) == ["opacity"]
     assert metrics["confusion"] is None
-    assert "Which class is taken for which" not in page
+    assert "Confusion matrix" not in page
 
 
 def test_a_classifier_alone_is_scored_by_its_classes(trained):
@@ -113,13 +113,13 @@ def test_a_search_for_settings_is_told_with_its_gain_its_recipe_and_what_the_gai
     assert [one["score"] for one in found["search"]["candidates"]] == [0.31, 0.29, 0.42]
     assert (found["search"]["start"], found["search"]["best"]) == (0.31, 0.42)
     assert none["search"]["best"] == none["search"]["start"] == 0.5
-    assert "<b>Optimistic:</b> the settings of yolo were chosen on the very folds" in page
+    assert "<b>Optimistic:</b> the settings of yolo were selected on the same folds" in page
     row = (
         "<th>0</th><td>0.310</td><td><b>0.420</b></td><td>+0.110</td><td>3 of 3</td><td><code>evolved-yolo-fold-0.yaml"
     )
     assert row in page
     assert "lr 0.01 → 0.008" in page
-    assert "Nothing: no mutation was better than the start." in page
+    assert "Nothing: no candidate scored better than the start." in page
     assert "name: evolved-on-0" in page
 
 
@@ -142,7 +142,7 @@ def test_done_again_it_publishes_the_same_page_and_another_dataset_is_refused(tr
     evaluate.run(world.context(Stage.EVALUATE, experiment()))
     assert world.result("report.html").decode() == page
     world.prepare(index(patients=20))
-    with pytest.raises(BadInput, match="prepare has since made"):
+    with pytest.raises(BadInput, match="prepare has since written"):
         evaluate.run(world.context(Stage.EVALUATE, experiment()))
 
 

@@ -8,7 +8,7 @@ from jobs.contract.experiment import Ensemble
 from jobs.contract.names import STUDY_CLASSES
 from jobs.ensemble.combine import Voter, combine
 from jobs.evaluate import gallery
-from jobs.evaluate.results import Predictions, judge
+from jobs.evaluate.results import Predictions, score_predictions
 from jobs.scoring.metric import mean_ap
 from jobs.scoring.submission import parse, render
 from tests.jobs.ensemble.world import boxes_table, films_table, index
@@ -28,7 +28,7 @@ def predictions(skill, classifier=films_table, films=FILMS):
 
 @pytest.fixture(scope="module")
 def results():
-    return judge(FILMS, predictions(0.8), predictions(0.0), ("map6", "map4", "opacity"), 200, 1)
+    return score_predictions(FILMS, predictions(0.8), predictions(0.0), ("map6", "map4", "opacity"), 200, 1)
 
 
 def test_the_headline_is_the_mean_of_the_classes(results):
@@ -49,7 +49,7 @@ def test_each_fold_is_scored_alone_and_none_stands_out(results):
     assert [one.fold for one in results.folds] == sorted(FILMS["fold"].unique())
     assert sum(one.films for one in results.folds) == len(FILMS)
     assert sum(one.patients for one in results.folds) == FILMS["patient"].nunique()
-    assert not any(one.verdict.outlying for one in results.folds)
+    assert not any(one.comparison.outlying for one in results.folds)
 
 
 def test_a_fold_whose_training_failed_stands_out():
@@ -57,8 +57,10 @@ def test_a_fold_whose_training_failed_stands_out():
     good, bad = films_table(many, 1.0, 1), films_table(many, 0.0, 1)
     failed = (many["fold"] == 1).to_numpy()
     mixed = pd.concat([good[~failed], bad[failed]])
-    figures = judge(many, predictions(1.0, lambda *_: mixed, many), predictions(0.0, films=many), ("map4",), 200, 1)
-    assert [one.fold for one in figures.folds if one.verdict.outlying and one.verdict.z < 0] == [1]
+    figures = score_predictions(
+        many, predictions(1.0, lambda *_: mixed, many), predictions(0.0, films=many), ("map4",), 200, 1
+    )
+    assert [one.fold for one in figures.folds if one.comparison.outlying and one.comparison.z < 0] == [1]
 
 
 def test_the_confusion_counts_each_study_once(results):
@@ -73,7 +75,7 @@ def test_film2_is_scored_by_film_level_probabilities():
         return films[["image", "study"]].assign(none=1 - opacity, opacity=opacity)
 
     perfect, poor = predictions(1.0, film_level), predictions(0.0, film_level)
-    figures = judge(FILMS, perfect, poor, ("film2",), 50, 1)
+    figures = score_predictions(FILMS, perfect, poor, ("film2",), 50, 1)
     assert figures.figures["film2"].score == 1
     assert figures.figures["film2"].untrained < 0.9
     assert list(figures.classes) == ["none", "opacity"]
@@ -81,7 +83,7 @@ def test_film2_is_scored_by_film_level_probabilities():
 
 
 def test_the_gallery_shows_the_best_first_the_worst_first_and_each_with_its_boxes(results):
-    films = gallery.films_of(FILMS, predictions(0.8).submission, results)
+    films = gallery.gallery_films(FILMS, predictions(0.8).submission, results)
     groups = gallery.choose(films, 6, 1)
     assert {name: len(one) for name, one in groups.items()} == {"best": 6, "worst": 6, "random": 6}
     boxed = [film for film in groups["best"] if film.truth]
@@ -89,8 +91,8 @@ def test_the_gallery_shows_the_best_first_the_worst_first_and_each_with_its_boxe
     assert boxed[0].agreement == max(film.agreement for film in films if film.truth)
     assert groups["worst"][0].agreement == min(film.agreement for film in films if film.truth)
     shown = boxed[0]
-    assert [one.right for one in shown.boxes].count(True) == len(shown.truth)
-    assert next(iter(shown.said)) == shown.study_class
+    assert [box.correct for box in shown.boxes].count(True) == len(shown.truth)
+    assert next(iter(shown.probabilities)) == shown.study_class
 
 
 def test_a_thumbnail_shows_the_film_without_its_padding():
@@ -98,8 +100,10 @@ def test_a_thumbnail_shows_the_film_without_its_padding():
 
     import cv2
 
-    film = gallery.films_of(
-        FILMS, predictions(0.8).submission, judge(FILMS, predictions(0.8), predictions(0.0), ("map4",), 0, 1)
+    film = gallery.gallery_films(
+        FILMS,
+        predictions(0.8).submission,
+        score_predictions(FILMS, predictions(0.8), predictions(0.0), ("map4",), 0, 1),
     )[0]
     square = np.zeros((64, 64), np.uint8)
     square[6:57] = 200  # a film of 160 x 128 pixels fills 64 x 51 of its square

@@ -11,7 +11,7 @@ from jobs.films.dataset import SCHEMA, Dataset, index_bytes, shard_name
 from jobs.films.letterbox import Letterbox
 from jobs.films.loader import Films, Siblings
 from jobs.nets.classifier import create_classifier
-from jobs.train_classifier.training import Material
+from jobs.train_classifier.loop import TrainingInputs
 
 TINY = Classifier(
     backbone="test_efficientnet", size=64, batch=4, stages=(LearningStage(lr=3e-3, epochs=2),), optimizer="adam",
@@ -49,12 +49,14 @@ def write_films(folder: Path, studies: int = 24, folds: int = 3, sizes: tuple[in
     return Dataset(folder)
 
 
-def material(dataset: Dataset, model: Classifier = TINY, siblings: Siblings = "keep", seed: int = 3) -> Material:
+def training_inputs(
+    dataset: Dataset, model: Classifier = TINY, siblings: Siblings = "keep", seed: int = 3
+) -> TrainingInputs:
     """What the training of the first fold is made of."""
     index, held_out = dataset.index, dataset.index["fold"].to_numpy() == 0
     training = Films.of(index, ~held_out, model.size, siblings)
     validation = Films.of(index, held_out, model.size)
-    return Material(
+    return TrainingInputs(
         model=model, seed=seed, pack=dataset.pack(model.size), training=training, validation=validation,
         sample=training.of_studies(8, seed), untrained=lambda: create_classifier(model, seed, None),
     )  # fmt: skip

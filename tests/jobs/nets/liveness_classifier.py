@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import save_file
 
 from jobs.contract.experiment import Aux, Classifier, ClassifierInference, LearningStage
+from jobs.contract.records import Output
 from jobs.films.dataset import Dataset
 from jobs.nets.classifier import create_classifier
 from jobs.nets.inference import predict
+from jobs.nets.prediction import selected_output
 from jobs.nets.pretrained import Pretrained
-from jobs.train_classifier.out_of_fold import selected_file
-from jobs.train_classifier.training import Training
-from tests.jobs.nets.classifier_films import TINY, material, write_films
+from jobs.train_classifier.loop import ClassifierTraining
+from tests.jobs.nets.classifier_films import TINY, training_inputs, write_films
 
 Check = Callable[[Path], None]
 
@@ -44,8 +45,8 @@ def _films() -> Dataset:
     return write_films(Path(_folder().name), studies=12, sizes=(64, 96))
 
 
-def _train(model: Classifier, seed: int = 3, siblings: Any = "keep") -> Training:
-    training = Training(material(_films(), model, siblings, seed), "cpu", 0)
+def _train(model: Classifier, seed: int = 3, siblings: Any = "keep") -> ClassifierTraining:
+    training = ClassifierTraining(training_inputs(_films(), model, siblings, seed), "cpu", 0)
     training.run(lambda loss, films: None, lambda figures: None)
     return training
 
@@ -101,15 +102,16 @@ def weights(folder: Path) -> None:
 
 def patience(folder: Path) -> None:
     """A stage that gets no better ends early."""
-    assert len(_train(STILL.model_copy(update={"patience": 1})).place.curve) < len(_train(STILL).place.curve)
+    assert len(_train(STILL.model_copy(update={"patience": 1})).position.curve) < len(_train(STILL).position.curve)
 
 
 def select(folder: Path) -> None:
     """Best and last are different weights, and each is what its name asks for."""
     training = _train(STILL)
     assert _differ(training.best, dict(training.scored.state_dict()))
-    last = BASE.model_copy(update={"inference": ClassifierInference(select="last")})
-    assert (selected_file(BASE), selected_file(last)) == ("best.safetensors", "last.safetensors")
+    outputs = {f"{name}.safetensors": Output(key=name, sha256="", size=0) for name in ("best", "last")}
+    assert selected_output(outputs, BASE.inference).key == "best"
+    assert selected_output(outputs, ClassifierInference(select="last")).key == "last"
 
 
 def inference_batch(folder: Path) -> None:

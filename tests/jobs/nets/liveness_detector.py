@@ -17,11 +17,11 @@ import torch
 from jobs.contract.experiment import Detector, DetectorInference
 from jobs.contract.records import Output
 from jobs.films.dataset import Dataset
+from jobs.nets.prediction import selected_output
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import build, initial
 from jobs.nets.yolo.predict import predict
 from jobs.nets.yolo.trainer import DetectorTraining, averaged
-from jobs.train_detector.out_of_fold import selected
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import Memory, same, training
 
@@ -155,7 +155,7 @@ def selected_weights(folder: Path) -> None:
     memory.best = memory.saved[0]
     kept = {"best": averaged(memory.best[0]), "last": averaged(memory.saved[-1][0])}
     outputs = {f"{name}.safetensors": Output(key=name, sha256="", size=0) for name in kept}
-    chosen = [kept[selected(DetectorInference(select=which), outputs).key] for which in ("best", "last")]
+    chosen = [kept[selected_output(outputs, DetectorInference(select=which)).key] for which in ("best", "last")]
     assert not same(*chosen)
 
 

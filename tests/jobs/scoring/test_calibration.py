@@ -9,7 +9,7 @@ from jobs.scoring.calibration import confusion, reliability
 def test_confidences_that_mean_what_they_say_have_no_error():
     curve = reliability(np.array([0.25] * 4 + [0.75] * 4), np.array([1, 0, 0, 0, 1, 1, 1, 0], dtype=bool))
     assert curve.confidence.tolist() == [0.25, 0.75]
-    assert curve.right.tolist() == [0.25, 0.75]
+    assert curve.accuracy.tolist() == [0.25, 0.75]
     assert curve.error == 0
 
 

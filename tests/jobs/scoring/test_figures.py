@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.contract.experiment import Experiment
-from jobs.scoring.figures import given_figures
+from jobs.scoring.figures import available_figures
 
 YOLO = {"yolo": {}}
 
@@ -21,9 +21,9 @@ YOLO = {"yolo": {}}
     ],
 )
 def test_the_widest_figure_comes_first(classifiers, detectors, figures):
-    assert given_figures(Experiment(name="it", classifiers=classifiers, detectors=detectors)) == figures
+    assert available_figures(Experiment(name="it", classifiers=classifiers, detectors=detectors)) == figures
 
 
 def test_a_model_without_weight_gives_nothing():
     experiment = Experiment(name="it", classifiers={"b3": {}}, detectors=YOLO, ensemble={"weights": {"yolo": 0}})
-    assert given_figures(experiment) == ("map4",)
+    assert available_figures(experiment) == ("map4",)

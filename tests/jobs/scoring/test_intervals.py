@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jobs.scoring.intervals import bootstrap, difference, interval, judge_folds, mean_over_classes
+from jobs.scoring.intervals import bootstrap, compare_folds, difference, interval, mean_over_classes
 from jobs.scoring.metric import Detections, Truth, average_precisions, match, mean_ap
 
 CLASSES = ("yes", "no")
@@ -56,7 +56,7 @@ def test_no_interval_where_no_resample_has_a_score():
 
 
 def test_a_fold_far_from_the_others_stands_out():
-    verdicts = judge_folds([0.57, 0.58, 0.72, 0.56, 0.58], [0.02] * 5)
+    verdicts = compare_folds([0.57, 0.58, 0.72, 0.56, 0.58], [0.02] * 5)
     assert [one.outlying for one in verdicts] == [False, False, True, False, False]
     assert verdicts[2].z == pytest.approx((0.72 - 0.5725) / (0.02 * np.sqrt(1.25)))
 
@@ -64,12 +64,12 @@ def test_a_fold_far_from_the_others_stands_out():
 def test_the_study_logs_sixth_row_is_within_what_its_patients_explain():
     """Rows that "seem wrong" there: 1,210 studies a fold make a standard error near .013, which covers all five."""
     scores = [score * 6 / 4 for score in (0.376, 0.392, 0.385, 0.370, 0.360)]
-    assert not any(one.outlying for one in judge_folds(scores, [0.013] * 5))
+    assert not any(one.outlying for one in compare_folds(scores, [0.013] * 5))
 
 
 def test_equal_folds_rarely_stand_out():
     rng = np.random.default_rng(1)
-    alarms = [any(v.outlying for v in judge_folds(list(rng.normal(0.5, 0.02, 5)), [0.02] * 5)) for _ in range(400)]
+    alarms = [any(v.outlying for v in compare_folds(list(rng.normal(0.5, 0.02, 5)), [0.02] * 5)) for _ in range(400)]
     assert 0.01 < np.mean(alarms) < 0.09
 
 
@@ -78,7 +78,7 @@ def test_a_few_nearly_perfect_folds_raise_no_alarm():
     rng = np.random.default_rng(1)
     shares = rng.binomial(20, 0.9, (400, 5)) / 20
     errors = np.sqrt(shares * (1 - shares) / 20)
-    judged = [judge_folds(list(one), list(error)) for one, error in zip(shares, errors, strict=True)]
+    judged = [compare_folds(list(one), list(error)) for one, error in zip(shares, errors, strict=True)]
     assert np.mean([any(v.outlying for v in verdicts) for verdicts in judged]) < 0.05
 
 

@@ -23,5 +23,5 @@ def test_a_source_that_the_run_lacks_is_left_out_of_the_mean():
 
 
 def test_sources_that_all_weigh_nothing_are_refused():
-    with pytest.raises(BadInput, match="no weight to boxes"):
+    with pytest.raises(BadInput, match="gives boxes weight 0"):
         none_probability({"boxes": np.array([1.0])}, {**WEIGHTS, "boxes": 0.0})

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from jobs.contract.exits import BadInput
-from jobs.scoring.answers import answer_sheet, film2_table
+from jobs.scoring.evaluation_set import EvaluationSet, film2_table
 from jobs.scoring.metric import average_precisions, mean_ap
 from jobs.scoring.submission import check, parse, read, render
 
@@ -82,13 +82,13 @@ f1_image,none 1 0 0 1 1
 s2_study,atypical 1 0 0 1 1
 s1_study,negative 1 0 0 1 1
 """
-    aps = average_precisions(answer_sheet(index()).match(parse(text, "it.csv"), "it.csv"))
+    aps = average_precisions(EvaluationSet.from_index(index()).match(parse(text, "it.csv"), "it.csv"))
     assert mean_ap(aps) == 1
     assert [name for name, ap in aps.items() if np.isnan(ap)] == ["typical", "indeterminate"]
 
 
 def test_units_know_their_patient_and_fold():
-    sheet = answer_sheet(index())
+    sheet = EvaluationSet.from_index(index())
     assert sheet.ids == ("s1_study", "s2_study", "f1_image", "f2_image")
     assert sheet.patient.tolist() == [0, 1, 0, 1]
     assert sheet.fold.tolist() == [0, 1, 0, 1]
@@ -96,8 +96,8 @@ def test_units_know_their_patient_and_fold():
 
 def test_films_without_labels_cannot_be_scored_against():
     unlabelled = index().assign(study_class=[None, "atypical"])
-    with pytest.raises(BadInput, match="without a label: 1"):
-        answer_sheet(unlabelled)
+    with pytest.raises(BadInput, match="1 studies have no label"):
+        EvaluationSet.from_index(unlabelled)
 
 
 def test_film2_ranks_films_by_both_classes():

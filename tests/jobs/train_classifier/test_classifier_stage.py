@@ -16,9 +16,9 @@ from jobs.nets.pretrained import put
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from jobs.runtime.work import fetch
-from jobs.train_classifier.training import Training
+from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.attempts import works_of
-from tests.jobs.nets.classifier_films import TINY, material
+from tests.jobs.nets.classifier_films import TINY, training_inputs
 from tests.jobs.train_classifier.conftest import prepare, training
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def test_a_fold_leaves_weights_a_curve_and_probabilities_of_its_own_films(lab: L
 
 def test_another_inference_trains_nothing_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     first = lab.run()
-    monkeypatch.setattr(Training, "run", lambda *hooks: pytest.fail("trained anew"))
+    monkeypatch.setattr(ClassifierTraining, "run", lambda *hooks: pytest.fail("trained anew"))
     wider = lab.run(inference=ClassifierInference(size=96, tta="flip"))
     assert wider["weights"] == first["weights"]
     assert set(wider["oof"].scores) == {"map4", "untrained", "map4_at_training_size", "map4_without_tta"}
@@ -82,7 +82,7 @@ def test_another_inference_trains_nothing_anew(lab: Lab, monkeypatch: pytest.Mon
 
 def test_what_is_done_is_not_looked_at_again(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     first = lab.run()
-    monkeypatch.setattr("jobs.train_classifier.task.Task.of", lambda context: pytest.fail("work was begun"))
+    monkeypatch.setattr("jobs.train_classifier.fold.ClassifierFold.of", lambda context: pytest.fail("work was begun"))
     assert lab.run() == first
 
 
@@ -104,19 +104,19 @@ def test_asked_to_stop_it_keeps_the_step_and_goes_on(lab: Lab, dataset: Dataset)
     second = lab.attempt()
     second.progress.say = said.append  # type: ignore[method-assign]
     stage.run(second)
-    assert said[0].startswith("going on after step 1 of ")
+    assert said[0].startswith("continuing after step 1 of ")
 
 
 def test_pretrained_weights_come_from_the_store_by_hash(lab: Lab, dataset: Dataset):
     with pytest.raises(BadInput, match=r"no pretrained weights 'mine'.*jobs weights add mine"):
         lab.run(weights="mine")
-    net = material(dataset, SHORT, seed=99).untrained()
+    net = training_inputs(dataset, SHORT, seed=99).untrained()
     output = put(lab.store, "mine", net.backbone.state_dict(), None)
     assert lab.run(weights="mine")["weights"].inputs["pretrained"] == output.sha256
 
 
 def test_weights_of_another_architecture_are_refused(lab: Lab, dataset: Dataset):
-    other = material(dataset, SHORT.model_copy(update={"backbone": "test_resnet"})).untrained()
+    other = training_inputs(dataset, SHORT.model_copy(update={"backbone": "test_resnet"})).untrained()
     put(lab.store, "other", other.backbone.state_dict(), None)
     with pytest.raises(BadInput, match=r"other do not fit the backbone test_efficientnet"):
         lab.run(weights="other")

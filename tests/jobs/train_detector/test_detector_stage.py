@@ -19,7 +19,7 @@ from jobs.nets import pretrained as weights
 from jobs.nets.yolo.model import architecture, initial
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
-from jobs.train_detector.task import Task
+from jobs.train_detector.fold import DetectorFold
 from tests.jobs.attempts import works_of
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.train_detector.conftest import NewContext
@@ -54,18 +54,18 @@ def test_a_fold_is_trained_and_predicted(attempt: NewContext):
 
 @pytest.mark.parametrize("siblings", ["drop", "mask"])
 def test_a_film_whose_sibling_has_the_boxes_is_kept_from_training(siblings: str, attempt: NewContext):
-    def task(policy: str) -> Task:
+    def fold(policy: str) -> DetectorFold:
         context = attempt()
         context.experiment = context.experiment.model_copy(update={"data": Data(siblings=policy)})
-        return Task.of(context)
+        return DetectorFold.of(context)
 
-    every, some = task("keep"), task(siblings)
+    every, some = fold("keep"), fold(siblings)
     index = fetch_dataset(every.context, ()).index
     orphans = set(index["image"][unboxed_siblings(index) & (index["fold"] != 0)])
     assert orphans
-    assert set(every.train_films().index["image"]) - set(some.train_films().index["image"]) == orphans
-    assert len(some.fold_films(64)) == len(every.fold_films(64)), "all are scored"
-    assert some.weights_work().digest != every.weights_work().digest
+    assert set(every.training_films().index["image"]) - set(some.training_films().index["image"]) == orphans
+    assert len(some.held_out_films(64)) == len(every.held_out_films(64)), "all are scored"
+    assert some.weights_inputs() != every.weights_inputs()
 
 
 def test_boxes_are_of_the_folds_films_in_order(attempt: NewContext, tmp_path: Path):
@@ -121,7 +121,7 @@ def test_weights_by_name_come_from_the_store_and_their_hash_counts(attempt: NewC
     stored = weights.put(context.store, "coco", published, None)
     jobs.train_detector.run(context)
     assert done(context, "weights").inputs["pretrained"] == stored.sha256
-    untrained = Task.of(context).untrained().state_dict()
+    untrained = DetectorFold.of(context).untrained().state_dict()
     assert torch.equal(untrained["model.1.conv.weight"], published["model.1.conv.weight"])
     assert not torch.equal(untrained["model.1.conv.weight"], initial(TINY, 1).state_dict()["model.1.conv.weight"])
 

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.contract.experiment import Detector, DetectorInference, Evolve, Experiment
-from jobs.train_detector.evolve import SPACE, Trial, best, candidate, recipe, settings
+from jobs.train_detector.evolve import SPACE, Trial, best_trial, candidate, gene_values, recipe
 from workflows.settings.files import load_experiment
 
 START = Detector(model="yolov8n", batch=8, lr=0.01, mosaic=0.3, inference=DetectorInference(iou=0.5))
@@ -62,14 +62,14 @@ def test_a_candidate_is_the_one_ultralytics_would_try(trials: int, tmp_path: Pat
     names = {gene.field: THEIR_NAMES.get(gene.field, gene.field) for gene in SPACE}
     tuner.space = {name: tuner.space[name] for name in names.values()}
     records = [
-        {"fitness": trial.score, "hyperparameters": {names[f]: v for f, v in settings(trial.detector).items()}}
+        {"fitness": trial.score, "hyperparameters": {names[f]: v for f, v in gene_values(trial.detector).items()}}
         for trial in history
     ]
     monkeypatch.setattr(tuner, "_load_local_results", lambda: records)
     ours = candidate(START, history, seed=7)
     given_generator = np.random.default_rng
     monkeypatch.setattr(np.random, "default_rng", lambda: given_generator([7, trials]))
-    assert tuner._mutate() == {names[field]: value for field, value in settings(ours).items()}
+    assert tuner._mutate() == {names[field]: value for field, value in gene_values(ours).items()}
 
 
 def test_the_first_candidate_is_the_start_as_it_is_also_beyond_the_bounds():
@@ -102,7 +102,7 @@ def test_a_search_finds_better_than_chance_does():
     rng = np.random.default_rng(0)
     evolved, drawn = [], []
     for seed in range(3):
-        evolved.append(best(search(60, preference, seed)).score)
+        evolved.append(best_trial(search(60, preference, seed)).score)
         chance = [{g.field: rng.uniform(g.low, g.high) for g in SPACE if not g.whole} for _ in range(60)]
         drawn.append(max(preference(START.model_copy(update=genes)) for genes in chance))
     assert min(evolved) > preference(START)
@@ -111,7 +111,7 @@ def test_a_search_finds_better_than_chance_does():
 
 def test_the_best_of_equals_is_the_first():
     trials = [Trial(START, 0.4), Trial(START.model_copy(update={"lr": 0.002}), 0.4)]
-    assert best(trials) is trials[0]
+    assert best_trial(trials) is trials[0]
 
 
 def test_the_outcome_is_a_whole_recipe_that_searches_no_more(tmp_path: Path):
@@ -130,4 +130,4 @@ def test_the_outcome_is_a_whole_recipe_that_searches_no_more(tmp_path: Path):
     kept = {"name", "title", "remark", "inferred", "detectors"}
     assert loaded.model_dump(exclude=kept) == experiment.model_dump(exclude=kept)
     assert loaded.detectors["yolo-x"] == searched
-    assert "0.4251 on fold 2, where the start has 0.4000" in loaded.remark
+    assert "0.4251 on fold 2, against 0.4000 at the start" in loaded.remark

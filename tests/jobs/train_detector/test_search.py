@@ -17,8 +17,8 @@ from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from jobs.runtime.work import Work, fetch
 from jobs.train_detector import train as weights
-from jobs.train_detector.search import evolved
-from jobs.train_detector.task import Task
+from jobs.train_detector.fold import DetectorFold
+from jobs.train_detector.search import evolve
 from tests.jobs.attempts import works_of
 from tests.jobs.nets.yolo_films import TINY
 from tests.jobs.train_detector.conftest import NewContext, training
@@ -42,17 +42,17 @@ class Trainings:
         self.diverging = diverging
         self.phases: list[str] = []
 
-    def __call__(self, task: Task, work: Work) -> Done:
-        self.detectors.append(task.detector)
-        task.context.progress.phase("training", steps=4, epochs=1)
-        self.phases.append(task.context.progress.beat.phase)
+    def __call__(self, fold: DetectorFold, work: Work) -> Done:
+        self.detectors.append(fold.detector)
+        fold.context.progress.phase("training", steps=4, epochs=1)
+        self.phases.append(fold.context.progress.beat.phase)
         if len(self.detectors) == self.diverging:
             raise Diverged("the loss became nan")
-        folder = task.context.scratch
+        folder = fold.context.scratch
         for name in ("best.safetensors", "last.safetensors"):
             (folder / name).write_text(work.digest)
         (folder / "curve.json").write_text('{"epochs": []}')
-        scores = {"best": 1 - abs(task.detector.lr - 0.004), "last": 1 - task.detector.mosaic}
+        scores = {"best": 1 - abs(fold.detector.lr - 0.004), "last": 1 - fold.detector.mosaic}
         paths = {path.name: path for path in folder.iterdir() if path.is_file()}
         return work.finish(paths, scores, Cost(seconds=1, peak_memory=1))
 
@@ -94,30 +94,30 @@ def test_the_best_candidates_weights_go_on_to_the_boxes_and_its_recipe_trains_no
 
 
 def test_as_many_are_trained_as_the_budget_says_and_a_larger_one_goes_on(attempt: NewContext, trainings: Trainings):
-    evolved(Task.of(attempt(SEARCH)))
+    evolve(DetectorFold.of(attempt(SEARCH)))
     first = list(trainings.detectors)
     assert len(first) == 3
     assert first[0] == ONE
     assert trainings.phases == ["candidate 1/3", "candidate 2/3", "candidate 3/3"]
-    evolved(Task.of(attempt(search_of(5))))
+    evolve(DetectorFold.of(attempt(search_of(5))))
     assert len(trainings.detectors) == 5
-    evolved(Task.of(attempt(SEARCH)))
+    evolve(DetectorFold.of(attempt(SEARCH)))
     assert len(trainings.detectors) == 5
 
 
 def test_a_candidate_that_somebody_has_trained_is_not_trained_again(attempt: NewContext, trainings: Trainings):
-    plain = Task.of(attempt(ONE))
-    trainings(plain, plain.weights_work())
-    evolved(Task.of(attempt(SEARCH)))
+    plain = DetectorFold.of(attempt(ONE))
+    trainings(plain, plain.context.work("weights", plain.weights_inputs()))
+    evolve(DetectorFold.of(attempt(SEARCH)))
     assert len(trainings.detectors) == 3
 
 
 def test_the_epoch_that_counts_decides_which_is_best(attempt: NewContext, trainings: Trainings):
     for select, field, wanted in (("best", "lr", 0.004), ("last", "mosaic", 0.0)):
         context = attempt(search_of(5), select=select)
-        task, search = evolved(Task.of(context))
+        fold, search = evolve(DetectorFold.of(context))
         tried = [row["settings"][field] for row in rows(context, search)]
-        assert getattr(task.detector, field) == min(tried, key=lambda value: abs(value - wanted))
+        assert getattr(fold.detector, field) == min(tried, key=lambda value: abs(value - wanted))
     assert len(trainings.detectors) < 10, "both begin with the same"
 
 
@@ -125,7 +125,7 @@ def test_a_stop_comes_between_candidates_and_what_is_trained_stays(attempt: NewC
     context = attempt(SEARCH)
     context.stop.request()
     with pytest.raises(Stopped):
-        evolved(Task.of(context))
+        evolve(DetectorFold.of(context))
     assert trainings.detectors == []
 
 
@@ -134,18 +134,18 @@ def test_a_candidate_that_diverges_scores_nothing_once_and_the_search_goes_on(
 ):
     trainings.diverging = 2
     context = attempt(SEARCH)
-    task, search = evolved(Task.of(context))
+    fold, search = evolve(DetectorFold.of(context))
     table = rows(context, search)
     assert [row["score"] == 0 for row in table] == [False, True, False]
-    assert task.detector != trainings.detectors[1]
+    assert fold.detector != trainings.detectors[1]
     context.store.delete([layout.done(layout.work(Stage.TRAIN_DETECTOR, search.digest))])
-    again = evolved(Task.of(attempt(SEARCH)))[1]
+    again = evolve(DetectorFold.of(attempt(SEARCH)))[1]
     assert len(trainings.detectors) == 3, "that it diverges is remembered"
     assert rows(context, again) == table
 
 
 def test_settings_that_only_diverge_are_bad_input(attempt: NewContext, monkeypatch: pytest.MonkeyPatch):
-    def diverge(task: Task, work: Work) -> Done:
+    def diverge(fold: DetectorFold, work: Work) -> Done:
         raise Diverged("the loss became nan in epoch 0, batch 1; lower lr (0.01)")
 
     monkeypatch.setattr(weights, "train", diverge)
@@ -154,7 +154,7 @@ def test_settings_that_only_diverge_are_bad_input(attempt: NewContext, monkeypat
 
 
 def test_a_candidate_is_charged_for_its_own_time_alone(attempt: NewContext, trainings: Trainings):
-    task = Task.of(attempt(SEARCH))
-    later = task.trying(SEARCH)
-    assert later.context.began > task.context.began
-    assert later.context.progress is task.context.progress
+    fold = DetectorFold.of(attempt(SEARCH))
+    later = fold.with_settings(SEARCH)
+    assert later.context.began > fold.context.began
+    assert later.context.progress is fold.context.progress

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Formats numbers for the report."""
 
 import math
 from typing import Final
@@ -7,12 +7,12 @@ DASH: Final = "–"
 
 
 def number(value: float) -> str:
-    """A score as it is shown: three decimals, a dash where there is none."""
+    """Format a score with three decimals; a dash where it is not finite."""
     return f"{value:.3f}" if math.isfinite(value) else DASH
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 41 s, 12 min, 3 h 05 min."""
+    """Format seconds: 41 s, 12 min, 3 h 05 min."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: int) -> str:
-    """Bytes as a person says them; a dash for none."""
+    """Format bytes as MiB or GiB; a dash for 0."""
     if not size:
         return DASH
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

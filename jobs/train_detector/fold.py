@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""What all works of the stage stand on: the detector, its fold, the films. Light until something is asked of it."""
+"""A detector and its held-out fold: the inputs of each piece of work, the films, the net before training.
+
+Imports no PyTorch until films or nets are asked for.
+"""
 
 import time
 from dataclasses import dataclass, replace
@@ -12,72 +15,63 @@ from jobs.contract.records import Output
 from jobs.films.prepared import fetch_dataset
 from jobs.nets.pretrained import find, pretrained
 from jobs.runtime.context import Context
-from jobs.runtime.work import Work
 
 if TYPE_CHECKING:
     import torch
 
     from jobs.nets.yolo.data import DetectorFilms
 
-# Raised by hand when the same inputs come to mean other weights, other boxes, or other candidates.
+# Raise by hand when the same inputs lead to other weights, boxes or candidates.
 WEIGHTS_VERSION: Final = 1
 BOXES_VERSION: Final = 1
 SEARCH_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class Task:
-    """One detector and one fold of it.
+class DetectorFold:
+    """A detector and the fold that its training holds out.
 
     Attributes:
         context: the attempt.
-        detector: what is trained.
-        fold: the fold held out.
-        dataset: hash of the dataset.
-        start: the pretrained weights in the store that training begins with; None where it begins at random.
+        detector: the detector and its settings.
+        fold: the held-out fold.
+        dataset: the dataset's hash.
+        pretrained: the pretrained weights in the store; None for random ones.
     """
 
     context: Context
     detector: Detector
     fold: int
     dataset: str
-    start: Output | None
+    pretrained: Output | None
 
     @classmethod
-    def of(cls, context: Context) -> "Task":
-        """Look up what the task stands on.
+    def of(cls, context: Context) -> "DetectorFold":
+        """Return the fold of a context.
 
         Raises:
-            BadInput: prepare is not done, or the named weights are not in the store.
+            BadInput: prepare is not done, or the pretrained weights are not in the store.
         """
         detector = context.experiment.detectors[context.model]
         dataset = fetch_dataset(context, ())
-        start = find(context.store, detector.weights) if detector.weights else None
-        return cls(context, detector, context.fold, dataset.hash, start)
+        weights = find(context.store, detector.weights) if detector.weights else None
+        return cls(context, detector, context.fold, dataset.hash, weights)
 
-    def trying(self, detector: Detector) -> "Task":
-        """The same task with other settings, whose clock starts now."""
+    def with_settings(self, detector: Detector) -> "DetectorFold":
+        """Return the same fold with another detector; the cost of its work is measured from now on."""
         return replace(self, detector=detector, context=replace(self.context, began=time.monotonic()))
 
-    def search_work(self) -> Work:
-        """The work of the search that begins with these settings."""
-        inputs = {
+    def search_inputs(self) -> dict[str, Any]:
+        """Return everything that a search starting from this detector depends on."""
+        return {
             "version": SEARCH_VERSION,
-            "start": self.weights_work().digest,
+            "start": self.context.work("weights", self.weights_inputs()).digest,
             "candidates": self.detector.candidates,
             "select": self.detector.inference.select,
         }
-        return self.context.work("search", inputs)
 
-    def weights_work(self) -> Work:
-        """The work of training, named by all that the weights follow from."""
-        return self.context.work("weights", self._training())
-
-    def diverged_work(self) -> Work:
-        """The record of a training that came to nothing, named likewise."""
-        return self.context.work("diverged", self._training())
-
-    def _training(self) -> dict[str, Any]:
+    def weights_inputs(self) -> dict[str, Any]:
+        """Return everything that the weights depend on."""
         experiment = self.context.experiment
         return {
             "version": WEIGHTS_VERSION,
@@ -87,31 +81,30 @@ class Task:
             "data": settings(experiment.data, only={"siblings"}),
             "folds": experiment.folds.count,
             "dataset": self.dataset,
-            "pretrained": self.start.sha256 if self.start else None,
+            "pretrained": self.pretrained.sha256 if self.pretrained else None,
         }
 
-    def boxes_work(self, weights: str) -> Work:
-        """The work of predicting the fold with the weights of a digest."""
-        inputs = {
+    def boxes_inputs(self, weights: str) -> dict[str, Any]:
+        """Return everything that the out-of-fold boxes depend on; ``weights`` is the digest of the training."""
+        return {
             "version": BOXES_VERSION,
             "weights": weights,
             "inference": inference_settings(self.detector),
             "dataset": self.dataset,
         }
-        return self.context.work("oof", inputs)
 
-    def train_films(self) -> "DetectorFilms":
-        """The other folds' films at the training size, siblings treated as the experiment says.
+    def training_films(self) -> "DetectorFilms":
+        """Return the other folds' films at the training size, with ``data.siblings`` applied.
 
-        A detector has no loss but that of boxes, so a film that is masked out of it is left out.
+        The only loss of a detector is that of its boxes, so ``siblings: mask`` leaves films out as ``drop`` does.
 
         Raises:
             BadInput: none of them has a box.
         """
         return self._films(held_out=False, size=self.detector.size)
 
-    def fold_films(self, size: int) -> "DetectorFilms":
-        """The fold's films at a size.
+    def held_out_films(self, size: int) -> "DetectorFilms":
+        """Return all films of the held-out fold, at a size.
 
         Raises:
             BadInput: none of them has a box.
@@ -119,12 +112,12 @@ class Task:
         return self._films(held_out=True, size=size)
 
     def untrained(self) -> "torch.nn.Module":
-        """The net as its training begins."""
+        """Create the net as it is before its first step."""
         from jobs.nets.yolo.model import initial
 
         name, context = self.detector.weights, self.context
-        start = pretrained(context.store, name, context.cache).tensors if name else None
-        return initial(self.detector, context.experiment.seed, start)
+        tensors = pretrained(context.store, name, context.cache).tensors if name else None
+        return initial(self.detector, context.experiment.seed, tensors)
 
     def _films(self, held_out: bool, size: int) -> "DetectorFilms":
         from jobs.films.loader import unboxed_siblings

@@ -1,4 +1,4 @@
-"""The report's section on a search for settings: what each candidate scored, what the best changed."""
+"""The report's section on searches for settings: each candidate's score, and what the best one changed."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -7,45 +7,41 @@ from typing import Any
 from markupsafe import Markup
 
 from jobs.contract import layout
-from jobs.evaluate.charts import Axis, Line, chart, ticks
-from jobs.evaluate.history import TaskHistory
-from jobs.evaluate.words import number
+from jobs.evaluate.charts import Series, score_chart
+from jobs.evaluate.formatting import number
+from jobs.evaluate.history import TaskHistory, by_model
 
 
 def searches(trained: Sequence[TaskHistory], run: str) -> list[dict[str, Any]]:
-    """A chart a model: the score of each fold's candidates, and the best so far; a row a fold beside it.
+    """Return a chart per model (each fold's candidates and the best so far) and a row per fold.
 
     Args:
         trained: the training tasks.
         run: the run's name.
     """
-    models: dict[str, list[TaskHistory]] = {}
-    for task in trained:
-        if task.id.model and task.candidates:
-            models.setdefault(task.id.model, []).append(task)
+    searched = by_model(task for task in trained if task.candidates)
     return [
-        {"model": name, "chart": _drawn(folds), "folds": [_row(task, run) for task in folds]}
-        for name, folds in models.items()
+        {"model": name, "chart": _chart(folds), "folds": [_row(task, run) for task in folds]}
+        for name, folds in searched.items()
     ]
 
 
-def _drawn(folds: Sequence[TaskHistory]) -> Markup:
-    lines: list[Line] = []
+def _chart(folds: Sequence[TaskHistory]) -> Markup:
+    lines: list[Series] = []
     for task in folds:
-        scores = [float(one["score"]) for one in task.candidates]
+        scores = [float(candidate["score"]) for candidate in task.candidates]
         best = list(accumulate(scores, max))
         steps = [(place + 1.0, height) for place in range(len(best)) for height in best[max(place - 1, 0) : place + 1]]
-        lines.append(Line(steps, "mean validation"))
-        lines += [Line([(place, score)], "fold", dots=[3]) for place, score in enumerate(scores, 1)]
+        lines.append(Series(steps, "mean validation"))
+        lines += [Series([(place, score)], "fold", dots=[3]) for place, score in enumerate(scores, 1)]
     last = max(len(task.candidates) for task in folds)
-    across = Axis("candidate", 1, last, [mark for mark in ticks(1, last) if mark == int(mark)])
-    return chart(lines, across, Axis("score"), "score by candidate", width=400, height=230)
+    return score_chart(lines, "candidate", last)
 
 
 def _row(task: TaskHistory, run: str) -> dict[str, Any]:
     assert task.id.model is not None
     assert task.id.fold is not None
-    scores = [float(one["score"]) for one in task.candidates]
+    scores = [float(candidate["score"]) for candidate in task.candidates]
     place = scores.index(max(scores))
     return {
         "fold": task.id.fold,

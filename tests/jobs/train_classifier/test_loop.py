@@ -10,17 +10,17 @@ import torch
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Aux, Classifier, LearningStage
 from jobs.films.dataset import Dataset
-from jobs.train_classifier.training import Training
-from tests.jobs.nets.classifier_films import TINY, material
+from jobs.train_classifier.loop import ClassifierTraining
+from tests.jobs.nets.classifier_films import TINY, training_inputs
 
 
 class Enough(Exception):
     """Ends a training in the middle."""
 
 
-def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, kept: Any = None) -> Training:
+def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, kept: Any = None) -> ClassifierTraining:
     """Train to the end, or up to a step; from what an earlier training kept, where given."""
-    training = Training(material(dataset, model), "cpu", 0)
+    training = ClassifierTraining(training_inputs(dataset, model), "cpu", 0)
     if kept:
         training.restore(*kept)
 
@@ -33,17 +33,19 @@ def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, 
     return training
 
 
-def keep(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def keep(training: ClassifierTraining) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """What a checkpoint holds: copies in the default layout, as they come back from a file."""
     return {name: value.detach().clone().contiguous() for name, value in training.tensors().items()}, training.state()
 
 
-def assert_same(one: Training, other: Training) -> None:
+def assert_same(one: ClassifierTraining, other: ClassifierTraining) -> None:
     tensors, others = one.tensors(), other.tensors()
     assert tensors.keys() == others.keys()
     different = [name for name, value in tensors.items() if not torch.equal(value, others[name])]
     assert different == []
-    assert [{**row, "seconds": 0} for row in one.place.curve] == [{**row, "seconds": 0} for row in other.place.curve]
+    assert [{**row, "seconds": 0} for row in one.position.curve] == [
+        {**row, "seconds": 0} for row in other.position.curve
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_going_on_from_any_step_gives_the_same_bits(dataset: Dataset, changes: d
 
 def test_workers_that_read_ahead_change_no_bit(dataset: Dataset):
     model = TINY.model_copy(update={"augment": "hard", "stages": (LearningStage(lr=3e-3, epochs=1),)})
-    ahead = Training(material(dataset, model), "cpu", 2)
+    ahead = ClassifierTraining(training_inputs(dataset, model), "cpu", 2)
     ahead.run(lambda loss, films: None, lambda figures: None)
     assert_same(train(dataset, model), ahead)
 
@@ -75,33 +77,33 @@ def test_workers_that_read_ahead_change_no_bit(dataset: Dataset):
 def test_it_learns_the_films_it_is_shown(dataset: Dataset):
     stages = (LearningStage(lr=5e-3, epochs=4),)
     training = train(dataset, TINY.model_copy(update={"stages": stages, "aux": None, "augment": "none"}))
-    first, last = training.place.curve[0], training.place.curve[-1]
+    first, last = training.position.curve[0], training.position.curve[-1]
     assert last["train_loss"] < first["train_loss"] / 2
     assert last["val_score"] > 0.8
-    assert training.place.best == max(row["val_score"] for row in training.place.curve)
+    assert training.position.best == max(row["val_score"] for row in training.position.curve)
 
 
 def test_the_second_stage_starts_from_the_best_of_the_first_with_a_fresh_optimiser(dataset: Dataset):
     stages = (LearningStage(lr=3e-2, epochs=4), LearningStage(lr=1e-4, epochs=1))
     changes = {"stages": stages, "schedule": "constant", "optimizer": "madgrad", "aux": None}
-    training = Training(material(dataset, TINY.model_copy(update=changes)), "cpu", 0)
+    training = ClassifierTraining(training_inputs(dataset, TINY.model_copy(update=changes)), "cpu", 0)
     ends: list[dict[str, torch.Tensor]] = []
 
     def after_step(loss: float, films: int) -> None:
-        if training.place.step == training.epoch_steps:
+        if training.position.step == training.epoch_steps:
             ends.append({name: value.clone() for name, value in training.net.state_dict().items()})
 
     def after_epoch(figures: dict[str, Any]) -> None:
-        if (training.place.stage, training.place.epoch) == (1, 0):
-            scores = [row["val_score"] for row in training.place.curve]
+        if (training.position.stage, training.position.epoch) == (1, 0):
+            scores = [row["val_score"] for row in training.position.curve]
             best = scores.index(max(scores))
             assert best < len(scores) - 1  # this rate is too high to end with the best
             assert all(torch.equal(value, ends[best][name]) for name, value in training.net.state_dict().items())
             assert not training.optimizer.state_dict()["state"]
 
     training.run(after_step, after_epoch)
-    assert [row["stage"] for row in training.place.curve] == [0, 0, 0, 0, 1]
-    assert training.place.curve[-1]["lr"] == 1e-4
+    assert [row["stage"] for row in training.position.curve] == [0, 0, 0, 0, 1]
+    assert training.position.curve[-1]["lr"] == 1e-4
 
 
 def test_accumulating_equals_the_large_batch_without_batch_norm(dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
@@ -109,7 +111,7 @@ def test_accumulating_equals_the_large_batch_without_batch_norm(dataset: Dataset
     model = TINY.model_copy(update={"backbone": "test_efficientnet_gn", "aux": Aux(layers=1), "augment": "basic"})
     large = train(dataset, model.model_copy(update={"batch": 8}), until=1)
     parts = train(dataset, model.model_copy(update={"batch": 2, "accumulate": 4}), until=1)
-    assert large.place.loss == pytest.approx(parts.place.loss, rel=1e-6)
+    assert large.position.loss == pytest.approx(parts.position.loss, rel=1e-6)
     for mine, its in zip(large.net.parameters(), parts.net.parameters(), strict=True):
         assert mine.grad is not None
         torch.testing.assert_close(its.grad, mine.grad, rtol=1e-4, atol=1e-6)
@@ -119,15 +121,15 @@ def test_batch_norm_is_what_accumulating_cannot_make_equal(dataset: Dataset):
     model = TINY.model_copy(update={"aux": None})
     large = train(dataset, model.model_copy(update={"batch": 8}), until=1)
     parts = train(dataset, model.model_copy(update={"batch": 2, "accumulate": 4}), until=1)
-    assert large.place.loss != pytest.approx(parts.place.loss, rel=1e-3)
+    assert large.position.loss != pytest.approx(parts.position.loss, rel=1e-3)
 
 
 def test_patience_ends_a_stage_and_not_the_training(dataset: Dataset):
     stages = (LearningStage(lr=1e-12, epochs=5), LearningStage(lr=1e-12, epochs=5))
     training = train(dataset, TINY.model_copy(update={"stages": stages, "patience": 1}))
     assert training.finished
-    assert [row["stage"] for row in training.place.curve].count(1) >= 1
-    assert len(training.place.curve) < 10
+    assert [row["stage"] for row in training.position.curve].count(1) >= 1
+    assert len(training.position.curve) < 10
 
 
 def test_averaged_weights_are_the_ones_that_are_scored(dataset: Dataset):

@@ -1,62 +1,56 @@
-"""The report's learning curves: training beside validation, best epoch beside last."""
+"""The report's learning curves: training and validation scores, the best and the last epoch."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 from jobs.contract.experiment import Experiment
-from jobs.evaluate.charts import Axis, Line, chart, thinned, ticks
-from jobs.evaluate.history import TaskHistory
-from jobs.evaluate.words import DASH, number
+from jobs.evaluate.charts import Series, score_chart, thinned
+from jobs.evaluate.formatting import DASH, number
+from jobs.evaluate.history import TaskHistory, by_model
 
-WORTH: Final = {"size": "inference size adds", "tta": "TTA adds"}
+GAINS: Final = {"size": "inference size adds", "tta": "TTA adds"}
 
 
-def learning(trained: Sequence[TaskHistory], experiment: Experiment) -> list[dict[str, Any]]:
-    """A chart a model: its folds' scores by epoch, thin, and their mean, thick.
+def learning_curves(trained: Sequence[TaskHistory], experiment: Experiment) -> list[dict[str, Any]]:
+    """Return a chart per model: each fold's scores by epoch as thin lines, their mean as a thick one.
 
     Args:
         trained: the training tasks.
-        experiment: says what a model's epochs are scored by.
+        experiment: the experiment, for the figure that each model's epochs are scored by.
     """
-    models: dict[str, list[TaskHistory]] = {}
-    for task in trained:
-        if task.id.model and task.best:
-            models.setdefault(task.id.model, []).append(task)
-    return [
-        {**_learning_of(folds), "model": name, "measure": _measure(experiment, name)} for name, folds in models.items()
-    ]
+    models = by_model(task for task in trained if task.best)
+    return [{**_curves(folds), "model": name, "measure": _measure(experiment, name)} for name, folds in models.items()]
 
 
 def _measure(experiment: Experiment, model: str) -> str:
-    """What a model's epochs are scored by."""
+    """Return the figure that a model's epochs are scored by."""
     figure = experiment.models[model].figure
     return f"{figure}{' AP' if figure == 'opacity' else ''} of the fold"
 
 
-def _learning_of(folds: Sequence[TaskHistory]) -> dict[str, Any]:
-    lines: list[Line] = []
+def _curves(folds: Sequence[TaskHistory]) -> dict[str, Any]:
+    lines: list[Series] = []
     for key, style in (("train_score", "training"), ("val_score", "validation")):
         runs = [_scores(task, key) for task in folds]
-        lines += [Line(thinned(points), f"fold {style}") for points in runs]
-        lines.append(Line(thinned(_mean_line(runs)), f"mean {style}"))
+        lines += [Series(thinned(points), f"fold {style}") for points in runs]
+        lines.append(Series(thinned(_mean_line(runs)), f"mean {style}"))
     best = [(float(task.best["epoch"]) + 1, float(task.best["val_score"])) for task in folds if task.best]
-    lines += [Line([point], "fold", dots=[3]) for point in best]
+    lines += [Series([point], "fold", dots=[3]) for point in best]
     last = max(2, *(len(task.epochs) for task in folds))
-    rows = [_learnt(task) for task in folds]
+    rows = [_row(task) for task in folds]
     gaps = [row["gap"] for row in rows if row["gap"] is not None]
-    across = Axis("epoch", 1, last, ticks(1, last))
     return {
-        "chart": chart(lines, across, Axis("score"), "score by epoch", width=400, height=230),
+        "chart": score_chart(lines, "epoch", last),
         "best": number(_mean([row["best_score"] for row in rows])),
         "last": number(_mean([row["last_score"] for row in rows])),
         "gap": f"{_mean(gaps):+.3f}" if gaps else "",
         "folds": rows,
-        "worth": {WORTH[choice]: [f"{task.worth[choice]:+.3f}" for task in folds] for choice in folds[0].worth},
+        "gains": {GAINS[option]: [f"{task.gains[option]:+.3f}" for task in folds] for option in folds[0].gains},
     }
 
 
-def _learnt(task: TaskHistory) -> dict[str, Any]:
+def _row(task: TaskHistory) -> dict[str, Any]:
     assert task.best is not None
     assert task.last is not None
     best, train, last = float(task.best["val_score"]), task.best.get("train_score"), task.last.get("val_score")
@@ -77,7 +71,7 @@ def _scores(task: TaskHistory, key: str) -> list[tuple[float, float]]:
 
 
 def _mean_line(runs: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """The mean of lines, as far as all of them go."""
+    """Return the mean of several lines, up to the end of the shortest."""
     of_epoch: dict[float, list[float]] = {}
     for points in runs:
         for epoch, score in points:

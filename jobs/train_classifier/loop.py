@@ -1,0 +1,292 @@
+"""The training loop of a classifier, which can be saved after any step and restored.
+
+All randomness is a function of the position: the films' order of (seed, epoch), augmentation of (seed, epoch, film),
+dropout of (seed, epoch, step). So a checkpoint needs no state of random generators, and a training that continues from
+a checkpoint ends with the same weights as one that was never interrupted.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Classifier, LearningStage
+from jobs.films.augment import Augmentation
+from jobs.films.dataset import Pack
+from jobs.films.loader import Batch, Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps
+from jobs.nets.classifier import Answer, ClassifierNet, class_probabilities
+from jobs.nets.losses import training_loss
+from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
+from jobs.nets.optimizers import (
+    average_into,
+    create_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
+from jobs.nets.precision import autocast, gradient_scaler
+from jobs.runtime.checkpoint import Tensors
+from jobs.train_classifier.scores import score
+
+EpochMetrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What the training of one fold starts from.
+
+    Attributes:
+        model: the classifier and its training settings.
+        seed: the training's seed.
+        pack: all films at the training size.
+        training: the other folds' films.
+        validation: the held-out fold's films.
+        sample: training films of about as many studies as the held-out fold; the training score uses these.
+        untrained: creates the net as it is before its first step.
+    """
+
+    model: Classifier
+    seed: int
+    pack: Pack
+    training: Films
+    validation: Films
+    sample: Films
+    untrained: Callable[[], ClassifierNet]
+
+
+@dataclass
+class Position:
+    """How far a training has come.
+
+    Attributes:
+        stage: finished learning-rate stages.
+        epoch: finished epochs of this stage.
+        step: finished steps of this epoch.
+        stale: epochs of this stage since the best score last improved.
+        loss: sum of the losses of this epoch's steps.
+        seconds: time spent on this epoch.
+        best: the best score so far.
+        curve: the metrics of every finished epoch.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    stale: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    best: float = -math.inf
+    curve: list[EpochMetrics] = field(default_factory=list)
+
+
+class ClassifierTraining:
+    """A training in memory. ``run`` trains to the end; ``tensors`` and ``state`` are its complete state at any step.
+
+    Args:
+        inputs: the model, the films and the seed.
+        device: ``cuda`` or ``cpu``.
+        workers: processes that read films ahead; 0 reads them in this process.
+    """
+
+    def __init__(self, inputs: TrainingInputs, device: str, workers: int) -> None:
+        self.inputs, self.model, self.device, self.workers = inputs, inputs.model, device, workers
+        self.net = inputs.untrained().to(device)
+        self.averaged = copy.deepcopy(self.net).requires_grad_(False) if self.model.ema else None
+        self.optimizer = create_optimizer(self.model, self.net.parameters())
+        self.scaler = gradient_scaler(self.model.precision, device)
+        self.augmentation = Augmentation(self.model.augment, inputs.seed)
+        self.best: Tensors = {}
+        self.position = Position()
+
+    @property
+    def scored(self) -> ClassifierNet:
+        """The net that is scored and stored: the moving average where ``ema`` is set."""
+        return self.averaged or self.net
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimiser steps per epoch."""
+        return epoch_steps(len(self.inputs.training), self.model.batch, self.model.accumulate)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training, unless ``patience`` ends a stage early."""
+        return self.epoch_steps * sum(stage.epochs for stage in self.model.stages)
+
+    @property
+    def steps_done(self) -> int:
+        """Finished optimiser steps."""
+        return self.epoch_steps * len(self.position.curve) + self.position.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether all stages are done."""
+        return self.position.stage == len(self.model.stages)
+
+    def tensors(self) -> Tensors:
+        """Return the nets, the best weights and the optimiser as named tensors."""
+        parts = {
+            "net": self.net.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else {},
+            "best": self.best,
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the rest of the state as JSON: the position and the gradient scaler."""
+        position = asdict(self.position)
+        position["best"] = position["best"] if self.best else None
+        return {"place": position, "scaler": self.scaler.state_dict()}
+
+    def restore(self, tensors: Tensors, state: dict[str, Any]) -> None:
+        """Restore what :meth:`tensors` and :meth:`state` returned."""
+        parts: dict[str, Tensors] = {"net": {}, "averaged": {}, "best": {}, "optimizer": {}}
+        for path, tensor in tensors.items():
+            part, name = path.split(".", 1)
+            parts[part][name] = tensor
+        self.net.load_state_dict(parts["net"])
+        if self.averaged:
+            self.averaged.load_state_dict(parts["averaged"])
+        self.best = parts["best"]
+        restore_optimizer(self.optimizer, parts["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        position = state["place"]
+        self.position = Position(**{**position, "best": -math.inf if position["best"] is None else position["best"]})
+
+    def run(self, after_step: Callable[[float, int], None], after_epoch: Callable[[EpochMetrics], None]) -> None:
+        """Train to the end. The state may be saved whenever a hook is called.
+
+        Args:
+            after_step: called with the step's loss and its number of films.
+            after_epoch: called with the epoch's metrics.
+
+        Raises:
+            BadInput: the loss is no longer finite.
+        """
+        while not self.finished:
+            stage = self.model.stages[self.position.stage]
+            begun = time.monotonic()
+            for loss, films in self._steps(stage):
+                now = time.monotonic()
+                self.position.seconds, begun = self.position.seconds + now - begun, now
+                after_step(loss, films)
+            after_epoch(self._end_epoch(stage, begun))
+
+    def _steps(self, stage: LearningStage) -> Iterator[tuple[float, int]]:
+        """Train the remaining steps of an epoch; yields the loss and the number of films of each."""
+        model, inputs, epoch = self.model, self.inputs, len(self.position.curve)
+        films = TrainingFilms(inputs.training, inputs.pack, self.masks, self.augmentation, epoch)
+        order = epoch_batches(len(inputs.training), model.batch, model.accumulate, inputs.seed, epoch)
+        left = order[self.position.step * model.accumulate :]
+        loaded = iter(batches(films, left, self.workers, pin=self.device == "cuda"))
+        for start in range(0, len(left), model.accumulate):
+            parts = len(left[start : start + model.accumulate])
+            yield self._step(stage, [next(loaded) for _ in range(parts)])
+
+    def _step(self, stage: LearningStage, parts: list[Batch]) -> tuple[float, int]:
+        """Take one optimiser step on the mean loss over the films of all parts."""
+        position = self.position
+        torch.manual_seed(random_stream(self.inputs.seed, len(position.curve), position.step))
+        number = position.epoch * self.epoch_steps + position.step
+        set_learning_rate(self.optimizer, learning_rate(self.model, stage, number, self.epoch_steps))
+        films = sum(len(part.films) for part in parts)
+        self.net.train()
+        total = torch.zeros((), device=self.device)
+        for part in parts:
+            loss = self._forward(self.net, part)[1] * (len(part.films) / films)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        value = self._finite(float(total))
+        if self.model.clip:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.model.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.averaged:
+            average_into(self.averaged, self.net, self.model.ema)
+        position.step, position.loss = position.step + 1, position.loss + value
+        return value, films
+
+    def _forward(self, net: ClassifierNet, batch: Batch) -> tuple[Answer, torch.Tensor]:
+        """Return the net's output for a batch and its loss."""
+        batch = batch.to(self.device)
+        with autocast(self.model.precision, self.device):
+            answer = net(batch.films)
+        return answer, training_loss(self.model, answer, batch.study, batch.film, batch.counted, batch.masks)
+
+    def _end_epoch(self, stage: LearningStage, begun: float) -> EpochMetrics:
+        """Score the epoch, keep the weights if they are the best so far, and move to the next epoch or stage."""
+        position = self.position
+        val_loss, val_score = self._evaluate(self.inputs.validation)
+        _, train_score = self._evaluate(self.inputs.sample)
+        metrics: EpochMetrics = {
+            "epoch": len(position.curve),
+            "stage": position.stage,
+            "lr": learning_rate(self.model, stage, position.epoch * self.epoch_steps, self.epoch_steps),
+            "train_loss": position.loss / position.step,
+            "val_loss": self._finite(val_loss),
+            "train_score": train_score,
+            "val_score": val_score,
+            "seconds": position.seconds + time.monotonic() - begun,
+        }
+        position.curve.append(metrics)
+        position.stale += 1
+        if val_score > position.best:
+            position.best, position.stale = val_score, 0
+            self.best = {name: tensor.detach().clone() for name, tensor in self.scored.state_dict().items()}
+        position.epoch, position.step, position.loss, position.seconds = position.epoch + 1, 0, 0.0, 0.0
+        if position.epoch == stage.epochs or position.stale == self.model.patience:
+            self._end_stage()
+        return metrics
+
+    def _end_stage(self) -> None:
+        """Start the next stage from the best weights so far, with a fresh optimiser."""
+        self.position.stage, self.position.epoch, self.position.stale = self.position.stage + 1, 0, 0
+        if self.finished:
+            return
+        self.net.load_state_dict(self.best)
+        if self.averaged:
+            self.averaged.load_state_dict(self.best)
+        self.optimizer = create_optimizer(self.model, self.net.parameters())
+        self.scaler = gradient_scaler(self.model.precision, self.device)
+
+    @torch.inference_mode()
+    def _evaluate(self, films: Films) -> tuple[float, float]:
+        """Return the mean loss and the score on films without augmentation."""
+        net = self.scored.eval()
+        losses, probabilities = 0.0, []
+        for start in range(0, len(films), self.model.batch):
+            numbers = range(start, min(start + self.model.batch, len(films)))
+            answer, loss = self._forward(net, films.batch(numbers, self.inputs.pack, self.masks))
+            losses += float(loss) * len(numbers)
+            probabilities.append(class_probabilities(answer.logits.double(), self.model.classes).cpu().numpy())
+        mean = losses / len(films)
+        return mean, score(self.model, np.concatenate(probabilities), films) if math.isfinite(mean) else math.nan
+
+    @property
+    def masks(self) -> Masks | None:
+        """The target masks of the auxiliary head; None without one."""
+        aux = self.model.aux
+        return Masks(self.model.size // aux.stride, aux.mask) if aux else None
+
+    def _finite(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            position, rate = self.position, self.optimizer.param_groups[0]["lr"]
+            raise BadInput(
+                f"The loss became {loss} in epoch {len(position.curve)}, step {position.step}, at learning rate "
+                f"{rate:.3g} with {self.model.optimizer} and precision {self.model.precision}: lower "
+                f"stages[{position.stage}].lr, add warmup or clip, or set precision: fp32."
+            )
+        return loss
+
+
+def random_stream(*position: int) -> int:
+    """Return a seed for a position in a training; different positions give unrelated seeds."""
+    return int(np.random.SeedSequence(position).generate_state(1)[0])
