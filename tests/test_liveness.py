@@ -28,7 +28,7 @@ from jobs.contract.task import TaskId
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import choose_folds
 from jobs.evaluate import gallery
-from jobs.evaluate.results import Predictions, judge
+from jobs.evaluate.results import Predictions, score_predictions
 from jobs.films.loader import Films
 from jobs.films.splitting.duplicates import near_duplicates
 from jobs.films.splitting.folds import assign_folds
@@ -145,7 +145,7 @@ def folds_seed(folder: Path) -> None:
 def seed(folder: Path) -> None:
     """Of the resamples; that each training follows it is checked in tests/jobs/nets."""
     said = Predictions(parse(render(combined(Ensemble()).submission), "it"), None)
-    one, other = (judge(FILMS, said, said, ("map6",), 20, seed).figures["map6"] for seed in (1, 2))
+    one, other = (score_predictions(FILMS, said, said, ("map6",), 20, seed).figures["map6"] for seed in (1, 2))
     assert one.score == other.score
     assert one.interval != other.interval
 
@@ -159,7 +159,7 @@ def min_folds(folder: Path) -> None:
 
 def bootstrap(folder: Path) -> None:
     said = Predictions(parse(render(combined(Ensemble()).submission), "it"), combined(Ensemble()).films)
-    with_interval, without = (judge(FILMS, said, said, ("map6",), resamples, 1) for resamples in (20, 0))
+    with_interval, without = (score_predictions(FILMS, said, said, ("map6",), resamples, 1) for resamples in (20, 0))
     assert with_interval.figures["map6"].interval is not None
     assert without.figures["map6"].interval is None
 
@@ -167,7 +167,7 @@ def bootstrap(folder: Path) -> None:
 def films_in_the_gallery(folder: Path) -> None:
     submission = parse(render(combined(Ensemble()).submission), "it")
     said = Predictions(submission, None)
-    shown = gallery.films_of(FILMS, submission, judge(FILMS, said, said, ("map6",), 0, 1))
+    shown = gallery.gallery_films(FILMS, submission, score_predictions(FILMS, said, said, ("map6",), 0, 1))
     assert [len(gallery.choose(shown, count, 1)["best"]) for count in (0, 3)] == [0, 3]
 
 

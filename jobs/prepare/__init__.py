@@ -1,7 +1,7 @@
-"""prepare: films and label files become the packed dataset that every other stage reads.
+"""prepare: read films and label files and write the packed dataset that every other stage reads.
 
-Films are decoded once, to all sizes the experiment asks for. The index names the dataset; a size changes pixels, never
-the split.
+Films are decoded once, to all sizes of the experiment. The hash of the index identifies the dataset: a size changes pixels,
+not the split.
 """
 
 import json
@@ -28,7 +28,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.store import sha256_of
 from jobs.runtime.work import Work, fetch
 
-# Raised by hand when the same films and labels begin to mean another index.
+# Raise by hand when the same films and labels lead to another index.
 VERSION: Final = 1
 INDEX: Final = "index.parquet"
 AUDIT: Final = "audit.json"
@@ -36,9 +36,9 @@ SHEET: Final = "quality.html"
 
 
 def run(context: Context) -> dict[str, float]:
-    """Read the source, decode what is missing, write the index and a pack a size.
+    """Read the source, decode missing films, and write the index and one pack per size.
 
-    A run that predicts (it has weights of another run) takes the source as a test set: no labels, no folds.
+    In a run that predicts with another run's weights the source is a test set, without labels and folds.
     """
     test = context.settings.from_run is not None
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
@@ -57,7 +57,7 @@ def run(context: Context) -> dict[str, float]:
         inputs = {"version": VERSION, "dataset": dataset, "size": size}
         pack = context.once(f"pack-{size}", inputs, partial(_point, context, outputs))
         works[f"pack-{size}"] = pack.digest
-    # The shards' works hold the pixels that the packs point to; named here, they are not taken for unused.
+    # Packs point to pixels in the shards' work: refer to that work too, or a purge would remove it as unused.
     for number, shard in enumerate(shards):
         works |= {f"{work.kind}-{work.inputs.get('size', 'all')}-{number:03d}": work.digest for work in shard.done}
     sheet = fetch(context.store, index.outputs[SHEET], context.cache)
@@ -67,7 +67,7 @@ def run(context: Context) -> dict[str, float]:
 
 
 def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables) -> Done:
-    """The index, named by the films, the tables' content and the settings that shape it."""
+    """Return the finished index; its inputs are the films, the tables' content and the settings it depends on."""
     experiment = context.experiment
     inputs = {
         "version": VERSION,
@@ -80,7 +80,7 @@ def _index(context: Context, source: Source, films: list[FilmFile], shards: list
 
 
 def _point(context: Context, outputs: dict[str, Output], work: Work) -> Done:
-    """Finish a pack: it stands for the pixels that the shards' works hold."""
+    """Finish a pack: its outputs are the pixels that the shards' work has stored."""
     return work.finish(outputs, {}, context.cost())
 
 
@@ -104,10 +104,10 @@ def _make_index(
 
 
 def _tables(source: Source, data: Data, test: bool) -> Tables:
-    """The source's tables.
+    """Return the source's tables.
 
     Raises:
-        BadInput: one that was asked for, or that training needs, is not there.
+        BadInput: a table that the experiment names, or that training needs, is missing.
     """
 
     def find(key: str, name: str | None) -> Path | None:
@@ -128,7 +128,7 @@ def _tables(source: Source, data: Data, test: bool) -> Tables:
 
 
 def _squares(context: Context, shards: list[Shard], rows: list[int]) -> dict[int, NDArray[np.uint8]]:
-    """Some films at the smallest size, by row."""
+    """Return the given rows of the index at the smallest size, row → square."""
     size = min(context.experiment.sizes)
     squares = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""From films that were read and label files to the rows of the index, and what was found on the way."""
+"""Builds the rows of the index from decoded films and label files, with findings about the dataset."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,49 +20,49 @@ from jobs.prepare.sources import FilmFile
 
 @dataclass(frozen=True)
 class Tables:
-    """The source's tables as files on this machine, None where there is none."""
+    """The source's tables as local files; None for those that do not exist."""
 
     labels: Labels | None  # None in a test set
     patients: Path | None
     split: Path | None
-    files: list[Path]  # all that there are
+    files: list[Path]  # all of them
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a person should know of a dataset."""
+    """Properties of a dataset that a user should know."""
 
     identical: list[tuple[str, str]]  # films with the same pixels
-    near_duplicates: list[tuple[str, str, float]]  # films of the same exposure, and the correlation of their pixels
-    across_patients: int  # pairs of either kind whose films are of two patients
-    clipped: int  # boxes that reached beyond their film
+    near_duplicates: list[tuple[str, str, float]]  # and the correlation of their pixels
+    across_patients: int  # pairs of either kind whose films belong to two patients
+    clipped: int  # boxes that exceeded their film
     burnt: list[str]  # films of which more than half is white
-    audit: Audit | None  # what a split by study would leak; None where there are too few studies to split
+    audit: Audit | None  # of a split by study; None with too few studies
 
     def sentences(self) -> list[str]:
-        """For the log."""
-        found = [
+        """Return the findings as sentences for the log."""
+        sentences = [
             f"pairs of identical films: {len(self.identical)}, of near-duplicates: {len(self.near_duplicates)}, "
-            f"under two patients: {self.across_patients}; each pair lies in one fold",
-            f"boxes that reached beyond their film and were cut: {self.clipped}",
+            f"across patients: {self.across_patients}; each pair is kept in one fold",
+            f"boxes clipped to their film: {self.clipped}",
         ]
         if self.audit:
-            found.append(f"a split by study would leak {self.audit.leaked:.0%} of the validation studies")
+            sentences.append(f"a split by study would leak {self.audit.leaked:.0%} of the validation studies")
         if self.burnt:
-            found.append(f"films that are mostly white, so that their window may not fit: {', '.join(self.burnt)}")
-        return found
+            sentences.append(f"mostly white films, whose window may be wrong: {', '.join(self.burnt)}")
+        return sentences
 
 
 def make_index(
     films: list[FilmFile], facts: list[Facts], thumbnails: NDArray[np.uint8], tables: Tables, experiment: Experiment
 ) -> tuple[pd.DataFrame, Findings]:
-    """The index's rows, sorted by image, and the findings.
+    """Return the index's rows, sorted by image, and the findings.
 
     Args:
         films: sorted by image.
-        facts: what their files say.
+        facts: read from their files.
         thumbnails: (N, 64, 64).
-        tables: labels, checked against the films by ``check_ids``, patients and split.
+        tables: labels (checked by ``check_ids``), patients and split.
         experiment: its data and folds.
 
     Raises:
@@ -88,7 +88,7 @@ def make_index(
 
 
 def _patients(rows: pd.DataFrame, tables: Tables) -> list[str]:
-    """The patient of each film: what its file says, else what the table says; in a test set, else its study."""
+    """Return each film's patient: from its file, else from the table, else in a test set its study."""
     table = read_patients(tables.patients) if tables.patients else {}
     fallback = {} if tables.labels else dict(zip(rows["study"], rows["study"], strict=True))
     patients = [
@@ -101,7 +101,7 @@ def _patients(rows: pd.DataFrame, tables: Tables) -> list[str]:
         if patient is None
     ]
     refuse(
-        "Films without a patient, who must not lie in two folds",
+        "Films without a patient, which the split needs",
         unknown,
         "Their files have no PatientID (0010,0020): set data.patients to a CSV in the source that has a column study "
         "and a column patient, such as the competition's train_meta.csv.",

@@ -1,7 +1,7 @@
-"""Shards: films in runs of 256, each a few pieces of work of its own, so that an interrupted prepare goes on there.
+"""Shards: groups of 256 films with their own pieces of work, so that an interrupted prepare resumes at a shard.
 
-A shard is one work of facts and thumbnails, and one work of pixels a size. Both are named by the films alone, so
-another split, other labels or another size decode nothing twice.
+A shard has one piece of work for facts and thumbnails and one per size for pixels. Their inputs are the films alone, so
+another split, other labels or an additional size decode nothing again.
 """
 
 import json
@@ -25,18 +25,18 @@ from jobs.prepare.sources import FilmFile, Source
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
 
-# Raised by hand when the same films begin to give other pixels or facts.
+# Raise by hand when the same films lead to other pixels or facts.
 VERSION: Final = 1
 FACTS: Final = "facts.json"
 THUMBNAILS: Final = "thumbnails.npy"
 PIXELS: Final = "pixels.npy"
-DOWNLOADS: Final = 16  # films fetched at once
-AHEAD: Final = 48  # films fetched ahead of their decoding
+DOWNLOADS: Final = 16  # parallel downloads
+AHEAD: Final = 48  # films downloaded ahead of decoding
 
 
 @dataclass
 class Shard:
-    """A run of films and its work."""
+    """A group of films and its work."""
 
     films: list[FilmFile]
     facts: Work
@@ -45,21 +45,21 @@ class Shard:
 
     @property
     def finished(self) -> bool:
-        """Whether all of its work is done."""
+        """Whether all its work is done."""
         return all(work in self.done for work in (self.facts, *self.packs.values()))
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The sizes that are still to do."""
+        """The sizes that are not done yet."""
         return tuple(size for size, work in self.packs.items() if work not in self.done)
 
 
 def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list[Shard]:
-    """Decode what is not decoded yet; afterwards all work of all shards is done.
+    """Return all shards with their work done, decoding only the films of unfinished ones.
 
     Raises:
-        BadInput: films cannot be read; all of them are listed. Shards without such films are kept for the next time.
-        Stopped: somebody asked to stop; finished shards are kept.
+        BadInput: films cannot be read; lists all of them. Shards without such films are kept.
+        Stopped: the task was asked to stop; finished shards are kept.
     """
     sizes = context.experiment.sizes
     shards = [_shard(context, films[start : start + SHARD], sizes) for start in range(0, len(films), SHARD)]
@@ -71,12 +71,12 @@ def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list
         with closing(_decode(source, todo, context.threads)) as decoded:
             for shard in todo:
                 problems += _finish(context, shard, decoded)
-        refuse(f"The films in {source.name}", problems, "Replace these files, or take them and their labels out.")
+        refuse(f"The films in {source.name}", problems, "Replace these files, or remove them and their labels.")
     return shards
 
 
 def read_facts(context: Context, shards: list[Shard]) -> tuple[list[Facts], NDArray[np.uint8]]:
-    """The facts of all films, and their thumbnails (N, 64, 64), in the films' order."""
+    """Return the facts and the thumbnails (N, 64, 64) of all films, in their order."""
     facts: list[Facts] = []
     thumbnails = []
     for shard in shards:
@@ -87,7 +87,7 @@ def read_facts(context: Context, shards: list[Shard]) -> tuple[list[Facts], NDAr
 
 
 def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> Shard:
-    named = {"version": VERSION, "films": [[film.image, film.place, film.mark] for film in films]}
+    named = {"version": VERSION, "films": [[film.image, film.path, film.fingerprint] for film in films]}
     facts = context.work("facts", named)
     packs = {size: context.work("pixels", {**named, "size": size}) for size in sizes}
     done = {work: record for work in (facts, *packs.values()) if (record := work.done())}
@@ -95,10 +95,10 @@ def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> S
 
 
 def _decode(source: Source, shards: list[Shard], processes: int) -> Generator[Decoded, None, None]:
-    """Fetch and decode the films of shards, in order; a fetched film is on the disk until it is decoded."""
+    """Download and decode the films of shards, in order; a film's file is released once it is decoded."""
 
     def task(film: FilmFile, sizes: tuple[int, ...]) -> DecodeRequest:
-        return DecodeRequest(source.fetch(film), f"{source.name}/{film.place}", sizes)
+        return DecodeRequest(source.fetch(film), f"{source.name}/{film.path}", sizes)
 
     films = ((film, shard.sizes) for shard in shards for film in shard.films)
     with ThreadPoolExecutor(DOWNLOADS) as downloads:
@@ -108,7 +108,7 @@ def _decode(source: Source, shards: list[Shard], processes: int) -> Generator[De
 
 
 def _finish(context: Context, shard: Shard, decoded: Iterator[Decoded]) -> list[str]:
-    """Gather a shard's films and store them; what is wrong with the films, where something is."""
+    """Collect a shard's decoded films and store them; returns the problems of films that cannot be read."""
     films: list[Decoded] = []
     pixels = {size: np.empty((len(shard.films), size, size), np.uint8) for size in shard.sizes}
     for number in range(len(shard.films)):

@@ -1,4 +1,4 @@
-"""Where films come from: a folder, an S3 prefix, or the phantom. All three look alike to prepare."""
+"""Where films come from: a folder, an S3 prefix or the phantom, behind one interface."""
 
 import re
 from abc import ABC, abstractmethod
@@ -17,18 +17,18 @@ from jobs.runtime.store import Missing, Store
 
 TRAIN: Final = "train/"
 TEST: Final = "test/"
-LAYOUT: Final = "<study>/<series>/<image>.dcm, in train/ or test/ or right in the source"
+LAYOUT: Final = "<study>/<series>/<image>.dcm, in train/ or test/ or directly in the source"
 
 
 @dataclass(frozen=True)
 class FilmFile:
-    """A film's file before it is read."""
+    """A film's file, before it is read."""
 
     image: str
     study: str
     series: str
-    place: str  # path or key within the source
-    mark: str  # changes when the file does
+    path: str  # within the source
+    fingerprint: str  # changes with the file's content
 
 
 class Source(ABC):
@@ -38,113 +38,113 @@ class Source(ABC):
 
     @abstractmethod
     def listing(self) -> Iterable[tuple[str, str]]:
-        """Place and mark of every file."""
+        """Return path and fingerprint of every file."""
 
     @abstractmethod
-    def table(self, place: str) -> Path | None:
-        """A local copy of a CSV file, None where there is none."""
+    def table(self, path: str) -> Path | None:
+        """Return a local copy of a CSV file; None where it does not exist."""
 
     @abstractmethod
     def fetch(self, film: FilmFile) -> Path:
-        """A film as a file on this machine, until it is released. Threads may call this at once."""
+        """Return a film as a local file, which stays until it is released. Thread-safe."""
 
     @abstractmethod
     def release(self, path: Path) -> None:
-        """A fetched film is not needed any more."""
+        """Release a fetched film."""
 
     def films(self, test: bool) -> list[FilmFile]:
-        """The films of the training or the test set, sorted by image.
+        """Return the films of the training or the test set, sorted by image.
 
         Raises:
-            BadInput: there are none, a film does not lie where it should, or an image is there twice.
+            BadInput: there are none, a film is outside the expected layout, or an image appears twice.
         """
         part, other = (TEST, TRAIN) if test else (TRAIN, TEST)
-        everything = [(place, mark) for place, mark in self.listing() if place.endswith(".dcm")]
+        everything = [(path, fingerprint) for path, fingerprint in self.listing() if path.endswith(".dcm")]
         chosen = [film for film in everything if film[0].startswith(part)]
         chosen = chosen or [film for film in everything if not film[0].startswith(other)]
         if not chosen:
-            raise BadInput(f"{self.name} has no films; they must lie at {LAYOUT}.")
+            raise BadInput(f"{self.name} has no films: put them at {LAYOUT}.")
         return sorted(_parse(self.name, part, chosen), key=lambda film: film.image)
 
 
 def _parse(name: str, part: str, files: list[tuple[str, str]]) -> list[FilmFile]:
     films: dict[str, FilmFile] = {}
     problems = []
-    for place, mark in files:
-        parts = PurePosixPath(place.removeprefix(part)).parts
+    for path, fingerprint in files:
+        parts = PurePosixPath(path.removeprefix(part)).parts
         if len(parts) != 3:
-            problems.append(f"{place} does not lie at {LAYOUT}")
+            problems.append(f"{path} is not at {LAYOUT}")
             continue
-        film = FilmFile(parts[2].removesuffix(".dcm"), parts[0], parts[1], place, mark)
+        film = FilmFile(parts[2].removesuffix(".dcm"), parts[0], parts[1], path, fingerprint)
         if film.image in films:
-            problems.append(f"{place}: the image is there twice, also at {films[film.image].place}")
+            problems.append(f"{path}: the image appears twice, also at {films[film.image].path}")
         films[film.image] = film
-    refuse(f"The films in {name}", problems, "Give each film its place and a name of its own.")
+    refuse(f"The films in {name}", problems, "Move each film to its place and give it a unique name.")
     return list(films.values())
 
 
-class Folder(Source):
+class FolderSource(Source):
     """A folder on this machine."""
 
-    def __init__(self, root: Path, name: str | None = None, mark: str | None = None) -> None:
-        """Open it.
+    def __init__(self, root: Path, name: str | None = None, fingerprint: str | None = None) -> None:
+        """Open a folder.
 
         Args:
             root: the folder.
-            name: what messages call it, if not its path.
-            mark: what stands for the content of all its files; their sizes and times of change where not given.
+            name: its name in messages; its path if not given.
+            fingerprint: of all its files; each file's size and modification time if not given.
 
         Raises:
-            BadInput: there is no such folder.
+            BadInput: the folder does not exist.
         """
         if not root.is_dir():
-            raise BadInput(f"data.source: there is no folder {root}.")
-        self.root, self.name, self._mark = root, name or str(root), mark
+            raise BadInput(f"data.source: the folder {root} does not exist.")
+        self.root, self.name, self._fingerprint = root, name or str(root), fingerprint
 
     def listing(self) -> Iterator[tuple[str, str]]:
-        """Place and mark of every DICOM file."""
+        """Return path and fingerprint of every DICOM file."""
         for path in self.root.rglob("*.dcm"):
             state = path.stat()
-            mark = self._mark or f"{state.st_size} {state.st_mtime_ns}"
-            yield path.relative_to(self.root).as_posix(), mark
+            fingerprint = self._fingerprint or f"{state.st_size} {state.st_mtime_ns}"
+            yield path.relative_to(self.root).as_posix(), fingerprint
 
-    def table(self, place: str) -> Path | None:
-        """The file itself."""
-        path = self.root / place
-        return path if path.is_file() else None
+    def table(self, path: str) -> Path | None:
+        """Return the file itself."""
+        file = self.root / path
+        return file if file.is_file() else None
 
     def fetch(self, film: FilmFile) -> Path:
-        """The file itself."""
-        return self.root / film.place
+        """Return the file itself."""
+        return self.root / film.path
 
     def release(self, path: Path) -> None:
-        """The file stays."""
+        """Keep the file."""
 
 
-class Bucket(Source):
+class BucketSource(Source):
     """A prefix of an S3 bucket."""
 
     def __init__(self, store: Store, scratch: Path) -> None:
-        """Open it; ``scratch`` takes the films for the short time until they are decoded."""
+        """Open a prefix; ``scratch`` holds downloaded films until they are decoded."""
         self.store, self.scratch, self.name = store, scratch, store.url
 
     def listing(self) -> Iterator[tuple[str, str]]:
-        """Place and mark of every object."""
+        """Return path and fingerprint of every object."""
         return ((entry.key, f"{entry.size} {entry.etag}") for entry in self.store.list())
 
-    def table(self, place: str) -> Path | None:
-        """A downloaded copy."""
+    def table(self, path: str) -> Path | None:
+        """Return a downloaded copy."""
         try:
-            return self.store.download(place, self.scratch / "tables" / place)
+            return self.store.download(path, self.scratch / "tables" / path)
         except Missing:
             return None
 
     def fetch(self, film: FilmFile) -> Path:
-        """A downloaded copy."""
+        """Return a downloaded copy."""
         try:
-            return self.store.download(film.place, self.scratch / "films" / f"{film.image}.dcm")
+            return self.store.download(film.path, self.scratch / "films" / f"{film.image}.dcm")
         except Missing as error:
-            raise BadInput(f"{self.name}/{film.place} went away while films were read; run again.") from error
+            raise BadInput(f"{self.name}/{film.path} was removed while films were read: run again.") from error
 
     def release(self, path: Path) -> None:
         """Remove the copy."""
@@ -156,32 +156,32 @@ def open_source(source: str, cache: Path, scratch: Path, test: bool) -> Source:
 
     Args:
         source: ``s3://bucket/prefix``, a folder, or ``phantom:patients=60,seed=1``.
-        cache: where a phantom is kept for the next time.
-        scratch: where films from S3 lie until they are decoded.
+        cache: keeps a phantom's films for later runs.
+        scratch: holds films from S3 until they are decoded.
         test: whether a phantom is a test set.
 
     Raises:
-        BadInput: there is no such source.
+        BadInput: the source does not exist, or is none of these.
     """
     if source.startswith(PREFIX):
         return _phantom(Phantom.parse(source), cache, test)
     if source.startswith("s3://"):
-        return Bucket(Store.beside(source), scratch)
+        return BucketSource(Store.beside(source), scratch)
     if re.match(r"^[a-z0-9+]{2,}://", source):
-        raise BadInput(f"data.source {source!r}: write s3://bucket/prefix, a folder, or {PREFIX}patients=60,seed=1.")
-    return Folder(Path(source))
+        raise BadInput(f"data.source {source!r}: use s3://bucket/prefix, a folder, or {PREFIX}patients=60,seed=1.")
+    return FolderSource(Path(source))
 
 
-def _phantom(phantom: Phantom, cache: Path, test: bool) -> Folder:
-    """The phantom's films, drawn once a machine. A half-drawn set never has the final name."""
-    mark = f"{phantom} version {VERSION}"
-    root = cache / f"phantom-{'test' if test else 'train'}-{digest(mark)[:16]}"
+def _phantom(phantom: Phantom, cache: Path, test: bool) -> FolderSource:
+    """Return the phantom's films, written once per machine. The folder gets its name only once it is complete."""
+    fingerprint = f"{phantom} version {VERSION}"
+    root = cache / f"phantom-{'test' if test else 'train'}-{digest(fingerprint)[:16]}"
     if not root.exists():
         with TemporaryDirectory(dir=cache) as folder:
-            drawn = write_phantom(Path(folder) / "films", phantom.patients, phantom.seed, phantom.size, test=test)
+            written = write_phantom(Path(folder) / "films", phantom.patients, phantom.seed, phantom.size, test=test)
             try:
-                drawn.rename(root)
+                written.rename(root)
             except OSError:
                 if not root.exists():  # another process was not faster: the disk is to blame
                     raise
-    return Folder(root, str(phantom), mark)
+    return FolderSource(root, str(phantom), fingerprint)

@@ -109,7 +109,7 @@ def test_a_model_without_weight_is_not_heard():
 def test_predictions_of_other_films_are_refused():
     with pytest.raises(BadInput, match=r"b3 has no predictions for 1 of 2 studies, e\.g\. s2"):
         combine(INDEX, [Voter("b3", 1.0, B3.table.iloc[:2])], [], Ensemble())
-    with pytest.raises(BadInput, match=r"yolo has boxes of films that are not asked for \(the first is f9\)"):
+    with pytest.raises(BadInput, match=r"yolo has boxes on films outside this dataset, e\.g\. f9"):
         combine(INDEX, [], [detector(("f9", 0, 0, 10, 10, 0.8))], Ensemble())
 
 

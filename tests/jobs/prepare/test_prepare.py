@@ -252,11 +252,11 @@ def test_films_right_in_the_source_are_found_too(context: Make, films: Path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda films: shutil.rmtree(films / "train"), "has no films; they must lie at <study>/<series>/<image>.dcm"),
-        (lambda films: min(films.rglob("*.dcm")).rename(films / "train" / "a.dcm"), "a.dcm does not lie at"),
+        (lambda films: shutil.rmtree(films / "train"), "has no films: put them at <study>/<series>/<image>.dcm"),
+        (lambda films: min(films.rglob("*.dcm")).rename(films / "train" / "a.dcm"), "a.dcm is not at"),
         (
             lambda films: shutil.copytree(min((films / "train").iterdir()), films / "train" / "twin"),
-            "the image is there twice",
+            "the image appears twice",
         ),
         (lambda films: min(films.rglob("*.dcm")).unlink(), "has no file"),
         (lambda films: (films / "train_image_level.csv").unlink(), "train_image_level.csv is missing"),
@@ -272,7 +272,7 @@ def test_sources_that_make_no_sense_are_refused(context: Make, films: Path, spoi
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("/nowhere/at/all", "there is no folder"),
+        ("/nowhere/at/all", "does not exist"),
         ("http://example.org/films", "write s3://bucket/prefix"),
         ("s3://no-such-bucket-here/films", "There is no bucket no-such-bucket-here"),
         ("phantom:patient=3", "no key 'patient'"),
