@@ -1,7 +1,7 @@
 """prepare: read films and label files and write the packed dataset that every other stage reads.
 
-Films are decoded once, to all sizes of the experiment. The hash of the index identifies the dataset: sizes change pixels,
-not the split.
+Films are decoded once, to all sizes of the experiment. The hash of the index identifies the dataset; sizes only change
+pixels, not the split.
 """
 
 import json
