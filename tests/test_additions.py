@@ -15,7 +15,7 @@ from jobs.contract.plan import plan
 from jobs.contract.profile import Profile
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.nets.optimizers import create_optimizer
-from jobs.scoring.figures import FIGURES, given_figures
+from jobs.scoring.figures import FIGURES, available_figures
 from workflows.settings.files import list_recipes
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def test_every_stage_has_a_package_tasks_and_resources(stage: Stage) -> None:
 def test_every_figure_is_given_by_some_models_and_documented() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     film_model = Experiment(name="films", classifiers={"b3": Classifier(head="film2")})
-    given = {figure for one in (EXPERIMENT, film_model) for figure in given_figures(one)}
+    given = {figure for one in (EXPERIMENT, film_model) for figure in available_figures(one)}
     for figure in FIGURES:
         assert figure in given
         assert f"| `{figure}` |" in readme
