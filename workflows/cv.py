@@ -16,6 +16,7 @@ import typer
 from jobs.contract.exits import StageError
 from workflows.commands.doctor import doctor
 from workflows.commands.explain import explain
+from workflows.commands.fetch import fetch
 from workflows.commands.lint import lint
 from workflows.commands.logs import logs
 from workflows.commands.purge import purge
@@ -36,7 +37,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 for verb in (
-    recipes, render, lint, run, submit, resume, status, logs, stop, explain, purge, doctor, runs, study,
+    recipes, render, lint, run, submit, resume, status, logs, stop, explain, fetch, purge, doctor, runs, study,
 ):  # fmt: skip
     app.command()(verb)
 

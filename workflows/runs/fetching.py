@@ -1,0 +1,74 @@
+"""Fetch what a run left: its report, weights, out-of-fold tables and tracker archives, as a folder of plain files."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from jobs.contract import layout
+from jobs.contract.exits import BadInput
+from jobs.contract.records import Done, Output, Reference
+from workflows.runs.run import Run
+
+# The works of a task that people use. Prepare's packs are the films again, and large.
+KINDS: Final = ("weights", "oof", "predictions", "search")
+AT_ONCE: Final = 4
+
+
+def fetch(run: Run, folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """Download a run's results into a folder; a file that is there already with the right content stays.
+
+    Args:
+        run: the run; what an unfinished one has so far.
+        folder: the root. The run's own files lie right in it, a task's under ``<stage>/<model>/fold-<k>/``.
+        say: receives a line per file that is downloaded.
+
+    Returns:
+        All files, those that were there included.
+
+    Raises:
+        BadInput: the store has nothing of the run, or the disk is full.
+        Damaged: an object is not what was stored.
+    """
+    wanted = dict(_files(run, folder))
+    if not wanted:
+        raise BadInput(f"Run {run.name} has no results in {run.store.url} yet: cv.py status {run.name}.")
+
+    def one(path: Path, what: Output | str) -> Path:
+        if not _is_there(path, what):
+            run.store.download(what, path)
+            say(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        return path
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(one, wanted, wanted.values()))
+
+
+def _files(run: Run, folder: Path) -> Iterator[tuple[Path, Output | str]]:
+    """Local path → the stored output, or the key of a file of the run's own."""
+    store, root = run.store, f"{layout.run(run.name)}/"
+    keys = [entry.key for entry in store.list(root)]
+    references = {layout.reference(run.name, task.id): task.id for task in run.tasks}
+    for key in keys:
+        if key in references:
+            continue
+        below = key.removeprefix(root)
+        if "/" not in below or below.endswith("-tracker.tar.gz"):
+            yield folder / below, key
+    for key, task in references.items():
+        if key not in keys:
+            continue
+        reference = Reference.model_validate(store.get_json(key))
+        for kind, digest in reference.works.items():
+            if kind in KINDS:
+                done = Done.model_validate(store.get_json(layout.done(layout.work(reference.stage, digest))))
+                yield from ((folder / task.path / name, output) for name, output in done.outputs.items())
+
+
+def _is_there(path: Path, what: Output | str) -> bool:
+    """Whether the file has the stored content. The run's own files may be replaced, so they are fetched anew."""
+    from jobs.runtime.store import sha256_of
+
+    if isinstance(what, str) or not path.is_file() or path.stat().st_size != what.size:
+        return False
+    return sha256_of(path) == what.sha256
