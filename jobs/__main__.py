@@ -1,4 +1,4 @@
-"""``python -m jobs STAGE``: what a pod runs, and the small tools beside the stages."""
+"""``python -m jobs STAGE``, the command of every pod, and the tools."""
 
 import sys
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from jobs.contract import environment
 from jobs.contract.exits import StageError
 from jobs.contract.names import Stage
 
 app = typer.Typer(
     name="jobs", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="The stages of a run, and the tools beside them.",
+    help="The stages of a run, and tools.",
 )  # fmt: skip
 weights_app = typer.Typer(no_args_is_help=True, help="Pretrained weights in the store.")
 store_app = typer.Typer(no_args_is_help=True, help="The object store.")
@@ -53,12 +54,13 @@ def score(
 @app.command()
 def compare(
     runs: Annotated[str, typer.Option(help="two runs of the store, FIRST,SECOND")],
+    cache: Annotated[Path | None, typer.Option(envvar=environment.CACHE, help="folder that keeps downloads")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Say whether the second run scores otherwise than the first by more than noise, patient by patient."""
+    """Compare the scores of two runs: the difference, its interval over patients, and whether it is beyond noise."""
     from jobs.tools.compare import compare_runs
 
-    compare_runs(runs, as_json=as_json)
+    compare_runs(runs, cache, as_json=as_json)
 
 
 @app.command()
@@ -66,7 +68,7 @@ def audit(
     labels: Annotated[Path, typer.Option(help="folder with the label files and a table of patients")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Say what a split by study would leak, from label files alone."""
+    """Measure the leakage of a split by study, from label files alone."""
     from jobs.tools.audit import audit_labels
 
     audit_labels(labels, as_json=as_json)
@@ -74,19 +76,19 @@ def audit(
 
 @app.command()
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="where the films and label files are written")],
-    patients: Annotated[int, typer.Option(min=1, help="how many patients")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="same seed, same bytes")] = 1,
+    folder: Annotated[Path, typer.Argument(help="folder to write to")],
+    patients: Annotated[int, typer.Option(min=1, help="number of patients")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same bytes")] = 1,
 ) -> None:
     """Write synthetic chest films in the competition's exact layout."""
-    from jobs.films.phantom.files import write_phantom
+    from jobs.tools.phantom import write_films
 
-    write_phantom(folder, patients=patients, seed=seed)
+    write_films(folder, patients, seed)
 
 
 @weights_app.command("add")
 def weights_add(name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")]) -> None:
-    """Fetch pretrained weights from the internet and put them into the store, by hash."""
+    """Download pretrained weights and put them into the store, by hash."""
     from jobs.tools.weights import add
 
     add(name)
@@ -94,7 +96,7 @@ def weights_add(name: Annotated[str, typer.Argument(help="a timm model with its 
 
 @store_app.command("check")
 def store_check() -> None:
-    """Write, read, list and remove a small object in the store that the environment names."""
+    """Check the store: write, read, list and remove a small object."""
     from jobs.runtime.store import Store
     from jobs.runtime.store_check import check
 
@@ -103,7 +105,7 @@ def store_check() -> None:
 
 
 def main() -> None:
-    """Run a command; a :class:`StageError` becomes its sentence and its exit code."""
+    """Run a command; print a :class:`StageError` and exit with its code."""
     try:
         app()
     except StageError as error:

@@ -1,4 +1,4 @@
-"""``python -m jobs audit``: what a split by study would leak, from label files alone."""
+"""``python -m jobs audit``: the leakage of a split by study, from label files alone."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from jobs.films.splitting.patients import PATIENT_FILE, read_patients
 
 
 def audit_labels(folder: Path, *, as_json: bool = False) -> Audit:
-    """Audit a folder of label files with its table of patients, and print what was found.
+    """Measure the leakage of a split by study, and print it.
 
     Raises:
         BadInput: a label file or the table is missing or wrong, or a study is not in the table.
@@ -24,30 +24,30 @@ def audit_labels(folder: Path, *, as_json: bool = False) -> Audit:
     path = folder / PATIENT_FILE
     patients = read_patients(path)
     unknown = [f"study {study} is not in the table" for study in labels.classes if study not in patients]
-    refuse(str(path), unknown, "Add the studies with their patients.")
+    refuse(str(path), unknown, "Add these studies and their patients.")
     studies = pd.DataFrame({"study": labels.classes.keys(), "study_class": labels.classes.values()})
-    found = audit(studies.assign(patient=studies["study"].map(patients)), len(labels.films))
+    result = audit(studies.assign(patient=studies["study"].map(patients)), len(labels.films))
     if as_json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(asdict(result), indent=1))
     else:
-        show(found, Console())
-    return found
+        show(result, Console())
+    return result
 
 
-def show(found: Audit, console: Console) -> None:
-    """Print an audit for people."""
-    console.print(f"{found.films:,} films, {found.studies:,} studies, {found.patients:,} patients")
+def show(result: Audit, console: Console) -> None:
+    """Print an audit as text."""
+    console.print(f"{result.films:,} films, {result.studies:,} studies, {result.patients:,} patients")
     console.print(
-        f"{found.patients_with_several_studies:,} patients have several studies; two studies of one patient have the "
-        f"same class {found.same_class:.0%} of the time, two at random {found.same_class_by_chance:.0%}"
+        f"{result.patients_with_several_studies:,} patients have several studies; two studies of one patient have the "
+        f"same class {result.same_class:.0%} of the time, two at random {result.same_class_by_chance:.0%}"
     )
     table = Table(title=f"A split by study into {FOLDS} folds, {len(SEEDS)} seeds")
     table.add_column("fold")
     table.add_column("validation studies whose patient is in training", justify="right")
-    for number, share in enumerate(found.folds):
+    for number, share in enumerate(result.folds):
         table.add_row(str(number), f"{share:.1%}")
     console.print(table)
     console.print(
-        f"It leaks [bold]{found.leaked:.0%}[/bold] of the validation studies ({found.lowest:.0%} to "
-        f"{found.highest:.0%}). A split by patient leaks none."
+        f"It leaks [bold]{result.leaked:.0%}[/bold] of the validation studies ({result.lowest:.0%} to "
+        f"{result.highest:.0%}). A split by patient leaks none."
     )

@@ -1,12 +1,11 @@
-"""``python -m jobs compare``: whether one run scores otherwise than another by more than noise.
+"""``python -m jobs compare``: whether the scores of two runs differ by more than noise.
 
-Both are judged on the same films, patient by patient, from the submissions that their ensembles stored: nothing is
-trained or predicted for it.
+Both are scored on the same films and the same resamples of patients, from their stored submissions; nothing is trained
+or predicted.
 """
 
 import json
 import math
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from jobs.contract import environment, layout
+from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
@@ -35,7 +34,7 @@ SEED: Final = 1
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run with what is needed to score it again."""
+    """A finished run and what is needed to score it again."""
 
     run: str
     experiment: Experiment
@@ -44,15 +43,16 @@ class ComparedRun:
 
     @property
     def dataset(self) -> str:
-        """The hash of the dataset its predictions are of."""
+        """The hash of the dataset that its predictions are of."""
         return str(self.ensemble.inputs["dataset"])
 
 
-def compare_runs(runs: str, *, as_json: bool) -> None:
-    """Compare two runs of the environment's store and print the second's difference from the first.
+def compare_runs(runs: str, cache: Path | None, *, as_json: bool) -> None:
+    """Compare two runs of the environment's store and print the difference.
 
     Args:
         runs: their names, ``FIRST,SECOND``.
+        cache: a folder that keeps downloads; a temporary one if not given.
         as_json: print JSON instead of a sentence.
 
     Raises:
@@ -62,19 +62,18 @@ def compare_runs(runs: str, *, as_json: bool) -> None:
     if len(names) != 2 or not all(names):
         raise BadInput(f"--runs {runs}: name two runs, FIRST,SECOND.")
     with tempfile.TemporaryDirectory() as folder:
-        cache = Path(os.environ.get(environment.CACHE) or folder)
-        result = compare(Store.from_environment(), names[0], names[1], cache)
+        result = compare(Store.from_environment(), names[0], names[1], cache or Path(folder))
     print(json.dumps(result, indent=1, allow_nan=False) if as_json else _sentence(result))
 
 
 def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any]:
-    """The second run's difference from the first, in the widest figure that both give, on the folds both have.
+    """Return the second run's difference from the first, in their widest common figure, on their common folds.
 
     Args:
-        store: where both runs are.
-        first: the run compared with.
-        second: the run compared.
-        cache: a folder for what is fetched.
+        store: the store of both runs.
+        first: the baseline run.
+        second: the run that is compared with it.
+        cache: a folder for downloads.
 
     Raises:
         BadInput: a run is unfinished, or the two have no dataset, fold or figure in common.
@@ -83,33 +82,33 @@ def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any
     figure, folds = common(*pair)
     index = pd.read_parquet(fetch(store, pair[0].index.outputs["index.parquet"], cache))
     index = index[index["fold"].isin(folds)]
-    sheet = EvaluationSet.from_index(index)
-    tables = [_table(store, one, figure, index, sheet, cache) for one in pair]
-    patient = sheet.patient[len(sheet.studies) :] if figure == "film2" else sheet.patient
-    scores, apart = _difference(tables, patient, figure)
+    evaluation_set = EvaluationSet.from_index(index)
+    tables = [_table(store, run, figure, index, evaluation_set, cache) for run in pair]
+    patient = evaluation_set.patient[len(evaluation_set.studies) :] if figure == "film2" else evaluation_set.patient
+    scores, difference = _difference(tables, patient, figure)
     return {
         "runs": [first, second],
         "figure": figure,
         "folds": folds,
         "patients": int(patient.max()) + 1,
         "scores": scores,
-        "difference": apart.value,
-        "interval": {**asdict(apart.interval), "over": "patients", "level": LEVEL, "resamples": RESAMPLES},
-        "p": apart.p,
-        "beyond_noise": apart.beyond_noise,
+        "difference": difference.value,
+        "interval": {**asdict(difference.interval), "over": "patients", "level": LEVEL, "resamples": RESAMPLES},
+        "p": difference.p,
+        "beyond_noise": difference.beyond_noise,
     }
 
 
 def common(first: ComparedRun, second: ComparedRun) -> tuple[str, list[int]]:
-    """What two runs can be compared by: the widest figure that both give, and the folds both have.
+    """Return the widest figure that both runs support and the folds that both have.
 
     Raises:
-        BadInput: they are of different datasets, or there is no such figure or fold.
+        BadInput: they are of different datasets, or have no figure or fold in common.
     """
     if first.dataset != second.dataset:
         raise BadInput(
             f"{first.run} and {second.run} are of different datasets ({first.dataset[:12]}, {second.dataset[:12]}): "
-            "other films or another split, so their scores do not compare."
+            "other films or another split, so their scores cannot be compared."
         )
     folds = sorted(set(first.ensemble.inputs["folds"]) & set(second.ensemble.inputs["folds"]))
     if not folds:
@@ -140,29 +139,34 @@ def _open(store: Store, run: str) -> ComparedRun:
 
 
 def _table(
-    store: Store, one: ComparedRun, figure: str, index: pd.DataFrame, sheet: EvaluationSet, cache: Path
+    store: Store, run: ComparedRun, figure: str, index: pd.DataFrame, evaluation_set: EvaluationSet, cache: Path
 ) -> MatchTable:
-    """What a run's figure is computed from, on the films of ``index`` alone."""
+    """Return the matches that a run's figure is computed from, on the films of ``index`` only."""
     if figure == "film2":
-        said = pd.read_parquet(fetch(store, one.ensemble.outputs["films.parquet"], cache))
-        films = said.set_index("image").loc[list(sheet.films)]
-        boxes = index.set_index("image")["boxes"].loc[list(sheet.films)]
+        table = pd.read_parquet(fetch(store, run.ensemble.outputs["films.parquet"], cache))
+        films = table.set_index("image").loc[list(evaluation_set.films)]
+        boxes = index.set_index("image")["boxes"].loc[list(evaluation_set.films)]
         has_box = np.array([len(of_film) > 0 for of_film in boxes])
         return film2_table(has_box, films["none"].to_numpy(), films["opacity"].to_numpy())
-    submission = read(fetch(store, one.ensemble.outputs["submission.csv"], cache))
-    return sheet.match(only(submission, set(sheet.ids)), one.run)
+    submission = read(fetch(store, run.ensemble.outputs["submission.csv"], cache))
+    return evaluation_set.match(only(submission, set(evaluation_set.ids)), run.run)
 
 
 def only(submission: Submission, wanted: set[str]) -> Submission:
-    """The rows of a submission that are wanted, in their order."""
+    """Return the wanted rows of a submission, in their order."""
     kept = [number for number, row in enumerate(submission.ids) if row in wanted]
     number = np.full(len(submission.ids), -1, dtype=np.int64)
     number[kept] = np.arange(len(kept))
-    said = submission.detections
-    stays = number[said.unit] >= 0
+    detections = submission.detections
+    kept_boxes = number[detections.unit] >= 0
     return Submission(
         tuple(submission.ids[row] for row in kept),
-        Detections(number[said.unit[stays]], said.label[stays], said.confidence[stays], said.box[stays]),
+        Detections(
+            unit=number[detections.unit[kept_boxes]],
+            label=detections.label[kept_boxes],
+            confidence=detections.confidence[kept_boxes],
+            box=detections.box[kept_boxes],
+        ),
     )
 
 
@@ -170,13 +174,13 @@ def _difference(tables: list[MatchTable], patient: Ints, figure: str) -> tuple[l
     classes = FIGURES[figure]
     scores = [mean_ap(average_precisions(table), classes) for table in tables]
 
-    def drawn(table: MatchTable) -> Floats:
+    def resampled(table: MatchTable) -> Floats:
         columns = [table.classes.index(name) for name in classes]
         return mean_over_classes(bootstrap(table, patient, RESAMPLES, SEED)[:, columns])
 
     if not all(map(math.isfinite, scores)):
         raise BadInput(f"There is no ground truth for {figure} on the folds that both runs have.")
-    return scores, paired(scores[1] - scores[0], drawn(tables[0]), drawn(tables[1]))
+    return scores, paired(scores[1] - scores[0], resampled(tables[0]), resampled(tables[1]))
 
 
 def _sentence(result: dict[str, Any]) -> str:

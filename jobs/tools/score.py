@@ -1,4 +1,4 @@
-"""``python -m jobs score``: the competition's metric for any submission against any label files."""
+"""``python -m jobs score``: the competition's metric of any submission on any label files."""
 
 import json
 import math
@@ -30,23 +30,23 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
     Args:
         predictions: the submission.
         labels: a folder with the competition's two label files. Where it also has its table of patients, intervals are
-            drawn over patients, else over studies.
+            over resampled patients, else over studies.
         as_json: print JSON instead of a table.
 
     Raises:
-        BadInput: a file is missing, cannot be understood, or the submission does not answer for exactly these labels.
+        BadInput: a file is missing or cannot be parsed, or the submission covers other studies or films.
     """
     if not predictions.is_file():
-        raise BadInput(f"{predictions} is missing; name a submission file with the columns id,PredictionString.")
-    index, drawn_over = _index(labels)
-    sheet = EvaluationSet.from_index(index)
+        raise BadInput(f"{predictions} does not exist: name a submission file with the columns id,PredictionString.")
+    index, resampled = _index(labels)
+    evaluation_set = EvaluationSet.from_index(index)
     result = {
         "engine": ENGINE,
         "predictions": str(predictions),
-        "studies": len(sheet.studies),
-        "films": len(sheet.films),
-        **_figures(sheet, sheet.match(read(predictions), str(predictions))),
-        "interval": {"over": drawn_over, "level": 0.95, "resamples": RESAMPLES},
+        "studies": len(evaluation_set.studies),
+        "films": len(evaluation_set.films),
+        **_figures(evaluation_set, evaluation_set.match(read(predictions), str(predictions))),
+        "interval": {"over": resampled, "level": 0.95, "resamples": RESAMPLES},
     }
     if as_json:
         print(json.dumps(result, indent=1, allow_nan=False))
@@ -55,7 +55,7 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
 
 
 def _index(labels: Path) -> tuple[pd.DataFrame, str]:
-    """A row a film, as the answer sheet wants it, and what stands for patients."""
+    """Return one row per film, as ``EvaluationSet.from_index`` needs it, and what intervals resample."""
     known = read_labels(labels)
     rows = pd.DataFrame(
         [(image, film.study, known.classes[film.study], film.boxes) for image, film in known.films.items()],
@@ -67,19 +67,19 @@ def _index(labels: Path) -> tuple[pd.DataFrame, str]:
     return rows.assign(patient=rows["study"].map(read_patients(table)).fillna(rows["study"])), "patients"
 
 
-def _figures(sheet: EvaluationSet, table: MatchTable) -> dict[str, Any]:
+def _figures(evaluation_set: EvaluationSet, table: MatchTable) -> dict[str, Any]:
     aps = average_precisions(table)
-    samples = bootstrap(table, sheet.patient, RESAMPLES, SEED)
+    samples = bootstrap(table, evaluation_set.patient, RESAMPLES, SEED)
 
-    def stated(classes: tuple[str, ...]) -> dict[str, Any]:
+    def summary(classes: tuple[str, ...]) -> dict[str, Any]:
         columns = [ALL_CLASSES.index(name) for name in classes]
         around = interval(mean_over_classes(samples[:, columns]))
         return {"score": _number(mean_ap(aps, classes)), "interval": _bounds(around)}
 
     return {
         # A submission has no film-level opacity, which film2 would need.
-        "figures": {name: stated(classes) for name, classes in FIGURES.items() if name != "film2"},
-        "classes": {name: stated((name,)) for name in ALL_CLASSES},
+        "figures": {name: summary(classes) for name, classes in FIGURES.items() if name != "film2"},
+        "classes": {name: summary((name,)) for name in ALL_CLASSES},
         "left_out": left_out(aps),
     }
 
@@ -94,7 +94,7 @@ def _bounds(around: Interval | None) -> dict[str, float] | None:
 
 def _show(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['predictions']}: {result['studies']} studies, {result['films']} films")
-    for heading in ("", "score", f"95 % interval, drawn over {result['interval']['over']}"):
+    for heading in ("", "score", f"95 % interval over {result['interval']['over']}"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, row in result["figures"].items():
         table.add_row(f"[bold]{name}", *_cells(row), end_section=name == list(result["figures"])[-1])
@@ -103,7 +103,7 @@ def _show(result: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     if result["left_out"]:
-        console.print(f"Left out of the means, since no label names it: {', '.join(result['left_out'])}.")
+        console.print(f"Without ground truth, left out of every mean: {', '.join(result['left_out'])}.")
     console.print(result["engine"])
 
 

@@ -1,4 +1,4 @@
-"""``python -m jobs weights``: pretrained weights from the internet into the store."""
+"""``python -m jobs weights``: download pretrained weights into the store."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def add(name: str) -> Output:
-    """Fetch weights from the internet, through timm or ultralytics, and put them into the environment's store.
+    """Download weights through timm or ultralytics and put them into the environment's store.
 
     Raises:
         BadInput: neither library has weights of that name.
@@ -26,7 +26,7 @@ def add(name: str) -> Output:
     store = Store.from_environment()
     try:
         tensors, normalisation = _from_ultralytics(name) if re.fullmatch(YOLO_NAME, name) else _from_timm(name)
-    except OSError as error:  # what requests, httpx and huggingface_hub raise for all that goes wrong on the way
+    except OSError as error:  # the base class of what requests, httpx and huggingface_hub raise
         raise ServiceAway(
             f"The weights {name} could not be fetched ({type(error).__name__}: {error}). This command needs the "
             "internet; run it elsewhere against the same store."

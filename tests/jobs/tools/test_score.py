@@ -74,10 +74,10 @@ def test_the_table_says_what_is_left_out(labels, capsys):
     (labels / "submission.csv").write_text(TRUTH)
     score_files(labels / "submission.csv", labels, as_json=False)
     out = capsys.readouterr().out
-    assert "no label names it: atypical" in out
+    assert "left out of every mean: atypical" in out
     assert "PASCAL VOC 2010" in out
 
 
 def test_a_missing_submission_is_named(labels):
-    with pytest.raises(BadInput, match="is missing; name a submission"):
+    with pytest.raises(BadInput, match="does not exist: name a submission"):
         score_files(labels / "nowhere.csv", labels, as_json=True)
