@@ -16,14 +16,14 @@ YOLO_NAME: Final = "yolov5[nsmlx]u|yolov8[nsmlx]|yolo11[nsmlx]"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Size = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
 
 
 class Frozen(BaseModel):
-    """A value object: immutable, and an unknown key is an error."""
+    """A value object: immutable, finite numbers only, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Data(Frozen):
@@ -48,7 +48,9 @@ class Folds(Frozen):
     """Number of folds, and which of them this experiment trains."""
 
     count: Annotated[int, Field(ge=2, le=20)] = 5
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="seed of the split; independent of the training seed")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        1, description="seed of the split, below scikit-learn's limit of 2^32; independent of the training seed"
+    )
     run: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="the folds to train; all where not given"
     )
@@ -296,8 +298,10 @@ class Ensemble(Frozen):
 class Evaluation(Frozen):
     """What the report shows beside the score."""
 
-    bootstrap: Annotated[int, Field(ge=0)] = Field(1000, description="resamples of patients behind an interval")
-    gallery: Annotated[int, Field(ge=0)] = Field(12, description="films a group in the report's gallery")
+    bootstrap: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        1000, description="resamples of patients behind an interval"
+    )
+    gallery: Annotated[int, Field(ge=0, lt=2**31)] = Field(12, description="films a group in the report's gallery")
 
 
 class Experiment(Frozen):
@@ -326,6 +330,8 @@ class Experiment(Frozen):
             raise ValueError(f"{twice[0]} names a classifier and a detector; a model's name must be its own")
         if unknown := sorted(set(self.ensemble.weights) - set(self.classifiers) - set(self.detectors)):
             raise ValueError(f"ensemble.weights names {unknown[0]}, which is not a model of this experiment")
+        if self.detectors and self.seed >= 2**64:
+            raise ValueError("seed must be below 2^64, PyTorch's limit, where a detector is trained")
         if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
             raise ValueError(
                 f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"

@@ -16,7 +16,8 @@ import requests
 
 from jobs.contract.exits import BadInput
 from workflows.cluster.http import Http, new_session
-from workflows.settings.yaml_loader import load_yaml
+from workflows.settings.text_files import read_text
+from workflows.settings.tree import load_yaml
 
 IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EXEC_SECONDS: Final = 60
@@ -55,6 +56,8 @@ def _from_files(files: list[Path]) -> Access:
     context = _named(config, "contexts", current, where)
     cluster = _named(config, "clusters", context.get("cluster"), where)
     user = _named(config, "users", context["user"], where) if context.get("user") else {}
+    if not isinstance(cluster.get("server"), str):
+        raise BadInput(f"{where}: the cluster {context.get('cluster')} has no server; add its URL")
     server = cluster["server"].rstrip("/")
     session = new_session(server)
     if proxy := cluster.get("proxy-url"):
@@ -80,14 +83,20 @@ def _merged(files: list[Path]) -> dict[str, Any]:
     """Merge as kubectl does: the first file that defines a name wins. Paths in a file are relative to it."""
     merged: dict[str, Any] = {}
     for file in files:
-        content = load_yaml(file.read_text()) or {}
-        for kind in ("clusters", "contexts", "users"):
-            items = merged.setdefault(kind, {})
-            for item in content.get(kind) or ():
-                body = item.get(kind.removesuffix("s")) or {}
-                items.setdefault(item["name"], {**body, "_folder": file.parent})
-        if content.get("current-context"):
-            merged.setdefault("current-context", content["current-context"])
+        content = load_yaml(read_text(file), str(file))
+        try:
+            for kind in ("clusters", "contexts", "users"):
+                items = merged.setdefault(kind, {})
+                for item in content.get(kind) or ():
+                    body = item.get(kind.removesuffix("s")) or {}
+                    items.setdefault(item["name"], {**body, "_folder": file.parent})
+            if content.get("current-context"):
+                merged.setdefault("current-context", content["current-context"])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise BadInput(
+                f"{file}: is no kubeconfig: clusters, contexts and users must be lists of mappings with a name; "
+                "kubectl config view prints a valid one"
+            ) from error
     return merged
 
 
@@ -158,6 +167,9 @@ def _file(entry: Mapping[str, Any], name: str) -> str | None:
         folder = tempfile.mkdtemp(prefix="cxrfold-kube-")  # readable only by its owner
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = Path(folder) / name
-        path.write_bytes(base64.b64decode(data))
+        try:
+            path.write_bytes(base64.b64decode(data))
+        except ValueError as error:
+            raise BadInput(f"the kubeconfig's {name}-data is not base64 ({error}); copy it whole") from error
         return str(path)
     return str(entry["_folder"] / entry[name]) if entry.get(name) else None

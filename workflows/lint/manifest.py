@@ -9,7 +9,7 @@ from jobs.contract.names import QUEUE_LABEL, RUN_LABEL
 from workflows.lint.findings import Problem, Rules
 from workflows.lint.templates import containers, dags, task_arguments
 from workflows.manifest.spec import Manifest
-from workflows.settings.yaml_loader import load_yaml
+from workflows.settings.tree import load_yaml
 
 ETCD_LIMIT: Final = 1024 * 1024
 PARAMETER_LIMIT: Final = 128 * 1024
@@ -251,7 +251,7 @@ def _parameters(workflow: Manifest) -> list[Manifest]:
 
 
 def _pod_patch(workflow: Manifest) -> Manifest:
-    return dict(load_yaml(workflow["spec"].get("podSpecPatch") or "{}"))
+    return dict(load_yaml(workflow["spec"].get("podSpecPatch") or "{}", "spec.podSpecPatch"))
 
 
 def _label_problems(where: str, value: str) -> Iterator[Problem]:

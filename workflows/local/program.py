@@ -8,7 +8,7 @@ from typing import Any, Final
 from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from workflows.local import fields
-from workflows.settings.yaml_loader import load_yaml
+from workflows.settings.tree import load_yaml
 
 Json = Mapping[str, Any]
 # Resource names that are no accelerator. The engine allocates these itself, whatever the limits are.
@@ -241,7 +241,7 @@ def _retries(body: Json | None, place: str) -> Retries:
 
 
 def _grace(patch: str | None, place: str) -> float:
-    body = load_yaml(patch) if patch else {}
+    body = load_yaml(patch, place) if patch else {}
     fields.POD_PATCH.check(body, place)
     return float(body.get("terminationGracePeriodSeconds", Template.grace))
 

@@ -5,6 +5,7 @@ At the top level, ``extends`` names one or several files to inherit from; nested
 inherited.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,11 +18,14 @@ from jobs.contract.profile import Profile
 from workflows.settings.overrides import Override, apply, parse_overlay, parse_setting
 from workflows.settings.recipes import EXPERIMENTS
 from workflows.settings.schema import Model, nearest, validate, without_nulls
+from workflows.settings.text_files import read_text
 from workflows.settings.tree import YamlValue, merge, parse, shown, wrap
+from workflows.settings.yaml_loader import clipped
 
 PROFILES: Final = Path(__file__).parents[1] / "profiles"
 OVERLAYS: Final = EXPERIMENTS / "overlays"
 NOT_INHERITED: Final = ("name", "title", "remark")
+LONGEST_CHAIN: Final = 32  # files that extend each other
 
 
 def load_experiment(
@@ -84,24 +88,33 @@ def list_recipes() -> list[Experiment]:
 
 
 def find(name_or_path: str | Path, folder: Path, what: str) -> Path:
-    """Return the file that a name or path refers to.
+    """Return the file that a path names, which may not exist, or the recipe of a name.
 
     Raises:
-        BadInput: there is none; the message names the nearest name.
+        BadInput: there is no recipe of that name; the message names the nearest.
     """
     given = Path(name_or_path)
-    is_path = given.suffix in (".yaml", ".yml")
-    candidate = given if is_path else folder / f"{name_or_path}.yaml"
-    if candidate.is_file():
-        return candidate
-    if is_path:
-        raise BadInput(f"{given}: there is no such file")
+    if given.suffix in (".yaml", ".yml"):
+        return given
+    named = folder / f"{name_or_path}.yaml"
+    if os.path.lexists(named):  # Path.exists raises for a long name
+        return named
     names = sorted(file.stem for file in folder.glob("*.yaml"))
     near = nearest(str(name_or_path), names)
     raise BadInput(
-        f"there is no {what} named {name_or_path}; "
+        f"there is no {what} named {clipped(str(name_or_path))}; "
         + (f"did you mean {near}?" if near else f"known: {', '.join(names)}")
     )
+
+
+def extended_file(name: str, by: Path, folder: Path) -> Path:
+    """Return the file that ``extends: name`` means: beside the file ``by``, else in ``folder``.
+
+    Raises:
+        BadInput: there is none.
+    """
+    beside = by.parent / f"{name}.yaml"
+    return beside if os.path.lexists(beside) else find(name, folder, "file")
 
 
 class Reader:
@@ -118,15 +131,17 @@ class Reader:
             file: the file to read.
             above: the files that led here by ``extends``, to detect a cycle.
         """
-        file = file.resolve()
-        if file in above:
-            raise BadInput(f"{shown(file)}: extends itself through {', '.join(shown(other) for other in above)}")
-        if file not in self._resolved:
-            tree = parse(file.read_text(encoding="utf-8"), shown(file))
+        real = Path(os.path.realpath(file))  # Path.resolve raises for a link to itself
+        if real in above:
+            raise BadInput(f"{shown(real)}: extends itself through {', '.join(shown(other) for other in above)}")
+        if len(above) == LONGEST_CHAIN:
+            raise BadInput(f"{shown(real)}: {LONGEST_CHAIN} files extend each other in a row; merge some of them")
+        if real not in self._resolved:
+            tree = parse(read_text(file), shown(real))
             if not isinstance(tree.value, dict):
                 raise BadInput(f"{tree.location}: expected a mapping of keys to values")
-            self._resolved[file] = without_nulls(self._extended(tree, file, (*above, file)), self._model)
-        return self._resolved[file]
+            self._resolved[real] = without_nulls(self._extended(tree, real, (*above, real)), self._model)
+        return self._resolved[real]
 
     def _extended(self, node: YamlValue, file: Path, above: tuple[Path, ...]) -> YamlValue:
         if not isinstance(node.value, dict):
@@ -143,9 +158,8 @@ class Reader:
 
     def _base(self, reference: str, location: str, file: Path, above: tuple[Path, ...]) -> YamlValue:
         name, _, fragment = reference.partition("#")
-        beside = file.parent / f"{name}.yaml"
         try:
-            tree = self.resolve(beside if beside.is_file() else find(name, self._folder, "file"), above)
+            tree = self.resolve(extended_file(name, file, self._folder), above)
         except BadInput as error:
             raise BadInput(f"{location}: extends {reference}: {error}") from error
         if not fragment:
@@ -178,4 +192,4 @@ def _override(experiment: Experiment, changes: list[Override], what: str) -> Exp
 
 def _overlay(name: str) -> list[Override]:
     file = find(name, OVERLAYS, "overlay")
-    return parse_overlay(parse(file.read_text(encoding="utf-8"), shown(file)))
+    return parse_overlay(parse(read_text(file), shown(file)))

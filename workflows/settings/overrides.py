@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from jobs.contract.exits import BadInput
 from workflows.settings.schema import is_map, nearest, step_into
 from workflows.settings.tree import YamlValue, parse, wrap
+from workflows.settings.yaml_loader import clipped
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def parse_setting(text: str) -> Override:
     """
     path, equals, value = text.partition("=")
     if not equals or not path.strip("."):
-        raise BadInput(f"--set {text}: write it as path=value, e.g. --set classifiers.*.size=256")
-    location = f"--set {text}"
+        raise BadInput(f"--set {clipped(text)}: write it as path=value, e.g. --set classifiers.*.size=256")
+    location = f"--set {clipped(text)}"
     return Override(tuple(path.strip().split(".")), wrap(parse(value, location).plain() if value else None, location))
 
 
@@ -98,9 +99,9 @@ def _assign_in_list(
 ) -> tuple[YamlValue, int]:
     head, rest = path[0], path[1:]
     items = list(node.value)
-    if head != "*" and not (head.isdigit() and int(head) < len(items)):
+    if head != "*" and head not in map(str, range(len(items))):
         raise BadInput(
-            f"{override.location}: a list of {len(items)} has no item {head}; use 0 to {len(items) - 1}, or *"
+            f"{override.location}: a list of {len(items)} has no item {clipped(head)}; use 0 to {len(items) - 1}, or *"
         )
     total = 0
     for index in range(len(items)) if head == "*" else [int(head)]:
@@ -112,4 +113,4 @@ def _assign_in_list(
 def _unknown_name(name: str, known: dict[str, YamlValue]) -> str:
     near = nearest(name, list(known))
     hint = f"did you mean {near}?" if near else f"known: {', '.join(known) or 'none'}"
-    return f"there is no {name}; {hint}"
+    return f"there is no {clipped(name)}; {hint}"

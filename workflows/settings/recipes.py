@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from workflows.settings.yaml_loader import load_yaml
+from workflows.settings.text_files import read_text
+from workflows.settings.tree import load_yaml, shown
 
 EXPERIMENTS: Final = Path(__file__).parents[1] / "experiments"
 
@@ -31,6 +32,7 @@ def recipes() -> list[Recipe]:
     """Return all recipes, sorted by name."""
     result = []
     for name in names():
-        content = load_yaml((EXPERIMENTS / f"{name}.yaml").read_bytes())
+        file = EXPERIMENTS / f"{name}.yaml"
+        content = load_yaml(read_text(file), shown(file))
         result.append(Recipe(name, content.get("title", ""), content.get("remark", "")))
     return result

@@ -3,15 +3,17 @@
 import types
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from jobs.contract.exits import BadInput
 from workflows.settings.tree import YamlValue
+from workflows.settings.yaml_loader import clipped
 
 Model = TypeVar("Model", bound=BaseModel)
 Steps = tuple[str | int, ...]
+SHOWN: Final = 20  # mistakes in one message
 
 
 def alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -95,39 +97,39 @@ def validate(tree: YamlValue, model: type[Model], what: str) -> Model:
     try:
         return model.model_validate(pruned.plain())
     except ValidationError as error:
-        problems = error.errors()
-        causes = [
-            problem for problem in problems if not any(_within(other["loc"], problem["loc"]) for other in problems)
-        ]
-        lines = dict.fromkeys(_explain(problem, pruned, model) for problem in causes)
-        count = "a mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        causes = _causes(error.errors())
+        lines = list(dict.fromkeys(_explain(problem, pruned, model) for problem in causes[:SHOWN]))
+        more = len(causes[SHOWN:])
+        count = "a mistake" if len(lines) == 1 else f"{len(lines) + more} mistakes"
+        lines += [f"… and {more} more"] if more else []
         raise BadInput("\n  ".join([f"{count} in {what}:", *lines])) from error
 
 
-def _within(inner: Steps, outer: Steps) -> bool:
-    """Return whether a path lies within another: an invalid entry makes the list around it invalid, too."""
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
+def _causes(problems: list[Any]) -> list[Any]:
+    """Leave out what follows from another problem: an invalid entry makes the list around it invalid, too."""
+    outer = {problem["loc"][:length] for problem in problems for length in range(len(problem["loc"]))}
+    return [problem for problem in problems if problem["loc"] not in outer]
 
 
 def nearest(word: str, words: Iterator[str] | list[str]) -> str | None:
     """Return the most similar word; None if none is similar."""
-    return next(iter(get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
+    return next(iter(get_close_matches(clipped(word), list(words), n=1, cutoff=0.6)), None)
 
 
 def _explain(problem: Any, tree: YamlValue, model: type[BaseModel]) -> str:
     steps = list(tree.along(problem["loc"]))
     path = tuple(step for step, _ in steps)
     location = steps[-1][1].location if steps else tree.location
-    name = ".".join(str(step) for step in path) or "the document"
+    name = ".".join(clipped(str(step)) for step in path) or "the document"
     if problem["type"] == "extra_forbidden":
         return f"{location}: {name}: unknown key; {_advice(str(path[-1]), type_at(model, path[:-1]), model)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = clipped(problem["msg"].removeprefix("Value error, "), 400)
     value = problem["input"]
     if problem["type"] == "missing":
         return f"{location}: {name}: {problem['loc'][-1]} is missing"
     if isinstance(value, dict | list | tuple | BaseModel):
         return f"{location}: {name}: {message}"
-    return f"{location}: {name}: {message}, not {value!r}{_near_value(value, message)}"
+    return f"{location}: {name}: {message}, not {clipped(repr(value))}{_near_value(value, message)}"
 
 
 def _near_value(value: Any, message: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from jobs.contract.exits import BadInput
-from workflows.settings.yaml_loader import LOADER
+from workflows.settings.yaml_loader import clipped, compose, scalar
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,16 @@ def parse(text: str, file: str) -> YamlValue:
         file: its name in error messages.
 
     Raises:
-        BadInput: it is not valid YAML, or a mapping has a key twice.
+        BadInput: it is not valid YAML, too deep or too large, a value does not fit its type, or a mapping has a key
+            twice.
     """
-    loader = LOADER(text)
-    try:
-        root = loader.get_single_node()
-        return YamlValue({}, f"{file}:1") if root is None else _convert(root, loader, file, root.start_mark.line)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BadInput(f"{file}:{line}: not valid YAML: {error.problem}") from error
-    finally:
-        loader.dispose()
+    root = compose(text, file)
+    return YamlValue({}, f"{file}:1") if root is None else _convert(root, file, root.start_mark.line)
+
+
+def load_yaml(text: str, file: str) -> Any:
+    """Return the plain values of one YAML document; raises as :func:`parse` does."""
+    return parse(text, file).plain()
 
 
 def wrap(value: Any, location: str) -> YamlValue:
@@ -91,16 +90,18 @@ def shown(path: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-def _convert(node: yaml.Node, loader: Any, file: str, line: int) -> YamlValue:
+def _convert(node: yaml.Node, file: str, line: int) -> YamlValue:
     location = f"{file}:{line + 1}"
     if isinstance(node, yaml.SequenceNode):
-        return YamlValue([_convert(child, loader, file, child.start_mark.line) for child in node.value], location)
-    if not isinstance(node, yaml.MappingNode):
-        return YamlValue(loader.construct_object(node), location)
+        return YamlValue([_convert(child, file, child.start_mark.line) for child in node.value], location)
+    if isinstance(node, yaml.ScalarNode):
+        return YamlValue(scalar(node, location), location)
     values: dict[str, YamlValue] = {}
     for key, child in node.value:
-        name, at = str(key.value), key.start_mark.line
+        name, at = key.value, key.start_mark.line
+        if not isinstance(name, str):
+            raise BadInput(f"{file}:{at + 1}: a key must be text, not a list or mapping")
         if name in values:
-            raise BadInput(f"{file}:{at + 1}: the key {name} is given twice in one mapping; remove one of the two")
-        values[name] = _convert(child, loader, file, at)
+            raise BadInput(f"{file}:{at + 1}: the key {clipped(name)} is given twice in one mapping; remove one")
+        values[name] = _convert(child, file, at)
     return YamlValue(values, location)

@@ -1,15 +1,16 @@
 """Which experiments a study holds, and which of them each is compared with."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
-from workflows.settings.files import find, load_experiment
+from workflows.settings.files import extended_file, find, load_experiment
 from workflows.settings.recipes import EXPERIMENTS
+from workflows.settings.text_files import read_text
+from workflows.settings.tree import load_yaml, shown
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def select(pattern: str, changes: Changes, against: str | None = None) -> list[S
     """
     wanted = [against] if against else []
     wanted += [name for part in pattern.split(",") if part.strip() for name in _names(part.strip())]
-    files = list(dict.fromkeys(find(name, EXPERIMENTS, "experiment").resolve() for name in wanted))
+    files = list(dict.fromkeys(_real(find(name, EXPERIMENTS, "experiment")) for name in wanted))
     if not files:
         raise BadInput(f"-e {pattern}: name the experiments of the study, separated by commas.")
     parents = {file: _parent(file, files, against is not None) for file in files}
@@ -92,14 +93,18 @@ def ancestors(file: Path) -> Iterator[Path]:
     waiting, seen = [file], {file}
     while waiting:
         child = waiting.pop(0)
-        extends = yaml.safe_load(child.read_bytes()).get("extends") or []
-        for name in [extends] if isinstance(extends, str) else extends:
-            beside = child.parent / f"{name}.yaml"
-            base = (beside if beside.is_file() else find(name, EXPERIMENTS, "file")).resolve()
+        content = load_yaml(read_text(child), shown(child))
+        extends = (content.get("extends") if isinstance(content, dict) else None) or []
+        for name in extends if isinstance(extends, list) else [extends]:
+            base = _real(extended_file(str(name), child, EXPERIMENTS))
             if base not in seen:
                 seen.add(base)
                 waiting.append(base)
                 yield base
+
+
+def _real(file: Path) -> Path:
+    return Path(os.path.realpath(file))  # Path.resolve raises for a link to itself
 
 
 def _names(part: str) -> list[str]:
