@@ -1,10 +1,13 @@
 """Stopping on SIGTERM and SIGINT: the signal sets a flag, which a stage checks where it can stop without loss."""
 
 import signal
-import threading
+import time
 from types import FrameType
+from typing import Final
 
 from jobs.contract.exits import Stopped
+
+POLL_SECONDS: Final = 0.2
 
 
 def ignore_signals() -> None:
@@ -21,7 +24,7 @@ class Stop:
     """A flag that asks a stage to stop."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._requested = False  # no threading.Event: a signal within its wait() would deadlock in its set()
 
     def listen(self) -> None:
         """Set the flag on SIGTERM and SIGINT; a second signal changes nothing."""
@@ -29,16 +32,22 @@ class Stop:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._event.set()
+        self._requested = True
 
     def request(self) -> None:
         """Set the flag, as a signal would."""
-        self._event.set()
+        self._requested = True
 
     @property
     def requested(self) -> bool:
         """Whether the stage should stop."""
-        return self._event.is_set()
+        return self._requested
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but no longer than until the flag is set."""
+        end = time.monotonic() + seconds
+        while not self.requested and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, POLL_SECONDS))
 
     def check(self) -> None:
         """Raise if the stage should stop. Call where no work would be lost.

@@ -111,6 +111,7 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
         raise BadInput(f"No run: set {environment.RUN} to the run's name.")
     check_run_name(run)
     store = Store.from_environment()
+    store.retries.stop = stop
     experiment = _experiment(store, run)
     _check_task(experiment, task)
     attempt = int(os.environ.get(environment.ATTEMPT) or 0)

@@ -1,14 +1,15 @@
 """The object store: a bucket and a prefix on anything that speaks S3 (AWS, MinIO, SeaweedFS).
 
-Keys are relative to the prefix. Every call retries with backoff. What still fails raises :class:`ServiceAway` where a
-later attempt may succeed, and :class:`BadInput` where the settings are wrong.
+Keys are relative to the prefix. Every call retries for about a minute (:mod:`jobs.runtime.s3_retries`). What still
+fails raises :class:`ServiceAway` where a later attempt may succeed, and :class:`BadInput` where the settings are wrong
+(:mod:`jobs.runtime.s3_errors`).
 """
 
 import hashlib
 import json
-import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,33 +28,21 @@ from jobs.contract import environment
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.records import Output
 from jobs.runtime.disk import room_in
-
-log = logging.getLogger(__name__)
+from jobs.runtime.s3_errors import Missing as Missing
+from jobs.runtime.s3_errors import error_code, explain
+from jobs.runtime.s3_retries import READ_TIMEOUT, Retries
 
 # Objects above the threshold are moved in parallel parts.
 TRANSFER: Final = TransferConfig(
     multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=8, num_download_attempts=8
 )
-# Seven pauses that double last about a minute. Only botocore's legacy mode does that: the standard mode waits three
-# seconds in total, and less where many threads retry at once.
-RETRIES: Final = {"mode": "legacy", "total_max_attempts": 8}
-WRONG_KEYS: Final = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "AccessDenied",
-    "403",
-    "InvalidToken",
-    "ExpiredToken",
-}
-NOT_THERE: Final = {"404", "NoSuchKey", "NotFound"}
-
-
-class Missing(KeyError):
-    """There is no object with that key."""
+CONNECT_TIMEOUT: Final = 5.0
+UPLOADS: Final = 3  # of one file, if the store forgets an upload in parts
+DOWNLOADS: Final = 2  # of one object whose bytes are not those stored
 
 
 class Damaged(ServiceAway):
-    """The bytes received are not the bytes that were stored."""
+    """The stored bytes are not those that were written."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +71,7 @@ class Store:
     prefix: str
     endpoint: str | None
     client: Any = field(repr=False, compare=False)
+    retries: Retries = field(repr=False, compare=False)
     moved: Moved = field(default_factory=Moved, compare=False)
 
     @classmethod
@@ -97,9 +87,9 @@ class Store:
         if parts.scheme != "s3" or not parts.netloc:
             raise BadInput(f"{url!r} is not an S3 URL: write s3://bucket or s3://bucket/prefix.")
         config = Config(
-            retries=RETRIES,
-            connect_timeout=5,
-            read_timeout=60,
+            retries={"mode": "legacy"},
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
             max_pool_connections=32,
             s3={"addressing_style": addressing},
             # Servers other than AWS refuse or ignore the checksums that boto3 adds by default.
@@ -108,9 +98,10 @@ class Store:
         )
         region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
-        client.meta.events.register_first("needs-retry.s3", _warn_of_retries)
+        retries = Retries()
+        retries.attach(client)
         prefix = parts.path.strip("/")
-        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client)
+        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client, retries)
 
     @classmethod
     def from_environment(cls) -> "Store":
@@ -150,8 +141,8 @@ class Store:
         try:
             self.client.put_object(**arguments, IfNoneMatch="*")
         except aws.ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
+            code = error_code(error)
+            if code in {"PreconditionFailed", "412"}:
                 return False
             if code not in {"NotImplemented", "501"}:
                 raise
@@ -168,7 +159,8 @@ class Store:
             Missing: there is none.
         """
         with self._explained(key):
-            data: bytes = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+            arguments = {"Bucket": self.bucket, "Key": self.prefix + key}
+            data = self.retries.read(lambda: self.client.get_object(**arguments)["Body"])
         self.moved.down += len(data)
         return data
 
@@ -184,9 +176,18 @@ class Store:
         """Upload a file, a large one in parallel parts."""
         size, sha256 = path.stat().st_size, sha256_of(path)
         with self._explained(key):
-            self.client.upload_file(str(path), self.bucket, self.prefix + key, Config=TRANSFER)
+            self._upload(path, key)
         self.moved.up += size
         return Output(key=key, sha256=sha256, size=size)
+
+    def _upload(self, path: Path, key: str, uploads: int = UPLOADS) -> None:
+        try:
+            self.client.upload_file(str(path), self.bucket, self.prefix + key, Config=TRANSFER)
+        except boto3.exceptions.S3UploadFailedError as error:
+            # Where the answer to the last request was lost, its repetition finds no upload any more.
+            if error_code(error) != "NoSuchUpload" or uploads == 1:
+                raise
+            self._upload(path, key, uploads - 1)
 
     def download(self, what: Output | str, path: Path) -> Path:
         """Download an object to a file, which appears only when complete.
@@ -201,20 +202,22 @@ class Store:
         key = what if isinstance(what, str) else what.key
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_beside(path) as temporary, room_in(path.parent), self._explained(key):
-            self.client.download_file(self.bucket, self.prefix + key, str(temporary), Config=TRANSFER)
-            if isinstance(what, Output) and sha256_of(temporary) != what.sha256:
-                raise Damaged(f"{self.url}/{key} is damaged: its SHA-256 is not that of the stored bytes.")
-            self.moved.down += temporary.stat().st_size
-            temporary.replace(path)
-        return path
+            for _ in range(DOWNLOADS):
+                self.client.download_file(self.bucket, self.prefix + key, str(temporary), Config=TRANSFER)
+                self.moved.down += temporary.stat().st_size
+                if isinstance(what, str) or sha256_of(temporary) == what.sha256:
+                    _sync(temporary)
+                    temporary.replace(path)
+                    return path
+        raise Damaged(f"{self.url}/{key} is damaged: its SHA-256 is not that of the stored bytes.")
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None where there is none."""
-        try:
-            with self._explained(key):
-                return int(self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ContentLength"])
-        except Missing:
-            return None
+        # Listed, because an error of HEAD has no body that says what is wrong.
+        with self._explained(key):
+            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + key, MaxKeys=1)
+        sizes = {item["Key"]: int(item["Size"]) for item in page.get("Contents", ())}
+        return sizes.get(self.prefix + key)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """List all objects under a prefix, in order of their keys."""
@@ -256,54 +259,19 @@ class Store:
             with self._explained(""):
                 self.client.create_bucket(Bucket=self.bucket)
         except BadInput:
-            with self._explained(""):
-                self.client.head_bucket(Bucket=self.bucket)
+            next(self.list(), None)
 
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
         """Raise boto3's errors as Missing, ServiceAway or BadInput."""
-        where = self.endpoint or "AWS S3"
+        began = time.monotonic()
         try:
             yield
-        except aws.ClientError as error:
-            raise self._explain(error, key, where) from error
-        except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
-            raise BadInput(
-                f"No credentials for {self.url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role."
-            ) from error
-        except (aws.ConnectionError, aws.HTTPClientError, aws.ResponseStreamingError, aws.IncompleteReadError) as error:
-            raise ServiceAway(
-                f"The S3 server {where} did not answer for about a minute: {error}. "
-                f"Check that it runs and that {environment.ENDPOINT} is its URL."
-            ) from error
-        except aws.BotoCoreError as error:
-            raise BadInput(f"{self.url} at {where} cannot be used: {error}") from error
-        except boto3.exceptions.Boto3Error as error:
-            cause = error.__cause__ or error.__context__
-            if isinstance(cause, aws.ClientError):
-                raise self._explain(cause, key, where) from error
-            raise ServiceAway(f"Moving {self.url}/{key} failed: {error}") from error
-
-    def _explain(self, error: aws.ClientError, key: str, where: str) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code == "NoSuchBucket" or (code in NOT_THERE and not key):
-            return BadInput(f"There is no bucket {self.bucket} at {where}: create it, or name another in {self.url}.")
-        if code in NOT_THERE:
-            return Missing(key)
-        if code in WRONG_KEYS:
-            return BadInput(
-                f"{where} refused the credentials for {self.url} ({code}): check them and the bucket's policy."
-            )
-        if status >= 500 or code in {"SlowDown", "RequestTimeout"}:
-            return ServiceAway(f"{where} answered {status} {code} for {self.url}/{key} for about a minute.")
-        return BadInput(f"{where} refused {self.url}/{key}: {error}")
-
-
-def _warn_of_retries(attempts: int, caught_exception: Exception | None, **_: Any) -> None:
-    """Log a warning once per request, before the pauses grow long."""
-    if attempts == 2 and caught_exception:
-        log.warning("S3 does not answer; retrying for about a minute: %s", caught_exception)
+        except Exception as error:
+            meaning = explain(error, self.url, key, self.endpoint or "AWS S3", time.monotonic() - began)
+            if meaning is None:
+                raise
+            raise meaning from error
 
 
 def sha256_of(path: Path) -> str:
@@ -321,3 +289,9 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Write a file to the disk, so that a crash of the machine cannot leave its name without its bytes."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Proxy:
-    """Forwards connections; ``decide(n)`` says what becomes of the n-th: pass, refuse, fail, cut BYTES."""
+    """Forwards connections; ``decide(n)`` says what becomes of the n-th: pass, refuse, answer, silent, cut BYTES."""
 
     target: str
     decide: Callable[[int], str] = lambda number: "pass"
+    answer: bytes = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     connections: int = 0
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
@@ -34,9 +35,13 @@ class Proxy:
         with client:
             if fate == "refuse":
                 return
-            if fate == "fail":
-                client.recv(65536)
-                client.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            if fate in ("answer", "silent"):
+                client.settimeout(0.2 if fate == "answer" else 10)
+                with suppress(OSError):
+                    while client.recv(65536) and fate == "silent":
+                        pass
+                if fate == "answer":
+                    client.sendall(self.answer)
                 return
             limit = int(fate.removeprefix("cut ")) if fate.startswith("cut ") else None
             where = urlsplit(self.target)

@@ -1,11 +1,15 @@
 import hashlib
 import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.records import Output
+from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Damaged, Missing, Store
 from jobs.runtime.store_check import check
 from tests.jobs.runtime.faulty import faulty_proxy
@@ -83,7 +87,7 @@ def test_an_address_that_is_none_is_bad_input():
         Store.open("/some/folder")
 
 
-@pytest.mark.parametrize("fate", ["refuse", "fail", "cut 300"])
+@pytest.mark.parametrize("fate", ["refuse", "answer", "cut 300"])
 def test_two_faults_in_a_row_are_borne(fate: str, s3_server: Server, s3_store: Store, tmp_path: Path):
     source = tmp_path / "source"
     source.write_bytes(os.urandom(1 << 20))
@@ -95,15 +99,106 @@ def test_two_faults_in_a_row_are_borne(fate: str, s3_server: Server, s3_store: S
         assert proxy.connections > 2
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, which take no time in the test."""
+    found: list[float] = []
+    monkeypatch.setattr(Stop, "wait", lambda stop, seconds: found.append(seconds))
+    return found
+
+
 def test_a_service_that_stays_away_is_waited_for_and_then_said_to_be_away(
-    s3_store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    s3_store: Store, pauses: list[float], caplog: pytest.LogCaptureFixture
 ):
-    pauses: list[float] = []
-    monkeypatch.setattr("botocore.endpoint.time.sleep", pauses.append)
-    monkeypatch.setattr("random.random", lambda: 0.5)  # of the longest pause
     store = Store.open("s3://bucket", endpoint="http://127.0.0.1:9", addressing="path")
     away = 'Could not connect to the endpoint URL: "http://127.0.0.1:9/bucket/key"'
-    with pytest.raises(ServiceAway, match="did not answer"):
+    with pytest.raises(ServiceAway, match=r"did not answer in \d s: Could not connect"):
         store.get("key")
     assert 45 < sum(pauses) < 90
     assert caplog.messages == [f"S3 does not answer; retrying for about a minute: {away}"]
+
+
+def _error(status: int, code: str) -> bytes:
+    """An error of S3 as the server sends it."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>" if code else ""
+    return f"HTTP/1.1 {status} No\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+TRANSIENT = {
+    **{str(status): _error(status, "") for status in (408, 429, 502, 503, 504)},
+    "500 InternalError": _error(500, "InternalError"),
+    "503 cut": _error(503, "SlowDown")[:-20],
+    "404 cut": _error(404, "NoSuchKey")[:-20],
+    "409": _error(409, "OperationAborted"),
+    "400": _error(400, "RequestTimeout"),
+    "403": _error(403, "RequestTimeTooSkewed"),
+    "307 nowhere": _error(307, "TemporaryRedirect"),
+    "head cut": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "body cut": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nETag: x\r\n\r\n<?xml",
+    "status cut": b"HTTP/1.",
+}
+
+
+@pytest.mark.parametrize("answer", TRANSIENT)
+def test_an_answer_that_may_pass_is_asked_for_again_in_every_call(
+    answer: str, s3_server: Server, s3_store: Store, pauses: list[float], tmp_path: Path
+):
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 1000)
+    with faulty_proxy(s3_server.endpoint) as proxy:
+        proxy.answer = TRANSIENT[answer]
+        proxy.decide = lambda number: "answer" if number % 2 else "pass"
+        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
+        calls: list[Callable[[], object]] = [
+            lambda: store.put("a", b"1"),
+            lambda: store.put("new", b"1", if_absent=True),
+            lambda: store.get("a"),
+            lambda: store.size("a"),
+            lambda: [entry.key for entry in store.list()],
+            lambda: store.upload(source, "b").size,
+            lambda: store.download("b", tmp_path / "copy").stat().st_size,
+            lambda: store.delete(["a"]),
+        ]
+        results = []
+        for call in calls:
+            proxy.connections = 0
+            store.client.close()  # so that each call meets the proxy anew
+            results.append(call())
+    assert results == [True, True, b"1", 1, ["a", "new"], 1000, 1000, None]
+    assert pauses
+
+
+@pytest.mark.parametrize("answer", ["503 cut", "409", "403", "307 nowhere", "head cut"])
+def test_an_answer_that_does_not_pass_means_that_the_service_is_away(
+    answer: str, s3_server: Server, s3_store: Store, pauses: list[float]
+):
+    with faulty_proxy(s3_server.endpoint) as proxy:
+        proxy.answer, proxy.decide = TRANSIENT[answer], lambda number: "answer"
+        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
+        for call in (store.get, store.size):
+            with pytest.raises(ServiceAway):
+                call("a")
+
+
+def test_a_web_server_in_place_of_the_store_is_bad_input(s3_server: Server, s3_store: Store):
+    with faulty_proxy(s3_server.endpoint) as proxy:
+        proxy.decide = lambda number: "answer"
+        proxy.answer = b"HTTP/1.1 301 Moved\r\nLocation: https://x.org/\r\nContent-Length: 0\r\n\r\n"
+        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
+        with pytest.raises(BadInput, match=r"301 to https://x.org/"):
+            store.get("a")
+
+
+def test_the_wish_to_stop_ends_the_wait_for_a_server_that_does_not_answer(
+    s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("jobs.runtime.store.READ_TIMEOUT", 0.5)
+    monkeypatch.setattr("jobs.runtime.s3_retries.STOPPING_PATIENCE", 0.5)
+    with faulty_proxy(s3_server.endpoint) as proxy:
+        proxy.decide = lambda number: "silent"
+        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
+        threading.Timer(1, store.retries.stop.request).start()
+        began = time.monotonic()
+        with pytest.raises(ServiceAway, match=r"did not answer in [1-9] s"):
+            store.get("a")
+    assert 1 < time.monotonic() - began < 6
