@@ -4,9 +4,10 @@ Every knob of the author's study log is a field here. An experiment travels reso
 A model's ``inference`` holds what can change without retraining; its training reads every other field but ``evolve``.
 """
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from jobs.contract.digest import digest, settings
 from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
@@ -18,6 +19,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Size = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+
+
+def _within_source(path: str) -> str:
+    """Refuse a table outside the source: an experiment may come from somebody else than who runs it."""
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be a path within the source, without a leading / and without ..")
+    return path
+
+
+PathInSource = Annotated[str, AfterValidator(_within_source)]
 
 
 class Frozen(BaseModel):
@@ -37,10 +48,12 @@ class Data(Frozen):
         description="films without boxes in a study where another film has them: train on them, leave them out, "
         "or leave them out of the losses of none, opacity, mask and boxes only",
     )
-    patients: str | None = Field(
+    patients: PathInSource | None = Field(
         None, description="CSV in the source that maps studies to patients, where the films do not"
     )
-    split: str | None = Field(None, description="CSV in the source with columns study,fold: a split made elsewhere")
+    split: PathInSource | None = Field(
+        None, description="CSV in the source with columns study,fold: a split made elsewhere"
+    )
     duplicates: Fraction = Field(0.98, description="correlation of pixels above which two films count as the same")
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import STUDY_CLASSES, STUDY_COLUMNS
+from jobs.contract.text_files import read_csv
 from jobs.films.problems import refuse
 
 STUDY_FILE: Final = "train_study_level.csv"
@@ -65,12 +66,10 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     Raises:
         BadInput: the file cannot be read, is empty, or lacks a column.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} is missing; put it there, or name another folder.") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read as CSV: {error}. Save it anew, as UTF-8 with commas.") from error
+    if not path.exists():
+        raise BadInput(f"{path} is missing; put it there, or name another folder.")
+    content = read_csv(path)
+    table = pd.DataFrame(content.rows, columns=content.columns, dtype=str)
     missing = [column for column in columns if column not in table]
     if missing:
         there = ", ".join(map(str, table))

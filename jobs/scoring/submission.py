@@ -4,6 +4,7 @@ A file has the columns ``id,PredictionString``. A study's row is ``<study>_study
 film's is ``<image>_image,none 0.4 0 0 1 1 opacity 0.7 xmin ymin xmax ymax …``.
 """
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.text_files import LARGEST_TABLE, parse_csv, read_text
 from jobs.scoring.metric import Bools, Detections, Floats
 
 COLUMNS = ["id", "PredictionString"]
@@ -67,8 +68,11 @@ def render(submission: Submission) -> str:
     ):
         place = "0 0 1 1" if label in _WITHOUT_BOX else f"{box[0]:.2f} {box[1]:.2f} {box[2]:.2f} {box[3]:.2f}"
         rows[row].append(f"{ALL_CLASSES[label]} {confidence:.9g} {place}")
-    lines = [f"{name},{' '.join(row)}\n" for name, row in zip(submission.ids, rows, strict=True)]
-    return ",".join(COLUMNS) + "\n" + "".join(lines)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")  # quotes an id that contains a comma or a quote
+    writer.writerow(COLUMNS)
+    writer.writerows([name, " ".join(row)] for name, row in zip(submission.ids, rows, strict=True))
+    return text.getvalue()
 
 
 def read(path: Path) -> Submission:
@@ -77,21 +81,18 @@ def read(path: Path) -> Submission:
     Raises:
         BadInput: the file has other columns, or a row that cannot be parsed.
     """
-    return parse(path.read_text(), str(path))
+    return parse(read_text(path, LARGEST_TABLE), str(path))
 
 
 def parse(text: str, name: str) -> Submission:
     """Parse a submission's text; ``name`` is the file's name in errors. Raises as :func:`read` does."""
-    try:
-        table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise BadInput(f"{name} is no submission file: {error}. Its first line must be {','.join(COLUMNS)}.") from error
-    if list(table.columns) != COLUMNS:
+    table = parse_csv(text, name)
+    if table.columns != COLUMNS:
         raise BadInput(f"{name} has the columns {', '.join(table.columns)}; a submission has {' and '.join(COLUMNS)}.")
     lengths: list[int] = []
     labels: list[int] = []
     numbers: list[Floats] = []
-    for line, (row, prediction) in enumerate(zip(table["id"], table["PredictionString"], strict=True), start=2):
+    for line, (row, prediction) in enumerate(table.rows, start=2):
         tokens = prediction.split()
         try:
             if len(tokens) % 6:
@@ -111,7 +112,7 @@ def parse(text: str, name: str) -> Submission:
     values = np.concatenate([np.zeros(0), *numbers]).reshape(-1, 5)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     detections = Detections(rows, np.array(labels, dtype=np.int64), values[:, 0], values[:, 1:])
-    return Submission(tuple(table["id"]), detections)
+    return Submission(tuple(row for row, _ in table.rows), detections)
 
 
 def check(

@@ -36,7 +36,7 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
     Raises:
         BadInput: a file is missing or cannot be parsed, or the submission covers other studies or films.
     """
-    if not predictions.is_file():
+    if not predictions.exists():
         raise BadInput(f"{predictions} does not exist: name a submission file with the columns id,PredictionString.")
     index, resampled = _index(labels)
     evaluation_set = EvaluationSet.from_index(index)

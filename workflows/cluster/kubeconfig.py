@@ -15,8 +15,8 @@ from typing import Any, Final
 import requests
 
 from jobs.contract.exits import BadInput
+from jobs.contract.text_files import read_text
 from workflows.cluster.http import Http, new_session
-from workflows.settings.text_files import read_text
 from workflows.settings.tree import load_yaml
 
 IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")

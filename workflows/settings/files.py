@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
+from jobs.contract.text_files import read_text
 from workflows.settings.overrides import Override, apply, parse_overlay, parse_setting
 from workflows.settings.recipes import EXPERIMENTS
 from workflows.settings.schema import Model, nearest, validate, without_nulls
-from workflows.settings.text_files import read_text
 from workflows.settings.tree import YamlValue, merge, parse, shown, wrap
 from workflows.settings.yaml_loader import clipped
 

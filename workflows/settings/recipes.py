@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from workflows.settings.text_files import read_text
+from jobs.contract.text_files import read_text
 from workflows.settings.tree import load_yaml, shown
 
 EXPERIMENTS: Final = Path(__file__).parents[1] / "experiments"

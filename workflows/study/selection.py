@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
+from jobs.contract.text_files import read_text
 from workflows.settings.files import extended_file, find, load_experiment
 from workflows.settings.recipes import EXPERIMENTS
-from workflows.settings.text_files import read_text
 from workflows.settings.tree import load_yaml, shown
 
 

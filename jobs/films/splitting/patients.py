@@ -22,16 +22,21 @@ def read_patients(path: Path) -> dict[str, str]:
     Args:
         path: a CSV with a column study, studyid or StudyInstanceUID and a column patient or patientid.
 
+    Returns:
+        The patient of each study. A row without a patient is left out, since its patient is not known.
+
     Raises:
         BadInput: a column is missing, or a study has two patients.
     """
     table = read_table(path, ())
     study, patient = _column(path, table, STUDY_NAMES), _column(path, table, PATIENT_NAMES)
-    pairs = table[[study, patient]].drop_duplicates()
+    pairs = table[[study, patient]].apply(lambda column: column.str.strip())
+    pairs[study] = pairs[study].str.removesuffix("_study")
+    pairs = pairs[pairs[patient] != ""].drop_duplicates()
     twice = pairs[study][pairs[study].duplicated()].unique()
     problems = [f"study {name} has the patients {', '.join(pairs[patient][pairs[study] == name])}" for name in twice]
     refuse(f"{path}", problems, "Give each study one patient.")
-    return {str(s).removesuffix("_study"): str(p) for s, p in zip(pairs[study], pairs[patient], strict=True)}
+    return dict(zip(pairs[study], pairs[patient], strict=True))
 
 
 def _column(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> str:

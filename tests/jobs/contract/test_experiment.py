@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from jobs.contract.experiment import Classifier, Detector, Ensemble, Evolve, Experiment, Folds, training_settings
+from jobs.contract.experiment import Classifier, Data, Detector, Ensemble, Evolve, Experiment, Folds, training_settings
 
 
 def experiment(**fields: object) -> Experiment:
@@ -65,3 +65,11 @@ def test_folds_that_cannot_run_are_refused(run: tuple[int, ...]):
 def test_a_film_loss_needs_a_joint_head():
     with pytest.raises(ValidationError, match="joint6"):
         Classifier(loss_on="film")
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.csv", "tables/../../secret.csv", ".."])
+@pytest.mark.parametrize("field", ["patients", "split"])
+def test_a_table_of_the_data_lies_within_the_source(field, path):
+    assert getattr(Data.model_validate({field: "tables/train_meta.csv"}), field) == "tables/train_meta.csv"
+    with pytest.raises(ValidationError, match="must be a path within the source"):
+        Data.model_validate({field: path})

@@ -77,7 +77,7 @@ def test_one_label_file_alone_is_refused_by_name(tmp_path: Path):
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
     write(tmp_path)
     (tmp_path / STUDY_FILE).write_bytes(b"\xff\xfe\x00\x01" * 50)
-    with pytest.raises(BadInput, match="cannot be read as CSV"):
+    with pytest.raises(BadInput, match="is not UTF-8"):
         read_labels(tmp_path)
 
 

@@ -70,8 +70,15 @@ def test_a_mistake_is_named_with_its_row(old, new, says):
         checked(GOOD.replace(old, new), {"f1": (31, 41), "f2": (31, 41)})
 
 
+def test_an_id_with_a_comma_or_a_quote_is_written_so_that_it_can_be_read():
+    text = 'id,PredictionString\n"a,""b"" c_image",none 0.5 0 0 1 1\ns_study,negative 0.5 0 0 1 1\n'
+    submission = parse(text, "it.csv")
+    assert submission.ids == ('a,"b" c_image', "s_study")
+    assert render(submission) == text
+
+
 def test_an_empty_file_is_refused():
-    with pytest.raises(BadInput, match=r"first line must be id,PredictionString"):
+    with pytest.raises(BadInput, match="its first line must name the columns"):
         parse("", "it.csv")
 
 

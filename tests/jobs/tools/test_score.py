@@ -60,6 +60,29 @@ def test_intervals_are_drawn_over_patients_where_a_table_names_them(labels, caps
     assert scored(TRUTH, labels, capsys)["interval"]["over"] == "patients"
 
 
+def test_rows_that_end_with_a_comma_more_than_the_header_keep_their_columns(labels, capsys):
+    (labels / "train_meta.csv").write_text("patientid,studyid\np1,s1,\np1,s2,\np2,s3,\np3,s4,\n")
+    with_commas = scored(TRUTH, labels, capsys)
+    (labels / "train_meta.csv").write_text(PATIENTS)
+    assert with_commas == scored(TRUTH, labels, capsys)
+    (labels / "train_image_level.csv").write_text(FILMS.replace("\n", ",\n").replace("UID,", "UID"))
+    assert with_commas == scored(TRUTH, labels, capsys)
+
+
+def test_studies_without_a_patient_do_not_share_one(labels, capsys):
+    (labels / "train_meta.csv").write_text("patientid,studyid\np1,s1\n ,s2\n,s3\n,s4\n")
+    without = scored(TRUTH, labels, capsys)
+    (labels / "train_meta.csv").write_text("patientid,studyid\np1,s1\ns2,s2\ns3,s3\ns4,s4\n")
+    assert without == scored(TRUTH, labels, capsys)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_submission_in_another_encoding_is_refused(labels, encoding):
+    (labels / "submission.csv").write_bytes(TRUTH.encode(encoding))
+    with pytest.raises(BadInput, match=r"submission.csv:1: is not UTF-8"):
+        score_files(labels / "submission.csv", labels, as_json=True)
+
+
 def test_the_competitions_sample_scores_what_it_finds_by_chance(labels, capsys):
     ids = [line.split(",")[0] for line in TRUTH.splitlines()[1:]]
     rows = [f"{one},{'negative' if one.endswith('_study') else 'none'} 1 0 0 1 1" for one in ids]
