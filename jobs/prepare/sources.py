@@ -75,6 +75,9 @@ def _parse(name: str, part: str, files: list[tuple[str, str]]) -> list[FilmFile]
         if len(parts) != 3:
             problems.append(f"{path} is not at {LAYOUT}")
             continue
+        if not path.isprintable():  # also false for names that are not UTF-8
+            problems.append(f"{path!a} has characters that cannot be printed, or is not UTF-8")
+            continue
         film = FilmFile(parts[2].removesuffix(".dcm"), parts[0], parts[1], path, fingerprint)
         if film.image in films:
             problems.append(f"{path}: the image appears twice, also at {films[film.image].path}")
@@ -102,11 +105,21 @@ class FolderSource(Source):
         self.root, self.name, self._fingerprint = root, name or str(root), fingerprint
 
     def listing(self) -> Iterator[tuple[str, str]]:
-        """Return path and fingerprint of every DICOM file."""
+        """Return path and fingerprint of every DICOM file.
+
+        Raises:
+            BadInput: one is no regular file, e.g. a FIFO, a folder or a link to nothing.
+        """
+        problems = []
         for path in self.root.rglob("*.dcm"):
+            if not path.is_file():
+                broken = path.is_symlink() and not path.exists()
+                problems.append(f"{path} " + ("is a link to nothing" if broken else "is no regular file"))
+                continue
             state = path.stat()
             fingerprint = self._fingerprint or f"{state.st_size} {state.st_mtime_ns}"
             yield path.relative_to(self.root).as_posix(), fingerprint
+        refuse(f"The films in {self.name}", problems, "Remove or replace what is not a film.")
 
     def table(self, path: str) -> Path | None:
         """Return the file itself."""

@@ -27,13 +27,15 @@ def upload(folder: Path, store: "Store", say: Callable[[str], None]) -> str:
         The folder's address in the store; the same files give the same address.
 
     Raises:
-        BadInput: the folder is empty.
+        BadInput: the folder is empty, or a name cannot be a key of S3.
     """
     from jobs.runtime.store import sha256_of
 
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
         raise BadInput(f"{folder}: the folder has no file to upload")
+    if odd := [path for path in files if not str(path.relative_to(folder)).isprintable()]:
+        raise BadInput(f"{folder}: {odd[0].name!a} cannot be a key of S3: rename it to printable UTF-8")
     say(f"Reading {len(files)} files under {folder}")
     with ThreadPoolExecutor(WORKERS) as pool:
         hashes = dict(

@@ -1,6 +1,7 @@
 """The whole stage against a real S3 server."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -259,6 +260,12 @@ def test_films_right_in_the_source_are_found_too(context: Make, films: Path):
             "the image appears twice",
         ),
         (lambda films: min(films.rglob("*.dcm")).unlink(), "has no file"),
+        (lambda films: (films / "link.dcm").symlink_to("nothing"), "link.dcm is a link to nothing"),
+        (lambda films: os.mkfifo(films / "fifo.dcm"), "fifo.dcm is no regular file"),
+        (
+            lambda films: (one := min(films.rglob("*.dcm"))).rename(one.parent / os.fsdecode(b"a\xff.dcm")),
+            "a\\udcff.dcm' has characters that cannot be printed, or is not UTF-8",
+        ),
         (lambda films: (films / "train_image_level.csv").unlink(), "train_image_level.csv is missing"),
     ],
 )
