@@ -10,7 +10,7 @@ LOCK := $(UV) pip compile pyproject.toml --override requirements/overrides.txt -
 .DEFAULT_GOAL := help
 GENERATED := tests/workflows/manifest/test_golden.py tests/jobs/contract/test_digest.py tests/charts/test_chart.py
 
-.PHONY: help demo test fast lint types format golden bench recipes images cluster-test lock clean
+.PHONY: help demo test fast lint types format golden bench recipes soak images cluster-test lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ bench: $(VENV)/dev.stamp ## speed of each hot path beside a peer, as ratios
 
 recipes: $(VENV)/dev.stamp ## run every recipe whole, small, on one fold
 	$(BIN)/python -m pytest tests/recipes -m 'recipes or not recipes'
+
+soak: $(VENV)/dev.stamp ## put faults into everything, for an hour, and count what is survived (SOAK="kills --count 20" for less)
+	$(BIN)/python -m tests.soak $(SOAK)
 
 images: ## build the images (IMAGES="--registry HOST --push" for a cluster)
 	$(PYTHON) images/build.py $(IMAGES)
