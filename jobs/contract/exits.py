@@ -13,6 +13,7 @@ class Exit(IntEnum):
     """Exit code of a stage's process."""
 
     DONE = 0
+    DEGRADED = 3
     SERVICE_AWAY = 69
     BUG = 70
     CHECKPOINTED = 75
@@ -31,6 +32,9 @@ class Meaning:
 
 TABLE: Final[dict[Exit, Meaning]] = {
     Exit.DONE: Meaning("done", retry=False),
+    Exit.DEGRADED: Meaning(
+        "of a whole run: it has a result, without the folds that failed (ensemble.min_folds)", retry=False
+    ),
     Exit.SERVICE_AWAY: Meaning("a service (S3) or the GPU failed during the stage; retried later", retry=True),
     Exit.BUG: Meaning("a bug: the traceback is in the log; never retried", retry=False),
     Exit.CHECKPOINTED: Meaning(

@@ -197,18 +197,15 @@ class TrainingFilms(Dataset[tuple[Any, ...]]):
 
 
 def batches(films: TrainingFilms, order: Sequence[NDArray[np.int64]], workers: int, pin: bool) -> Iterable[Batch]:
-    """The batches of an epoch, or of what is left of it, read ahead by ``workers`` processes (0: by this one)."""
+    """Return the batches of an epoch, or of its rest, loaded by ``workers`` processes (0: by this process)."""
+    # OpenCV's pool of threads does not survive a fork: a worker that touches it waits for ever. End it before.
+    cv2.setNumThreads(1)
     return DataLoader(
         films,
         batch_sampler=[one.tolist() for one in order],
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin,
-        worker_init_fn=_one_thread,
         multiprocessing_context="fork" if workers else None,
         generator=torch.Generator(),
     )
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)

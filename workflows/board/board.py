@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from jobs.contract.durations import duration
-from workflows.board.rows import FINISHING, Row, how_far
+from jobs.contract.records import without_text
+from workflows.board.rows import FINISHING, Row, how_far, missing_folds
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, RenderableType
@@ -90,10 +91,13 @@ def _fit(rows: Sequence[Row], height: int | None) -> tuple[list[Row], str]:
 
 
 def title(name: str, rows: Sequence[Row], seconds: float) -> str:
-    """Format the line above the table: run, tasks done and failed, elapsed time."""
+    """Format the line above the table: run, tasks done and failed, folds that the result is without, elapsed time."""
     done = sum(row.state == "succeeded" for row in rows)
     failed = sum(row.state == "failed" for row in rows)
-    return f"{name}   {done} of {len(rows)} tasks done{f', {failed} failed' if failed else ''}   {duration(seconds)}"
+    parts = [f"{done} of {len(rows)} tasks done"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"result{without_text(missing)}"] if (missing := missing_folds(rows)) else []
+    return f"{name}   {', '.join(parts)}   {duration(seconds)}"
 
 
 def changes(before: dict[str, Row], rows: Sequence[Row]) -> Iterator[str]:
@@ -117,7 +121,8 @@ def line(row: Row) -> str:
     parts += [f"epoch {how_far(row)}"] if how_far(row) else []
     parts += [f"best {row.best:.4f}"] if row.best is not None else []
     parts += [f"{duration(row.eta)} left"] if row.eta and row.state == "running" else []
-    parts += [f"after {duration(row.seconds)}"] if row.state in ("succeeded", "failed", "stopped") else []
+    ended = row.state in ("succeeded", "failed", "stopped") and row.seconds is not None
+    parts += [f"after {duration(row.seconds)}"] if ended else []
     parts += [row.note] if row.note else []
     return f"{row.task}: {', '.join(parts)}"
 

@@ -1,5 +1,7 @@
 """A row of the board: the state of one task, whether its run is local, on a cluster or stored."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,3 +55,11 @@ def how_far(row: Row) -> str:
     if row.epoch is None or not row.epochs:
         return ""
     return f"{row.epoch:.1f}/{row.epochs}" if row.epoch < row.epochs else f"{row.epochs}/{row.epochs}"
+
+
+def missing_folds(rows: Sequence[Row]) -> tuple[int, ...]:
+    """Return the folds that a result is without: the last task succeeded, a task of these folds did not."""
+    if not rows or rows[-1].state != "succeeded":
+        return ()
+    lost = (re.search(r"-fold-(\d+)$", row.task) for row in rows if row.state != "succeeded")
+    return tuple(sorted({int(match[1]) for match in lost if match}))

@@ -35,7 +35,7 @@ class StepRun:
     attempt: Attempt | None = None
     end: AttemptEnd | None = None  # of the latest attempt
     retry_at: float | None = None  # when the next attempt starts; None: no attempt is pending
-    seconds: float = 0.0  # duration of the latest attempt
+    seconds: float = 0.0  # duration of all attempts that have ended
     outputs: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -55,6 +55,7 @@ class Result:
 
 
 Watcher = Callable[[Sequence[StepRun]], None]
+OnEnd = Callable[[StepRun], None]
 
 
 class Engine:
@@ -66,6 +67,7 @@ class Engine:
         machine: the cores and GPUs to allocate.
         overrides: environment variables that replace the cluster's, such as store, keys and cache; None removes one.
         watcher: called with all step runs at every tick.
+        on_end: called with a step run when an attempt at it has ended, before its folders are removed.
 
     Raises:
         BadInput: the dependencies are invalid, or a step asks for more GPUs than there are.
@@ -78,9 +80,10 @@ class Engine:
         machine: Machine,
         overrides: Mapping[str, str | None],
         watcher: Watcher = lambda _: None,
+        on_end: OnEnd = lambda _: None,
     ) -> None:
         self._program, self._folder, self._machine = program, folder, machine
-        self._overrides, self._watcher = overrides, watcher
+        self._overrides, self._watcher, self._on_end = overrides, watcher, on_end
         self._parents = graph.find_parents(program)
         self._targets = program.targets or graph.last_steps(self._parents)
         executed = graph.with_ancestors(self._targets, self._parents)
@@ -195,12 +198,11 @@ class Engine:
         attempt.kill()  # its children end with it, as in a pod
         watch.forget(attempt.process.pid)
         self._free_gpus = sorted([*self._free_gpus, *attempt.allocation.gpus], key=self._machine.gpus.index)
-        run.seconds = time.monotonic() - attempt.started
+        run.seconds += time.monotonic() - attempt.started
         message = "" if code == 0 else f"main: Error (exit code {code})"
         run.end = AttemptEnd(str(code), "Succeeded" if code == 0 else "Failed", message, attempt.number)
         if code == 0:
             run.outputs, run.state = attempt.read_outputs(run.step.template), State.SUCCEEDED
-            attempt.clear()
         elif self._stopping and code in (Exit.CHECKPOINTED, Exit.KILLED, Exit.TERMINATED):
             run.state = State.STOPPED
         elif not self._stopping and self._should_retry(run):
@@ -208,6 +210,9 @@ class Engine:
             run.retry_at = time.monotonic() + pause
         else:
             run.state = State.FAILED
+        self._on_end(run)
+        if code == 0:
+            attempt.clear()
 
     def _should_retry(self, run: StepRun) -> bool:
         retries = run.step.template.retries
@@ -257,6 +262,8 @@ class Engine:
             return Result(runs, Exit.CHECKPOINTED, seconds, self._stopping)
         if not graph.failed(self._targets, self._parents, states):
             return Result(runs, Exit.DONE, seconds)
+        if graph.reached_end(self._parents, states):
+            return Result(runs, Exit.DEGRADED, seconds)
         codes = [int(run.end.exit_code) for run in runs if run.state is State.FAILED and run.end]
         known = [Exit(code) for code in codes if code in list(Exit)]
         return Result(runs, known[0] if known else Exit.BUG, seconds)

@@ -12,6 +12,7 @@ from workflows.board.board import Board, quiet_terminal
 from workflows.local.engine import Engine, StepRun
 from workflows.local.machine import Machine
 from workflows.local.program import read
+from workflows.local.record import record_end
 from workflows.local.summary import row_of, say_end, say_start
 from workflows.manifest.spec import Manifest, RunSpec
 from workflows.store.embedded import default_folder
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 RUNS: Final = Path("runs")
 RESULTS: Final = ("report.html", "quality.html", "metrics.json", "submission.csv")
+DELIVERED: Final = (Exit.DONE, Exit.DEGRADED)
 # Libraries cache compiled code and fonts there. A pod loses these caches; a local run keeps them.
 LIBRARY_CACHES: Final = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
@@ -43,8 +45,11 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
     folder = RUNS / spec.run
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), local_store() as store:
-        next(open_store().list(layout.run(spec.run)), None)  # fail early on wrong keys or a missing bucket
+        opened = open_store()
+        next(opened.list(layout.run(spec.run)), None)  # fail early on wrong keys or a missing bucket
         program = read(_manifest(spec))
+        for name in RESULTS:  # of an earlier execution; what lies there at the end is this one's
+            (folder / name).unlink(missing_ok=True)
         say_start(console, len(program.steps), folder, machine)
         with quiet_terminal(), Board(spec.run, console) as board:
 
@@ -52,9 +57,15 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
                 if board.due or all(run.state.ended for run in runs):
                     board.show([row_of(run) for run in runs])
 
+            tasks = {task.name: task.id for task in spec.tasks}
+
+            def record(run: StepRun) -> None:
+                if task := tasks.get(run.step.name):
+                    record_end(opened, spec.run, task, run)
+
             overrides = {**store.environment, **_local_environment()}
-            result = Engine(program, (folder / "tasks").absolute(), machine, overrides, watch).run()
-        fetched = _fetch_results(spec, folder) if result.exit is Exit.DONE else []
+            result = Engine(program, (folder / "tasks").absolute(), machine, overrides, watch, record).run()
+        fetched = _fetch_results(spec, folder) if result.exit in DELIVERED else []
     say_end(console, folder, result, fetched, embedded=store.embedded)
     return result.exit
 

@@ -104,6 +104,11 @@ def with_ancestors(targets: tuple[str, ...], parents: Mapping[str, tuple[str, ..
     return {step for name in targets for step in (name, *ancestors(name, parents))}
 
 
+def reached_end(parents: Mapping[str, tuple[str, ...]], states: Mapping[str, State]) -> bool:
+    """Return whether every last step succeeded: the run has its result, whatever else failed."""
+    return all(states.get(name) is State.SUCCEEDED for name in last_steps(parents))
+
+
 def failed(targets: tuple[str, ...], parents: Mapping[str, tuple[str, ...]], states: Mapping[str, State]) -> bool:
     """Return whether the DAG failed, judged by its targets as in Argo; an omitted one failed if an ancestor did."""
     for name in targets:

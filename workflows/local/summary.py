@@ -2,15 +2,15 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.contract.durations import duration
 from jobs.contract.exits import TABLE, Exit
 from jobs.contract.records import without_text
-from workflows.board.rows import FINISHING, Row
+from workflows.board.rows import FINISHING, Row, missing_folds
 from workflows.local.engine import Result, StepRun
 from workflows.local.graph import State
 from workflows.local.machine import Machine
@@ -30,7 +30,7 @@ def row_of(run: StepRun) -> Row:
     note = run.outputs.get("score", "")
     if run.end and run.end.exit_code != "0" and not running:
         note = f"exit {run.end.exit_code}" + (", retried shortly" if run.retry_at else "")
-    seconds = time.monotonic() - attempt.started if running else run.seconds
+    seconds = run.seconds + (time.monotonic() - attempt.started if running else 0.0)
     phase = "starting" if running else ""
     row = Row(run.step.name, str(run.state), phase, attempt.number, seconds=seconds, note=note)
     beat = attempt.heartbeat()
@@ -48,24 +48,36 @@ def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) ->
 
 
 def say_end(console: "Console", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool) -> None:
-    """Print failures, or the results and their files, and the next command."""
-    for failed in [run for run in result.runs if run.state is State.FAILED]:
-        _say_failure(console, failed, embedded=embedded)
-    if result.exit is Exit.DONE:
-        _say_results(console, results, result.seconds)
+    """Print failures, results and their files, the next command, and last the score."""
+    for alike in _failures(result):
+        _say_failure(console, alike, embedded=embedded)
+    if result.exit in (Exit.DONE, Exit.DEGRADED):
+        _say_results(console, folder.name, results, result)
     elif result.message:
         _say(console, f"\n{folder.name}: {result.message}.", "yellow")
     else:
         _say(console, "\nFix the cause and repeat the command: finished tasks are not repeated.", "yellow")
 
 
-def _say_failure(console: "Console", run: StepRun, *, embedded: bool) -> None:
+def _failures(result: Result) -> list[list[StepRun]]:
+    """The failed steps; those with the same exit code and message together, as five folds often fail alike."""
+    alike: dict[tuple[str, str], list[StepRun]] = {}
+    for run in result.runs:
+        if run.state is State.FAILED and run.attempt and run.end:
+            beat = run.attempt.heartbeat()
+            alike.setdefault((run.end.exit_code, beat.message if beat else ""), []).append(run)
+    return list(alike.values())
+
+
+def _say_failure(console: "Console", alike: Sequence[StepRun], *, embedded: bool) -> None:
+    run = alike[0]
     assert run.attempt is not None
     assert run.end is not None
     code = int(run.end.exit_code)
     meaning = TABLE[Exit(code)].says if code in list(Exit) else "no exit code of a stage"
     tries = f" at attempt {run.attempt.number + 1}" if run.attempt.number else ""
-    _say(console, f"\n{run.step.name} failed{tries}, exit code {code}: {meaning}", "bold red")
+    names = ", ".join(one.step.name for one in alike)
+    _say(console, f"\n{names} failed{tries}, exit code {code}: {meaning}", "bold red")
     for line in run.attempt.log.read_text(errors="replace").splitlines()[-LOG_LINES:]:
         _say(console, f"  {line}")
     _say(console, f"full log    {_near(run.attempt.log)}", "dim")
@@ -73,21 +85,31 @@ def _say_failure(console: "Console", run: StepRun, *, embedded: bool) -> None:
     _say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
 
 
-def _say_results(console: "Console", results: Sequence[Path], seconds: float) -> None:
+def _say_results(console: "Console", name: str, results: Sequence[Path], result: Result) -> None:
     files = {file.name: file for file in results}
+    without = without_text(missing_folds([row_of(run) for run in result.runs]))
     _say(console, "")
-    if "metrics.json" in files:
-        metrics = json.loads(files["metrics.json"].read_text())
-        headline, missing = metrics["headline"], metrics["missing_folds"]
-        if headline["score"] is not None:
-            _say(console, f"{headline['figure']:<12}{headline['score']:.4f}{without_text(missing)}", "bold green")
     for file in results:
         what = "recipe" if file.suffix == ".yaml" else file.stem
         _say(console, f"{what:<12}{_near(file)}")
-    _say(console, f"{'took':<12}{duration(seconds)}")
-    if "metrics.json" in files:
+    _say(console, f"{'took':<12}{duration(result.seconds)}")
+    if without:
+        _say(console, f"{'degraded':<12}the result is{without}; cv.py resume {name} runs what failed", "yellow")
+    elif "metrics.json" in files:
         advice = "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"
         _say(console, f"{'next':<12}{advice}", "dim")
+    if "metrics.json" in files:
+        _say_score(console, json.loads(files["metrics.json"].read_text()))
+
+
+def _say_score(console: "Console", metrics: Mapping[str, Any]) -> None:
+    """Print the headline score with its interval and the folds it is without."""
+    figure, score = metrics["headline"]["figure"], metrics["headline"]["score"]
+    if score is None:
+        return
+    interval = metrics["figures"][figure]["interval"]
+    around = f"  (95 % interval {interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+    _say(console, f"{figure:<12}{score:.4f}{without_text(metrics['missing_folds'])}{around}", "bold green")
 
 
 def _near(path: Path) -> Path:

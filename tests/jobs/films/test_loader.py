@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,6 +80,8 @@ def test_accumulated_batches_are_the_large_batch_cut_up():
 
 
 def test_workers_give_the_batches_that_one_process_gives(dataset: Dataset):
+    cv2.setNumThreads(4)  # OpenCV's threads do not survive the workers' fork
+    cv2.LUT(np.zeros((2000, 2000), np.uint8), np.arange(256, dtype=np.uint8))
     films = TrainingFilms(all_of(dataset), dataset.pack(64), Masks(4, "soft"), Augmentation("hard", 1), epoch=2)
     order = epoch_batches(len(dataset.index), 4, 1, 1, 2)
     for alone, ahead in zip(batches(films, order, 0, False), batches(films, order, 2, False), strict=True):

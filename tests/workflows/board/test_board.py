@@ -8,7 +8,7 @@ from rich.console import Console
 from jobs.contract.names import Stage
 from jobs.contract.records import Heartbeat
 from workflows.board.board import Board, changes, line, table, title
-from workflows.board.rows import Row
+from workflows.board.rows import Row, missing_folds
 
 
 def printed(renderable, width=100, terminal=False):
@@ -51,6 +51,12 @@ def test_the_title_counts_tasks():
     assert title("demo-12", rows, 61) == "demo-12   1 of 3 tasks done, 1 failed   1m01s"
 
 
+def test_the_title_names_the_folds_that_a_result_is_without():
+    rows = [Row("b3-fold-0", "succeeded"), Row("b3-fold-1", "failed"), Row("evaluate", "succeeded")]
+    assert title("r", rows, 1) == "r   2 of 3 tasks done, 1 failed, result without fold 1   1s"
+    assert missing_folds([*rows[:2], Row("evaluate", "running")]) == ()
+
+
 def test_only_what_changed_is_said_and_waiting_tasks_say_nothing():
     rows = [Row("a", "running", "training"), Row("b", "waiting")]
     assert list(changes({}, rows)) == ["a: training"]
@@ -62,6 +68,7 @@ def test_only_what_changed_is_said_and_waiting_tasks_say_nothing():
 
 def test_a_failure_says_how_it_ended():
     assert line(Row("a", "failed", seconds=3, note="exit 78")) == "a: failed, after 3s, exit 78"
+    assert line(Row("a", "succeeded", "done")) == "a: done"
 
 
 def test_without_a_terminal_plain_lines_come_as_things_change():

@@ -9,15 +9,18 @@ import textwrap
 import pytest
 from rich.console import Console
 
-from jobs.contract import environment
-from jobs.contract.exits import BadInput, Exit
+from jobs.contract import environment, layout
+from jobs.contract.exits import TABLE, BadInput, Exit
 from jobs.contract.experiment import Experiment
+from jobs.contract.names import Stage
 from jobs.contract.profile import Profile
+from jobs.contract.task import TaskId
 from workflows.local import execute as local
 from workflows.local.machine import Machine, this_machine
 from workflows.local.program import Program, Step, Template, Variable, read
 from workflows.manifest.dag import manifest
 from workflows.manifest.spec import RunSpec, TestSet
+from workflows.runs.stored import find_logs, read_log, status
 from workflows.settings.files import load_experiment, load_profile
 from workflows.store.opening import local_store
 
@@ -49,16 +52,77 @@ def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_pat
         from jobs.contract import layout
         from jobs.runtime.store import Store
         store = Store.from_environment()
-        figures = {"headline": {"figure": "map6", "score": 0.456}, "missing_folds": []}
+        around = {"map6": {"interval": {"low": 0.4, "high": 0.5}}}
+        figures = {"headline": {"figure": "map6", "score": 0.456}, "figures": around, "missing_folds": []}
         store.put_json(layout.report("r", "metrics.json"), figures)
         store.put(layout.report("r", "report.html"), b"<html>")
         store.put(layout.report("r", "submission.csv"), b"id,PredictionString")
     """
     exit, said = execute(monkeypatch, tmp_path, plan(evaluate=code))
     assert exit is Exit.DONE
-    assert "map6        0.4560" in said
+    assert said.splitlines()[-1] == "map6        0.4560  (95 % interval 0.4000 to 0.5000)"
     assert "report      runs/r/report.html" in said
     assert (tmp_path / "runs/r/submission.csv").read_text() == "id,PredictionString"
+
+
+QUORUM = """
+    from jobs.contract import layout
+    from jobs.runtime.store import Store
+    figures = {"headline": {"figure": "map4", "score": 0.4}, "figures": {"map4": {"interval": None}}}
+    Store.from_environment().put_json(layout.report("r", "metrics.json"), {**figures, "missing_folds": [1]})
+"""
+
+
+def quorum(lost):
+    """Two folds, of which the second ends with ``lost``, and a last task that goes on without it."""
+    steps = [Step(f"b-fold-{k}", Template("t", ("python", "-c", code)), "", {}) for k, code in enumerate(["", lost])]
+    depends = " && ".join(f"({step.name}.Succeeded || {step.name}.Failed)" for step in steps)
+    last = Step("evaluate", Template("t", ("python", "-c", textwrap.dedent(QUORUM))), depends, {})
+    names = tuple(step.name for step in [*steps, last])
+    return Program("w", {}, {}, {}, (*steps, last), names, False, None, None)
+
+
+def test_a_result_without_a_lost_fold_is_delivered_and_says_so(tmp_path, monkeypatch, s3_store):
+    exit, said = execute(monkeypatch, tmp_path, quorum("raise SystemExit(70)"))
+    assert exit is Exit.DEGRADED
+    assert "b-fold-1 failed, exit code 70" in said
+    assert (tmp_path / "runs/r/metrics.json").exists()
+    assert "degraded    the result is without fold 1; cv.py resume r runs what failed" in said
+    assert said.splitlines()[-1] == "map4        0.4000 without fold 1"
+
+
+def test_what_an_earlier_execution_left_is_not_taken_for_the_result(tmp_path, monkeypatch, s3_store):
+    execute(monkeypatch, tmp_path, quorum("raise SystemExit(70)"))
+    execute(monkeypatch, tmp_path, plan(evaluate="raise SystemExit(78)"))
+    assert not (tmp_path / "runs/r/metrics.json").exists()
+
+
+def test_a_killed_process_leaves_its_end_and_its_log_in_the_store(tmp_path, monkeypatch, s3_store):
+    code = """
+        import os, pathlib
+        log = pathlib.Path(os.environ["CXRFOLD_SCRATCH"], "cxrfold-x", "attempt.log")
+        log.parent.mkdir(parents=True)
+        log.write_text('{"at": "2026-01-01T00:00:00", "level": "info", "logger": "x", "text": "epoch 3"}\\n')
+        os.kill(os.getpid(), 9)
+    """
+    monkeypatch.setenv("CXRFOLD_SCRATCH", str(tmp_path / "scratch"))
+    name = "b-fold-2"
+    exit, _ = execute(monkeypatch, tmp_path, plan(**{name: code}))
+    assert exit is Exit.KILLED
+    s3_store.put(layout.run_experiment("r"), EXPERIMENT.model_dump_json().encode())
+    row = next(row for row in status(s3_store, "r") if row.task == name)
+    assert (row.state, row.note) == ("failed", TABLE[Exit.KILLED].says)
+    task = TaskId(Stage.TRAIN_CLASSIFIER, "b", 2)
+    (log,) = find_logs(s3_store, "r", [task])[name]
+    assert [record["text"] for record in read_log(s3_store, log.key)[0]] == ["epoch 3"]
+
+
+def test_folds_that_fail_alike_are_shown_once(tmp_path, monkeypatch, s3_environment):
+    bad = "print('no such backbone'); raise SystemExit(78)"
+    steps = tuple(Step(f"b-fold-{k}", Template("t", ("python", "-c", bad)), "", {}) for k in range(3))
+    _, said = execute(monkeypatch, tmp_path, Program("w", {}, {}, {}, steps, (), False, None, None))
+    assert "b-fold-0, b-fold-1, b-fold-2 failed, exit code 78" in said
+    assert said.splitlines().count("  no such backbone") == 1
 
 
 def test_the_recipe_that_a_search_found_lies_beside_the_report(tmp_path, monkeypatch, s3_store):
