@@ -87,11 +87,25 @@ def phantom(
 
 
 @weights_app.command("add")
-def weights_add(name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")]) -> None:
-    """Download pretrained weights and put them into the store, by hash."""
+def weights_add(
+    name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="a .safetensors file or PyTorch state dict; else the internet")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="a .safetensors file to write, in place of the store")] = None,
+) -> None:
+    """Put pretrained weights into the store by name and hash: downloaded, or from a file."""
     from jobs.tools.weights import add
 
-    add(name)
+    add(name, source=source, to=to)
+
+
+@weights_app.command("list")
+def weights_list(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """List the pretrained weights in the store."""
+    from jobs.tools.weights import list_stored
+
+    list_stored(as_json=as_json)
 
 
 @store_app.command("check")

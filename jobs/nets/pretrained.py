@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jobs.contract import layout
 from jobs.contract.exits import BadInput
+from jobs.contract.pretrained import PretrainedRecord, architecture_of, missing
 from jobs.contract.records import Output
 from jobs.runtime.store import Missing, Store, sha256_of
 from jobs.runtime.work import fetch
@@ -61,10 +62,7 @@ def find(store: Store, name: str) -> Output:
     try:
         return Output.model_validate(store.get_json(layout.weights(name)))
     except Missing as error:
-        raise BadInput(
-            f"The store has no pretrained weights {name!r} ({store.url}/{layout.weights(name)}): on a machine with "
-            f"internet run python -m jobs weights add {name}, or set weights to null to start from random ones."
-        ) from error
+        raise BadInput(missing(name, store.url)) from error
 
 
 def pretrained(store: Store, name: str, cache: Path) -> Pretrained:
@@ -73,27 +71,52 @@ def pretrained(store: Store, name: str, cache: Path) -> Pretrained:
     Raises:
         BadInput: the store has none of that name.
     """
-    from safetensors import safe_open
-
     output = find(store, name)
     path = fetch(store, output, cache)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    figures = json.loads(metadata["normalisation"]) if "normalisation" in metadata else None
-    normalisation = Normalisation(tuple(figures["mean"]), tuple(figures["std"])) if figures else None
-    return Pretrained(name, output.sha256, path, normalisation)
+    return Pretrained(name, output.sha256, path, _normalisation(path))
 
 
 def put(store: Store, name: str, tensors: "dict[str, torch.Tensor]", normalisation: Normalisation | None) -> Output:
     """Store weights under a name. Trainings that name it from now on start from these."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        write_file(path, tensors, normalisation)
+        output = store.upload(path, layout.weights_file(name, sha256_of(path)))
+    record = PretrainedRecord(**output.model_dump(), architecture=architecture_of(name))
+    store.put_json(layout.weights(name), record.model_dump())
+    return output
+
+
+def write_file(path: Path, tensors: "dict[str, torch.Tensor]", normalisation: Normalisation | None) -> None:
+    """Write weights to a safetensors file that also says what they expect of their input."""
     from safetensors.torch import save_file
 
     metadata = {}
     if normalisation:
         metadata["normalisation"] = json.dumps({"mean": normalisation.mean, "std": normalisation.std})
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.safetensors"
-        save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata=metadata)
-        output = store.upload(path, layout.weights_file(name, sha256_of(path)))
-    store.put_json(layout.weights(name), output.model_dump())
-    return output
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata=metadata)
+
+
+def read_file(path: Path) -> "tuple[dict[str, torch.Tensor], Normalisation | None]":
+    """The tensors of a safetensors file, and what they expect of their input where it says so.
+
+    Raises:
+        BadInput: it is no safetensors file, or is cut off.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise BadInput(f"{path} is no whole safetensors file: {error}") from error
+    return tensors, _normalisation(path)
+
+
+def _normalisation(path: Path) -> Normalisation | None:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    figures = json.loads(metadata["normalisation"]) if "normalisation" in metadata else None
+    return Normalisation(tuple(figures["mean"]), tuple(figures["std"])) if figures else None

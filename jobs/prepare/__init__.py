@@ -17,6 +17,7 @@ from jobs.contract import layout
 from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data
+from jobs.contract.pretrained import check_pretrained
 from jobs.contract.records import Done, Output
 from jobs.films.dataset import SHARD, index_bytes, shard_name
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
@@ -41,6 +42,8 @@ def run(context: Context) -> dict[str, float]:
     In a run that predicts with another run's weights the source is a test set, without labels and folds.
     """
     test = context.settings.from_run is not None
+    if not test:  # before anything is decoded, and before a GPU is asked for
+        check_pretrained(context.experiment, context.store.find_json, context.store.url)
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
     tables = _tables(source, context.experiment.data, test)

@@ -172,6 +172,13 @@ class Store:
         """Read a JSON object; :class:`Missing` where there is none."""
         return json.loads(self.get(key))
 
+    def find_json(self, key: str) -> Any | None:
+        """Read a JSON object; None where there is none."""
+        try:
+            return self.get_json(key)
+        except Missing:
+            return None
+
     def upload(self, path: Path, key: str) -> Output:
         """Upload a file, a large one in parallel parts."""
         size, sha256 = path.stat().st_size, sha256_of(path)

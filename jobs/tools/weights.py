@@ -1,39 +1,171 @@
-"""``python -m jobs weights``: download pretrained weights into the store."""
+"""``python -m jobs weights``: pretrained weights from the internet or a file into the store, or into a file."""
 
-import logging
+import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from jobs.contract import layout
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import YOLO_NAME
-from jobs.contract.records import Output
-from jobs.nets.pretrained import Normalisation, put
+from jobs.contract.pretrained import PretrainedRecord
+from jobs.nets.pretrained import Normalisation, put, read_file, write_file
 from jobs.runtime.store import Store
 
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
+# Under one of these, training scripts keep the state dict in a file that holds more.
+WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "module", "net")
+SHOWN: Final = 3
 
 
-def add(name: str) -> Output:
-    """Download weights through timm or ultralytics and put them into the environment's store.
+def add(name: str, *, source: Path | None = None, to: Path | None = None) -> None:
+    """Take weights from the internet, or from a file, and put them into the environment's store, or into a file.
+
+    Args:
+        name: the name in experiments: a timm model with its tag, or a YOLO model.
+        source: a ``.safetensors`` file or a PyTorch state dict; the internet where not given.
+        to: a safetensors file to write in place of the store, e.g. on a machine that cannot reach it.
 
     Raises:
-        BadInput: neither library has weights of that name.
+        BadInput: neither library knows the name, or the file does not hold weights of that architecture.
         ServiceAway: the internet cannot be reached.
     """
+    store = None if to else Store.from_environment()
+    tensors, normalisation = _from_file(name, source) if source else _download(name)
+    if to:
+        write_file(to, tensors, normalisation)
+        print(
+            f"{to}  {to.stat().st_size / 1e6:.0f} MB. Where the store is: python -m jobs weights add {name} --from {to}"
+        )
+        return
+    assert store is not None
+    output = put(store, name, tensors, normalisation)
+    print(f"{name} is in the store: {store.url}/{output.key}, {output.size / 1e6:.0f} MB")
+
+
+def list_stored(*, as_json: bool) -> None:
+    """Print the weights that the environment's store has."""
     store = Store.from_environment()
+    prefix = layout.weights("").removesuffix(".json")
+    names = [entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)
+             if entry.key.endswith(".json")]  # fmt: skip
+    records = {name: PretrainedRecord.model_validate(store.get_json(layout.weights(name))) for name in names}
+    if as_json:
+        print(json.dumps({name: record.model_dump() for name, record in records.items()}, indent=1))
+        return
+    for name, record in records.items():
+        print(f"{name}\t{record.architecture or ''}\t{record.size / 1e6:.0f} MB\t{record.sha256[:12]}")
+    if not records:
+        print(f"{store.url} has no pretrained weights. python -m jobs weights add NAME puts them there.")
+
+
+def fit(own: "dict[str, torch.Tensor]", given: "dict[str, torch.Tensor]", heads: tuple[str, ...], file: Path) -> (
+    "dict[str, torch.Tensor]"
+):  # fmt: skip
+    """Give tensors the names of a net: by their own names, without a common prefix, or in order.
+
+    In order they must have the same shapes and the same last part of their names (``weight``, ``running_mean``), batch
+    norm's counters apart, so that other ports of an architecture fit.
+
+    Args:
+        own: the net's state dict.
+        given: the file's.
+        heads: prefixes of the net's classifier, which may have other classes and is left out then.
+        file: for the message.
+
+    Returns:
+        All tensors of the net but those of a classifier that differs.
+
+    Raises:
+        BadInput: a tensor is missing, left over, or of another shape.
+    """
+    for candidate in (given, _without_prefix(given)):
+        if candidate.keys() == own.keys():
+            return _same_shapes(own, candidate, heads, file)
+    counted = [name for name in own if not name.endswith("num_batches_tracked")]
+    others = [name for name in given if not name.endswith("num_batches_tracked")]
+    ends = [[name.rpartition(".")[2] for name in names] for names in (counted, others)]
+    if ends[0] == ends[1]:
+        ordered = {mine: given[its] for mine, its in zip(counted, others, strict=True)}
+        counters = {name: own[name] for name in own if name not in ordered}
+        return _same_shapes(own, {name: {**counters, **ordered}[name] for name in own}, heads, file)
+    missing, unknown = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+    raise BadInput(
+        f"{file} does not fit: {len(given)} tensors where the architecture has {len(own)}; "
+        f"missing {_some(missing)}; unknown {_some(unknown)}."
+    )
+
+
+def _same_shapes(
+    own: "dict[str, torch.Tensor]", given: "dict[str, torch.Tensor]", heads: tuple[str, ...], file: Path
+) -> "dict[str, torch.Tensor]":
+    differing = [name for name in own if own[name].shape != given[name].shape]
+    if wrong := [name for name in differing if not name.startswith(heads or ("\0",))]:
+        shapes = [f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}" for name in wrong[:SHOWN]]
+        raise BadInput(f"{file} does not fit: {len(wrong)} tensors have other shapes: {', '.join(shapes)}.")
+    return {name: given[name] for name in own if name not in differing}
+
+
+def _without_prefix(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Without what all names begin with, e.g. ``module.``."""
+    firsts = {name.partition(".")[0] for name in tensors}
+    return {name.partition(".")[2]: tensor for name, tensor in tensors.items()} if len(firsts) == 1 else tensors
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "none"
+
+
+def _from_file(name: str, file: Path) -> "tuple[dict[str, torch.Tensor], Normalisation | None]":
+    if not file.is_file():
+        raise BadInput(f"--from {file}: there is no such file.")
+    given, normalisation = read_file(file) if file.suffix == ".safetensors" else (_state_dict(file), None)
+    if re.fullmatch(YOLO_NAME, name):
+        from jobs.nets.yolo.model import published
+
+        return fit(published(name).state_dict(), given, (), file), None
+    import timm
+
+    from jobs.nets.backbone import own_normalisation
+
+    _check_timm_name(name)
+    net: Any = timm.create_model(name, pretrained=False)
+    heads = net.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+    return fit(net.state_dict(), given, prefixes, file), normalisation or own_normalisation(name)
+
+
+def _state_dict(file: Path) -> "dict[str, torch.Tensor]":
+    """A PyTorch state dict, read without executing what a pickle may hold."""
+    import pickle
+
+    import torch
+
     try:
-        tensors, normalisation = _from_ultralytics(name) if re.fullmatch(YOLO_NAME, name) else _from_timm(name)
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise BadInput(
+            f"{file} is no plain state dict of tensors: {str(error).splitlines()[0]} Files that hold code are not "
+            "loaded: save model.state_dict() where that code is installed, or convert it to .safetensors there."
+        ) from error
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not loaded or not all(isinstance(one, torch.Tensor) for one in loaded.values()):
+        raise BadInput(f"{file} holds no state dict: a mapping of names to tensors is expected.")
+    return loaded
+
+
+def _download(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation | None]":
+    try:
+        return _from_ultralytics(name) if re.fullmatch(YOLO_NAME, name) else _from_timm(name)
     except OSError as error:  # the base class of what requests, httpx and huggingface_hub raise
         raise ServiceAway(
             f"The weights {name} could not be fetched ({type(error).__name__}: {error}). This command needs the "
-            "internet; run it elsewhere against the same store."
+            f"internet: run python -m jobs weights add {name} --to FILE elsewhere, then add {name} --from FILE here."
         ) from error
-    output = put(store, name, tensors, normalisation)
-    log.info("%s is in the store: %s/%s, %.0f MB", name, store.url, output.key, output.size / 1e6)
-    return output
 
 
 def _from_timm(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation]":
@@ -41,8 +173,7 @@ def _from_timm(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation]":
 
     from jobs.nets.backbone import own_normalisation
 
-    if not timm.is_model(name):
-        raise BadInput(f"Neither timm nor ultralytics knows {name!r}; timm.list_pretrained() names what timm has.")
+    _check_timm_name(name)
     architecture, _, tag = name.partition(".")
     known = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
     if not known or (tag and tag not in known):
@@ -52,6 +183,13 @@ def _from_timm(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation]":
         )
     net: Any = timm.create_model(name, pretrained=True)
     return net.state_dict(), own_normalisation(name)
+
+
+def _check_timm_name(name: str) -> None:
+    import timm
+
+    if not timm.is_model(name):
+        raise BadInput(f"Neither timm nor ultralytics knows {name!r}; timm.list_pretrained() names what timm has.")
 
 
 def _from_ultralytics(name: str) -> "tuple[dict[str, torch.Tensor], None]":

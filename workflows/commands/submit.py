@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from workflows.commands._options import (
     AsJson,
@@ -91,13 +92,36 @@ def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
     from workflows.manifest.dag import manifest
     from workflows.runs.create import create
 
-    with ThreadPoolExecutor(1) as pool:  # check the cluster while hera is imported
+    with ThreadPoolExecutor(2) as pool:  # check the cluster while hera is imported
         images = images_of(spec.profile, spec.revision, spec.experiment)
         points = pool.submit(examine, cluster, spec.profile, images, store=False)
+        weights = pool.submit(_check_pretrained, spec)
         workflow = manifest(spec)
         _lint(spec, workflow)
+        weights.result()
         _report(points.result())
     return create(spec, cluster, workflow)
+
+
+def _check_pretrained(spec: "RunSpec") -> None:
+    """Refuse weights that the store does not have, where it can be read from here; prepare checks in any case.
+
+    Raises:
+        BadInput: weights are missing, or of another architecture.
+    """
+    from jobs.contract.exits import ServiceAway
+    from jobs.contract.pretrained import check_pretrained
+    from workflows.store.opening import open_store
+
+    named = {layout.weights(model.weights) for model in spec.experiment.models.values() if model.weights}
+    if spec.predicts or not named:
+        return
+    try:
+        store = open_store(spec.profile.store)
+        records = {key: store.find_json(key) for key in named}
+    except (BadInput, ServiceAway):
+        return  # submit needs no access to the store
+    check_pretrained(spec.experiment, records.get, store.url)
 
 
 def _uploaded(spec: "RunSpec") -> "RunSpec":

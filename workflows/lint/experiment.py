@@ -8,6 +8,8 @@ from workflows.lint.findings import Problem, Rules
 
 # Average precision still gains from boxes above this confidence.
 LOW_CONFIDENCE: Final = 1e-3
+# Pixels a side from which a training is meant to reach a score, not to try the path.
+FULL_SIZE: Final = 256
 
 rule = Rules[Experiment]()
 
@@ -118,3 +120,11 @@ def search_on_every_fold(experiment: Experiment) -> Iterator[Problem]:
         if detector.candidates and folds > 1:
             message = f"{detector.candidates} candidates on {folds} folds are {detector.candidates * folds} trainings"
             yield Problem(f"detectors.{name}.evolve", message)
+
+
+@rule("CXR115", "note", 'store weights with "jobs weights add NAME" and name them; or none needed if intended')
+def full_size_model_from_random_weights(experiment: Experiment) -> Iterator[Problem]:
+    """Random weights need far more films and epochs than pretrained ones."""
+    for path, model in _models(experiment):
+        if model.weights is None and model.size >= FULL_SIZE:
+            yield Problem(f"{path}.weights", f"training at {model.size} pixels starts from random weights")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Exit
+from jobs.contract.pretrained import check_pretrained
 from workflows.board.board import Board, quiet_terminal
 from workflows.local.engine import Engine, StepRun
 from workflows.local.machine import Machine
@@ -47,6 +48,8 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
     with _locked(folder), local_store() as store:
         opened = open_store()
         next(opened.list(layout.run(spec.run)), None)  # fail early on wrong keys or a missing bucket
+        if not spec.predicts:
+            check_pretrained(spec.experiment, opened.find_json, opened.url)
         program = read(_manifest(spec))
         for name in RESULTS:  # of an earlier execution; what lies there at the end is this one's
             (folder / name).unlink(missing_ok=True)

@@ -35,6 +35,12 @@ def architecture(name: str, width: float | None = None) -> dict[str, Any]:
     return {**description, "scale": scale, "yaml_file": f"{family}{scale}.yaml"}
 
 
+def published(name: str) -> torch.nn.Module:
+    """A net as ultralytics publishes it: three colour channels in, COCO's eighty classes out; random weights."""
+    net: torch.nn.Module = DetectionModel(architecture(name), ch=3, nc=80, verbose=False)
+    return net
+
+
 def build(detector: Detector) -> torch.nn.Module:
     """A net of the detector's architecture; its weights come from torch's global generator."""
     net: torch.nn.Module = DetectionModel(

@@ -161,6 +161,7 @@ EXPERIMENTS = {
     "CXR107": ["ensemble.none={boxes: 0, negative: 0}"],
     "CXR108": ["ensemble.fusion.floor=0.01"],
     "CXR109": ["ensemble.weights={yolo: 0}"],
+    "CXR115": ["detectors.yolo.size=512"],
 }
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from jobs.contract.experiment import Classifier, Detector, Experiment, training_settings
+from jobs.contract.pretrained import architecture_of
 from workflows.settings.files import list_recipes, load_experiment
 from workflows.settings.overrides import parse_overlay
 from workflows.settings.recipes import EXPERIMENTS
@@ -118,15 +119,15 @@ CHANGES = {
     "study-10": ("study-08", {"stages"}),
     "study-11": ("study-10", {"loss_on"}),
     "study-12": ("study-11", {"stages"}),
-    "study-13": ("study-05", {"backbone", "stages"}),
+    "study-13": ("study-05", {"backbone", "stages", "weights"}),
     "study-14": ("study-13", {"stages"}),
     "study-15": ("study-14", {"dropout"}),
     "study-16": ("study-13", {"inference"}),
     "study-17": ("study-13", {"dropout", "drop_path", "augment", "stages", "batch"}),
     "study-2class": ("study-12", {"head", "loss_on", "patience"}),
-    "yolo-02": ("yolo-01", {"model"}),
+    "yolo-02": ("yolo-01", {"model", "weights"}),
     "yolo-03": ("yolo-02", {"size"}),
-    "yolo-04": ("yolo-01", {"model"}),
+    "yolo-04": ("yolo-01", {"model", "weights"}),
     "yolo-05": ("yolo-04", {"epochs", "mixup"}),
     "yolo-06": ("yolo-02", {"evolve"}),
     "yolo-07": ("yolo-02", {"epochs", "batch", "mixup"}),
@@ -158,10 +159,10 @@ def test_the_final_ensemble_shares_its_trainings_with_the_recipes_it_names():
     assert all(getattr(final, field) == getattr(RECIPES["study-06"], field) for field in shared)
 
 
-def test_smoke_changes_only_the_number_of_films_size_epochs_and_batch():
+def test_smoke_changes_only_the_number_of_films_size_epochs_batch_and_the_start():
     text = (EXPERIMENTS / "overlays" / "smoke.yaml").read_text()
     changed = {change.path[-1] for change in parse_overlay(parse(text, "smoke.yaml"))}
-    assert changed <= {"source", "size", "epochs", "batch"}
+    assert changed <= {"source", "size", "epochs", "batch", "weights"}
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -173,7 +174,15 @@ def test_smoke_leaves_what_a_recipe_exercises(name):
             real = getattr(whole, kind)[model]
             assert given.size <= 96
             assert (given.inference_size != given.size) == (real.inference_size != real.size)
-            smaller = {"size", "stages", "epochs", "batch", "inference", "evolve"}
+            smaller = {"size", "stages", "epochs", "batch", "inference", "evolve", "weights"}
             assert given.model_dump(exclude=smaller) == real.model_dump(exclude=smaller)
             if isinstance(real, Detector):
                 assert given.candidates == min(real.candidates, 2)
+
+
+@pytest.mark.parametrize("name", sorted({row["recipe"] for row in LOG}))
+def test_a_recipe_of_the_log_starts_from_pretrained_weights_of_its_own_architecture(name):
+    for model in RECIPES[name].models.values():
+        assert model.weights is not None
+        assert architecture_of(model.weights) == (model.backbone if isinstance(model, Classifier) else model.model)
+    assert all(model.weights is None for model in load_experiment(name, overlay="smoke").models.values())
