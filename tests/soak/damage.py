@@ -16,10 +16,10 @@ from typing import Final
 
 from jobs.contract import layout
 from jobs.contract.exits import TABLE, Exit
-from tests.soak.processes import CV
+from tests.soak.processes import CV, patience
 from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly
-from tests.soak.world import CLASSIFIER, DETECTOR, RUN, STEPS, STUCK, TEST_RUN, Place, Step, World
+from tests.soak.world import CLASSIFIER, DETECTOR, RUN, STEPS, TEST_RUN, Place, Step, World
 
 Damage = Callable[[bytes, random.Random], bytes | None]  # None: the object is gone
 
@@ -130,7 +130,7 @@ def _attempts(place: Place, step: Step) -> tuple[int, list[str]]:
     problems: list[str] = []
     for _ in range(ATTEMPTS):
         process = place.start(step)
-        if process.wait(STUCK) is None:
+        if process.wait(patience()) is None:
             process.send(signal.SIGKILL)
             process.wait(10)
             return Exit.KILLED, [f"{step} is stuck:\n{process.text()[-500:]}"]
@@ -150,7 +150,7 @@ def _commands(world: World, place: Place) -> list[str]:
     for number, arguments in enumerate(COMMANDS):
         log = place.folder / f"command-{number}.log"
         process = world.warm.start([CV, *arguments], place.variables, log, place.folder)
-        if process.wait(STUCK) not in (Exit.DONE, Exit.BAD_INPUT, Exit.SERVICE_AWAY):
+        if process.wait(patience()) not in (Exit.DONE, Exit.BAD_INPUT, Exit.SERVICE_AWAY):
             problems.append(f"cv.py {' '.join(arguments)} ended with {process.code}:\n{process.text()[-500:]}")
         elif wrong := said_wrongly(process):
             problems.append(f"cv.py {' '.join(arguments)}: {wrong[0]}")

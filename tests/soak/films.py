@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from jobs.contract import environment
 from tests.soak.film_mutations import MUTATIONS, SAME, base_films, mutated
-from tests.soak.processes import MARK, ROOT, Process, Warm, end_left_behind, ids_of_trial
+from tests.soak.processes import MARK, ROOT, Process, Warm, end_left_behind, ids_of_trial, patience
 from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly
 from tests.soak.world import World
 
 BATCH: Final = 20
-STUCK: Final = 120.0
 MEMORY: Final = 1 << 30  # bytes that decoding any film may take
 PYTHON: Final = re.compile(
     r"NoneType|has no attribute|unsupported operand|not subscriptable|Traceback|index out of range|not iterable"
@@ -78,7 +77,7 @@ def _decode(warm: Warm, folder: Path) -> tuple[list[dict[str, Any]], Process, in
         "HOME": str(folder), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
     process = warm.start(["tests.soak.decode", str(folder)], variables, folder / "log", folder)
-    deadline, memory = time.monotonic() + STUCK, 0
+    deadline, memory = time.monotonic() + patience(), 0
     while process.poll() is None and time.monotonic() < deadline:
         memory = max([memory, *map(_peak, ids_of_trial(folder))])
         time.sleep(0.1)

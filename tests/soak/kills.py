@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.contract.exits import Exit
-from tests.soak.processes import Process, left_behind
+from tests.soak.processes import Process, left_behind, patience
 from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly
 from tests.soak.whole_runs import WAYS as WAYS_OF_RUNS
 from tests.soak.whole_runs import WholeRuns
-from tests.soak.world import STEPS, STUCK, Place, Step, World
+from tests.soak.world import STEPS, Place, Step, World
 
 KILL, TERM, STOP, INT_TWICE, GROUP = "KILL", "TERM", "STOP", "INT twice", "KILL group"
 WAYS = (KILL, TERM, STOP, INT_TWICE, GROUP)
@@ -60,7 +60,7 @@ def _stage(world: World, step: Step, way: str, chance: random.Random) -> Outcome
                 break
         began = time.monotonic()
         last = place.start(step)
-        if last.wait(STUCK) != Exit.DONE:
+        if last.wait(patience()) != Exit.DONE:
             problems.append(f"the next attempt ended with {last.code} (None: stuck):\n{last.text()[-2000:]}")
         seconds = time.monotonic() - began
         problems += said_wrongly(last) + _rests(place)
@@ -77,14 +77,14 @@ def _disturb(process: Process, way: str, chance: random.Random, usual: float) ->
         time.sleep(chance.uniform(0.2, 2))
         if chance.random() < 0.5:  # half of them go on
             process.send(signal.SIGCONT)
-            process.wait(STUCK)
+            process.wait(patience())
             return True
     how = {TERM: signal.SIGTERM, INT_TWICE: signal.SIGINT}.get(way, signal.SIGKILL)
     process.send(how, group=way in (GROUP, INT_TWICE))
     if way == INT_TWICE:
         time.sleep(chance.uniform(0, 0.5))
         process.send(how, group=True)
-    process.wait(STUCK)
+    process.wait(patience())
     return True
 
 
@@ -93,7 +93,7 @@ def _after(process: Process, way: str, place: Place) -> list[str]:
     allowed = ENDS[way] | {Exit.DONE}
     problems = said_wrongly(process)
     if process.code is None:
-        problems.append(f"still there {STUCK:.0f} s after {way}")
+        problems.append(f"still there long after {way}")
         process.send(signal.SIGKILL, group=True)
         process.wait(10)
     elif process.code not in allowed:

@@ -145,6 +145,11 @@ def _become(request: dict[str, Any]) -> None:
     sys.exit()
 
 
+def patience(seconds: float = 120.0) -> float:
+    """After how many seconds a process counts as stuck, longer where the machine has more to do than it has cores."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def left_behind(folder: Path, *, seconds: float = 10.0) -> list[str]:
     """Command lines of processes that a trial in a folder has left, zombies left out; they get some time to end."""
     deadline = time.monotonic() + seconds

@@ -13,6 +13,7 @@ from jobs.contract import environment
 from jobs.contract.exits import TABLE, Exit, ServiceAway, StageError
 from jobs.contract.records import Output
 from jobs.runtime.store import Missing, Store
+from tests.soak.processes import patience
 from tests.soak.proxy import FAULTS, Faults, proxy
 from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly
@@ -23,7 +24,6 @@ NAMES: Final = tuple(name for name in FAULTS if name not in ("deaf", "stale"))
 RATE_OF_CALLS, RATE_OF_STAGES = 0.3, 0.15
 LARGE: Final = 40 << 20  # bytes: above the threshold of transfers in parts
 ATTEMPTS: Final = 6  # of one call or one stage, as a scheduler would make them
-LONGEST: Final = 300.0  # seconds a stage may take behind a store like that
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def _stage(world: World, step: Step, chance: random.Random) -> Outcome:
         for _ in range(ATTEMPTS):
             between.faults = Faults((*NAMES, "stale"), RATE_OF_STAGES, chance, between.faults.counts)
             process = place.start(step, **{environment.ENDPOINT: between.endpoint})
-            process.wait(LONGEST)
+            process.wait(patience(300))
             problems += said_wrongly(process)
             if process.code is None or not _worth_another(process.code):
                 break

@@ -17,13 +17,12 @@ from typing import Final
 import yaml
 
 from jobs.contract.exits import Exit
-from tests.soak.processes import CV, MARK, ROOT, Process, Warm
+from tests.soak.processes import CV, MARK, ROOT, Process, Warm, patience
 from tests.soak.table import Outcome
 from tests.soak.text_mutations import BENIGN, NO_TEXT, TABLE, TEXT, VALUES, YAML
 from tests.soak.trials import Trial, said_wrongly
 from tests.soak.world import EXPERIMENT, World
 
-STUCK: Final = 120.0
 MEMORY: Final = 1 << 30  # bytes beyond what the same command takes with the right text
 PATIENTS: Final = 5
 USAGE: Final = 2
@@ -75,7 +74,7 @@ def trials(world: World, folder: Path) -> Iterator[Trial]:
         reader = READERS[number % len(READERS)]
         if reader.name not in undisturbed:
             process = run(reader, right)
-            if process.wait(STUCK) != Exit.DONE:
+            if process.wait(patience()) != Exit.DONE:
                 raise RuntimeError(f"{reader.argv} fails on the right texts ({process.code}):\n{process.text()}")
             undisturbed[reader.name] = process.log.read_bytes(), process.memory
         said, memory = undisturbed[reader.name]
@@ -86,7 +85,7 @@ def trials(world: World, folder: Path) -> Iterator[Trial]:
         what, more = _disturb(reader, place, chance)
         began = time.monotonic()
         process = run(reader, place, *more)
-        process.wait(STUCK)
+        process.wait(patience())
         seconds = time.monotonic() - began
         problems = _problems(process, reader, memory)
         equal = what not in BENIGN or process.log.read_bytes() == said
@@ -100,7 +99,7 @@ def _write(folder: Path, warm: Warm) -> None:
     """The right texts of all kinds."""
     folder.mkdir()
     made = _start(warm, ("jobs", "phantom", ".", "--patients", str(PATIENTS)), folder)
-    if made.wait(STUCK) != 0:
+    if made.wait(patience()) != 0:
         raise RuntimeError(made.text())
     (folder / "soak.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
     (folder / "profile.yaml").write_bytes((ROOT / "workflows" / "profiles" / "on-prem.yaml").read_bytes())

@@ -12,15 +12,13 @@ from pathlib import Path
 import yaml
 
 from jobs.contract.exits import Exit
-from tests.soak.processes import CV, MARK, ROOT, Process, Warm, end_left_behind, left_behind
+from tests.soak.processes import CV, MARK, ROOT, Process, Warm, end_left_behind, left_behind, patience
 from tests.soak.table import Outcome
 from tests.soak.trials import said_wrongly
 from tests.soak.world import EXPERIMENT, RUN
 
 KILL, TERM, STOP, INT_TWICE, SERVER, GUARD = "KILL", "TERM", "STOP", "INT twice", "KILL server", "KILL guard"
 WAYS = (KILL, SERVER, TERM, GUARD, INT_TWICE, STOP)
-LONGEST = 240.0  # seconds a whole run may take on a busy machine
-STUCK = 120.0
 AGAIN = 3  # times that the same command is given until it must have ended
 
 
@@ -35,7 +33,7 @@ class WholeRuns:
         """The submission of a run left alone, and the seconds it took."""
         folder, began = self._folder(), time.monotonic()
         process = self._start(folder)
-        if process.wait(LONGEST) != Exit.DONE:
+        if process.wait(patience(240)) != Exit.DONE:
             raise SystemExit(f"The undisturbed run itself fails ({process.code}):\n{process.text()}")
         return (folder / "runs" / RUN / "submission.csv").read_bytes(), time.monotonic() - began
 
@@ -52,7 +50,7 @@ class WholeRuns:
         began = time.monotonic()
         for _ in range(AGAIN):
             last = self._start(folder)
-            if last.wait(LONGEST) == Exit.DONE:
+            if last.wait(patience(240)) == Exit.DONE:
                 break
             problems += said_wrongly(last)
         else:
@@ -84,20 +82,20 @@ class WholeRuns:
             for pid in target:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            process.wait(LONGEST)
+            process.wait(patience(240))
             return bool(target)
         if way == STOP:
             process.send(signal.SIGSTOP)
             time.sleep(chance.uniform(1, 5))
             process.send(signal.SIGCONT)
-            process.wait(LONGEST)
+            process.wait(patience(240))
             return True
         how = {TERM: signal.SIGTERM, INT_TWICE: signal.SIGINT}.get(way, signal.SIGKILL)
         process.send(how)
         if way == INT_TWICE:
             time.sleep(chance.uniform(0, 1))
             process.send(how)
-        process.wait(STUCK)
+        process.wait(patience())
         return True
 
     def _after(self, process: Process, folder: Path, way: str) -> list[str]:

@@ -16,10 +16,9 @@ from jobs.contract import environment, layout
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
-from tests.soak.processes import MARK, ROOT, Process, Warm, end_left_behind
+from tests.soak.processes import MARK, ROOT, Process, Warm, end_left_behind, patience
 from workflows.store.embedded import Server, embedded_s3
 
-STUCK = 120.0  # seconds after which a step counts as stuck
 RUN, TEST_RUN = "soak", "soak-test"
 EXPERIMENT: dict[str, Any] = {
     "name": "soak",
@@ -168,7 +167,7 @@ class World:
             shutil.copytree(place.cache, cache, symlinks=True)
         began = time.monotonic()
         process = place.start(step)
-        if process.wait(STUCK) != 0:
+        if process.wait(patience()) != 0:
             raise RuntimeError(f"The undisturbed run itself fails at {step} ({process.code}):\n{process.text()}")
         return Reference(objects, cache, place.result(step), time.monotonic() - began)
 

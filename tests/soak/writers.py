@@ -11,10 +11,10 @@ from typing import Final
 
 from jobs.contract import environment
 from jobs.contract.exits import TABLE, Exit
-from tests.soak.processes import Process, left_behind
+from tests.soak.processes import Process, left_behind, patience
 from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly
-from tests.soak.world import STEPS, STUCK, Place, Step, World
+from tests.soak.world import STEPS, Place, Step, World
 
 ATTEMPTS: Final = 4
 
@@ -59,7 +59,7 @@ def _ended(place: Place, step: Step, number: int, one_cache: bool, writer: Proce
     """What is wrong with a writer's end; one that may be tried again is."""
     problems = []
     for _ in range(ATTEMPTS):
-        if writer.wait(STUCK) is None:
+        if writer.wait(patience()) is None:
             writer.send(signal.SIGKILL, group=True)
             writer.wait(10)
             return [*problems, f"writer {number} is stuck:\n{writer.text()[-1000:]}"]
