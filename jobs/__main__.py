@@ -1,13 +1,11 @@
 """``python -m jobs STAGE``, the command of every pod, and the tools."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jobs.contract import environment
-from jobs.contract.exits import StageError
+from jobs.contract import command_line, environment
 from jobs.contract.names import Stage
 
 app = typer.Typer(
@@ -120,11 +118,7 @@ def store_check() -> None:
 
 def main() -> None:
     """Run a command; print a :class:`StageError` and exit with its code."""
-    try:
-        app()
-    except StageError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit)
+    command_line.run(app)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ if sys.path[0] == str(Path(__file__).parent):
 
 import typer
 
-from jobs.contract.exits import StageError
+from jobs.contract import command_line
 from workflows.commands.doctor import doctor
 from workflows.commands.explain import explain
 from workflows.commands.fetch import fetch
@@ -43,12 +43,8 @@ for verb in (
 
 
 def main() -> None:
-    """Run a command; a :class:`StageError` becomes its sentence and its exit code."""
-    try:
-        app()
-    except StageError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit)
+    """Run a command; print a :class:`StageError` and exit with its code."""
+    command_line.run(app)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """Environment variables that configure a stage's process, in a pod or locally."""
 
+import os
+import re
 from typing import Final
+
+from jobs.contract.exits import BadInput
 
 RUN: Final = "CXRFOLD_RUN"
 FROM_RUN: Final = "CXRFOLD_FROM_RUN"  # the run whose weights predict a test set; unset where a run trains
@@ -21,4 +25,17 @@ PUSHGATEWAY: Final = "CXRFOLD_PUSHGATEWAY"  # address of a Prometheus Pushgatewa
 METRICS_PORT: Final = "CXRFOLD_METRICS_PORT"  # port of /metrics; not served where unset
 NODE: Final = "CXRFOLD_NODE"  # name of the node
 CHECKPOINT_SECONDS: Final = "CXRFOLD_CHECKPOINT_SECONDS"  # time between two checkpoints of a classifier
+IN_POD: Final = "KUBERNETES_SERVICE_HOST"  # set by Kubernetes in every container
 PROGRESS_FILE: Final = "ARGO_PROGRESS_FILE"  # set by Argo
+
+
+def number(variable: str, default: float = 0) -> float:
+    """Return a variable as a number; the default where it is unset or empty.
+
+    Raises:
+        BadInput: it is no number of at most 10 digits.
+    """
+    text = os.environ.get(variable) or str(default)
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,10})?", text):
+        raise BadInput(f"{variable} is {text[:80]!r}: set it to a number, e.g. {default:g}, or unset it.")
+    return float(text)

@@ -45,9 +45,9 @@ class Settings:
         """Read them from :mod:`jobs.contract.environment`."""
         return cls(
             from_run=os.environ.get(environment.FROM_RUN) or None,
-            gpus=int(os.environ.get(environment.GPUS) or 0),
+            gpus=int(environment.number(environment.GPUS)),
             allow_cpu=os.environ.get(environment.ALLOW_CPU) == "1",
-            checkpoint_seconds=float(os.environ.get(environment.CHECKPOINT_SECONDS) or cls.checkpoint_seconds),
+            checkpoint_seconds=environment.number(environment.CHECKPOINT_SECONDS, cls.checkpoint_seconds),
             pushgateway=os.environ.get(environment.PUSHGATEWAY) or None,
         )
 

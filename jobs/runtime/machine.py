@@ -8,8 +8,8 @@ from jobs.contract import environment
 
 def cpus() -> int:
     """Number of CPU threads to use: from the environment, else the smaller of CPU affinity and cgroup quota."""
-    if told := os.environ.get(environment.THREADS):
-        return max(1, int(told))
+    if threads := environment.number(environment.THREADS):
+        return max(1, int(threads))
     cores = len(os.sched_getaffinity(0))
     quota = Path("/sys/fs/cgroup/cpu.max")
     if quota.exists():

@@ -56,16 +56,16 @@ def _run(context: Context) -> Exit:
         module = importlib.import_module(context.task.stage.module)
         with room_in(context.scratch, context.cache):
             scores: dict[str, float] = module.run(context)
+            text = score_text(scores)
+            if outputs := os.environ.get(environment.OUTPUTS):
+                (Path(outputs) / "score").write_text(text)
     except StageError as error:
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
         return _fail(context, error.exit, str(error))
     except Exception as error:
         log.exception("A bug in %s: please report it with this log.", context.task.stage)
         return _fail(context, Exit.BUG, f"{type(error).__name__}: {error}")
-    text = score_text(scores)
     log.info("done: %s", text or "no score")
-    if outputs := os.environ.get(environment.OUTPUTS):
-        (Path(outputs) / "score").write_text(text)
     context.progress.end("done", Exit.DONE, text)
     return Exit.DONE
 
@@ -114,7 +114,7 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
     store.retries.stop = stop
     experiment = _experiment(store, run)
     _check_task(experiment, task)
-    attempt = int(os.environ.get(environment.ATTEMPT) or 0)
+    attempt = int(environment.number(environment.ATTEMPT))
     cache = Path(os.environ.get(environment.CACHE) or scratch / "cache")
     cache.mkdir(parents=True, exist_ok=True)
     return Context(

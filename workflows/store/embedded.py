@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from jobs.contract import environment
-from jobs.contract.exits import BadInput, ServiceAway, StageError
+from jobs.contract import command_line, environment
+from jobs.contract.exits import BadInput, ServiceAway
 from workflows.store.guard import STOP_SECONDS, locked
 
 BUCKET: Final = "cxrfold"
@@ -182,15 +182,12 @@ def _last_lines(folder: Path) -> str:
     return "It wrote no log."
 
 
-def main(command: list[str]) -> int:
-    """Run a command with the embedded server as its store; return its exit code."""
+def main() -> None:
+    """Run the command that the arguments name with the embedded server as its store; exit with its code."""
     with embedded_s3(default_folder()) as server:
-        return subprocess.run(command, env={**os.environ, **server.environment()}, check=False).returncode
+        done = subprocess.run(sys.argv[1:], env={**os.environ, **server.environment()}, check=False)
+    sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except StageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit)
+    command_line.run(main)

@@ -1,13 +1,14 @@
 """Prometheus metrics of a stage: scraped while it runs; the run's outcome is pushed once at the end."""
 
 import logging
-import threading
+import os
 import time
 from typing import Final
 from urllib.error import URLError
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, pushadd_to_gateway, start_http_server
 
+from jobs.contract import environment
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Moved
 
@@ -43,12 +44,18 @@ class Metrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, LABELS, registry=self.registry).labels(**self._labels)
 
-    def serve(self, port: int, moved: Moved) -> threading.Thread:
-        """Serve ``/metrics``; the store's byte counts are read at each scrape."""
+    def serve(self, port: int, moved: Moved) -> None:
+        """Serve ``/metrics``, in a pod on all addresses, elsewhere on loopback; read the byte counts at each scrape.
+
+        A failure, such as a port in use, is logged only: missing metrics must not end a training.
+        """
         self._moved.labels(**self._labels, direction="up").set_function(lambda: moved.up)
         self._moved.labels(**self._labels, direction="down").set_function(lambda: moved.down)
-        _, thread = start_http_server(port, registry=self.registry)
-        return thread
+        address = "0.0.0.0" if environment.IN_POD in os.environ else "127.0.0.1"  # noqa: S104 (Prometheus scrapes pods)
+        try:
+            start_http_server(port, address, self.registry)
+        except (OSError, OverflowError) as error:
+            log.warning("Metrics are not served on %s:%d: %s. Set another metrics_port.", address, port, error)
 
 
 def push_outcome(

@@ -55,8 +55,8 @@ class Progress:
 
     def start(self) -> None:
         """Serve metrics and start the heartbeat."""
-        if port := os.environ.get(environment.METRICS_PORT):
-            self.metrics.serve(int(port), self.store.moved)
+        if port := int(environment.number(environment.METRICS_PORT)):
+            self.metrics.serve(port, self.store.moved)
         self._thread.start()
 
     def end(self, phase: str, exit_code: int, message: str = "") -> None:
@@ -172,11 +172,15 @@ class Progress:
             self._write_files()
 
     def _write_files(self) -> None:
-        if self._local:
-            _replace(self._local, self.beat.model_dump_json())
-        if self._argo and self.beat.steps:
-            done = self.beat.steps * (self._number - 1) + (self.beat.step or 0)
-            _replace(self._argo, f"{done}/{self.beat.steps * self._count}")
+        """Write the files that the local engine and Argo read. A failure is logged only, as of every heartbeat."""
+        try:
+            if self._local:
+                _replace(self._local, self.beat.model_dump_json())
+            if self._argo and self.beat.steps:
+                done = self.beat.steps * (self._number - 1) + (self.beat.step or 0)
+                _replace(self._argo, f"{done}/{self.beat.steps * self._count}")
+        except OSError as error:
+            log.warning("The progress could not be written: %s", error)
 
     def _close_bar(self) -> None:
         if self._bar:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import tarfile
 import threading
@@ -262,4 +263,34 @@ def test_a_full_disk_is_no_bug_and_says_what_to_do(stage, s3_store: Store, error
         raise error
 
     assert stage(body) is Exit.BAD_INPUT
-    assert re.search(r"The disk is full: \d+ MiB are left in /.*\. Make room there", heartbeat(s3_store).message)
+    where = r"(/scratch/x: No space left on device|The disk is full: \d+ MiB are left in /.*)\. Make room there"
+    assert re.search(where, heartbeat(s3_store).message)
+
+
+@pytest.mark.parametrize(("code", "says"), [(errno.EROFS, "Read-only"), (errno.EACCES, "Permission denied")])
+def test_a_folder_without_access_is_no_bug(stage, s3_store: Store, code: int, says: str):
+    def body(context: Context) -> dict[str, float]:
+        raise OSError(code, os.strerror(code), "/cache/x")
+
+    assert stage(body) is Exit.BAD_INPUT
+    assert heartbeat(s3_store).message.startswith(f"/cache/x: {says}")
+
+
+def test_a_metrics_port_in_use_ends_no_training(stage, s3_store: Store, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv(environment.METRICS_PORT, str(server.getsockname()[1]))
+        assert stage(lambda context: {}) is Exit.DONE
+    assert "Metrics are not served on 127.0.0.1" in capsys.readouterr().out
+
+
+def test_outputs_that_cannot_be_written_are_a_sentence(stage, s3_store: Store, tmp_path: Path):
+    (tmp_path / "outputs" / "score").symlink_to(tmp_path / "nowhere" / "score")
+    assert stage(lambda context: {}) is Exit.BAD_INPUT
+    assert "score is a link to nothing" in heartbeat(s3_store).message
+
+
+@pytest.mark.parametrize("variable", [environment.ATTEMPT, environment.GPUS, environment.THREADS])
+def test_a_variable_that_is_no_number_is_named(variable: str, monkeypatch):
+    monkeypatch.setenv(variable, "²")
+    with pytest.raises(BadInput, match=f"{variable} is '²': set it to a number"):
+        environment.number(variable)
