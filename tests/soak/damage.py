@@ -150,7 +150,7 @@ def _commands(world: World, place: Place) -> list[str]:
     for number, arguments in enumerate(COMMANDS):
         log = place.folder / f"command-{number}.log"
         process = world.warm.start([CV, *arguments], place.variables, log, place.folder)
-        if process.wait(patience()) not in (Exit.DONE, Exit.BAD_INPUT, Exit.SERVICE_AWAY):
+        if process.wait(patience()) not in set(Exit) - {Exit.BUG}:
             problems.append(f"cv.py {' '.join(arguments)} ended with {process.code}:\n{process.text()[-500:]}")
         elif wrong := said_wrongly(process):
             problems.append(f"cv.py {' '.join(arguments)}: {wrong[0]}")

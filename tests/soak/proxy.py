@@ -79,11 +79,10 @@ class Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         name = self.server.faults.draw()
-        done = FAULTS[name](self, body) if name else False
-        if done:
-            self.server.faults.count(name)
-        else:
+        if not name:
             self.send(self.forward(body))
+        elif FAULTS[name](self, body):
+            self.server.faults.count(name)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any
 
@@ -181,7 +180,7 @@ def proxy(endpoint: str) -> Iterator[Proxy]:
             server.shutdown()
 
 
-Fault = Callable[[Handler, bytes], bool]  # whether it could be put in
+Fault = Callable[[Handler, bytes], bool]  # answers a request; whether wrongly
 
 
 def _answers(status: int, code: str, *, upto: float = 1.0, headers: tuple[tuple[str, str], ...] = ()) -> Fault:
@@ -253,6 +252,7 @@ def _dribble(handler: Handler, body: bytes) -> bool:
 def _be_stale(handler: Handler, body: bytes) -> bool:
     """What a pointer, a heartbeat or a record of finished work said before, or that it is not there yet."""
     if handler.command != "GET" or not handler.path.split("?")[0].endswith(("DONE.json", "latest.json")):
+        handler.send(handler.forward(body))
         return False
     if (earlier := handler.server.earlier(handler.path)) is not None:
         handler.send(earlier)
