@@ -2,10 +2,12 @@
 
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,6 +28,7 @@ class FakeCluster:
         self.refused: set[tuple[str, str]] = set()  # verb and resource that nobody may
         self.answers: list[int] = []  # status codes to answer with first, 0: break the connection
         self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
+        self.groups: list[list[str]] = []  # of each request that acts as somebody else
         self.address = ""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
@@ -77,8 +80,8 @@ def _matches(workflow: Json, selector: str) -> bool:
 
 
 @contextmanager
-def fake_cluster() -> Iterator[FakeCluster]:
-    """A server while the context lasts."""
+def fake_cluster(tls: Path | None = None) -> Iterator[FakeCluster]:
+    """A server while the context lasts; with the certificate ``tls.crt`` and its key in a folder, of TLS."""
     fake = FakeCluster()
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,6 +90,8 @@ def fake_cluster() -> Iterator[FakeCluster]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             fake.requests.append((self.command, self.path, dict(self.headers)))
+            if groups := self.headers.get_all("Impersonate-Group"):
+                fake.groups.append(groups)
             mood = fake.answers.pop(0) if fake.answers else None
             if mood == 0:
                 self.connection.close()
@@ -108,6 +113,10 @@ def fake_cluster() -> Iterator[FakeCluster]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     fake.address = f"127.0.0.1:{server.server_port}"

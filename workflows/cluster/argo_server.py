@@ -38,13 +38,18 @@ class ArgoServer:
         body = {"namespace": namespace, "instanceID": self.instance or "", "workflow": manifest}
         return self.http.call("POST", self._path(namespace), body=body)
 
-    def list(self, namespace: str, labels: str | None = None) -> list[Json]:
-        """Return the workflows with these labels."""
-        return list(self.http.get(self._path(namespace), **{"listOptions.labelSelector": labels}).get("items") or ())
+    def list(self, namespace: str | None, labels: str | None = None) -> list[Json]:
+        """Return the workflows with these labels, in a namespace or in all."""
+        listing = self.http.get(self._path(namespace or ""), **{"listOptions.labelSelector": labels})
+        return list(listing.get("items") or ())
 
     def stop(self, namespace: str, name: str) -> None:
         """Stop a workflow: running pods get SIGTERM, and no further pod starts."""
         self.http.call("PUT", f"{self._path(namespace, name)}/stop", body={"namespace": namespace, "name": name})
+
+    def resume(self, namespace: str, name: str) -> None:
+        """Continue a suspended workflow."""
+        self.http.call("PUT", f"{self._path(namespace, name)}/resume", body={"namespace": namespace, "name": name})
 
     def delete(self, namespace: str, name: str) -> None:
         """Delete a workflow with its pods."""

@@ -2,23 +2,27 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from jobs.contract.exits import BadInput
 from jobs.contract.profile import Profile
+from workflows.cluster.access import find_access
 from workflows.cluster.argo_server import ArgoServer
-from workflows.cluster.http import Json
-from workflows.cluster.kubeconfig import find_access
+from workflows.cluster.http import Http, Json
 from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
 
 
 class Workflows(Protocol):
     """Operations on workflows, through Argo's server or the Kubernetes API."""
 
+    @property
+    def http(self) -> Http: ...  # noqa: D102
     def create(self, namespace: str, manifest: Json) -> Json: ...  # noqa: D102
-    def list(self, namespace: str, labels: str | None = None) -> list[Json]: ...  # noqa: D102
+    def list(self, namespace: str | None, labels: str | None = None) -> list[Json]: ...  # noqa: D102
     def stop(self, namespace: str, name: str) -> None: ...  # noqa: D102
+    def resume(self, namespace: str, name: str) -> None: ...  # noqa: D102
     def delete(self, namespace: str, name: str) -> None: ...  # noqa: D102
     def log(self, namespace: str, workflow: str, pod: str, *, follow: bool, since: int | None) -> Iterator[str]: ...  # noqa: D102
     def version(self) -> str | None: ...  # noqa: D102
@@ -59,7 +63,31 @@ class Cluster:
         """
         if cluster := cls.find(profile):
             return cluster
-        raise BadInput(
-            "No cluster: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to talk to "
-            "Kubernetes. cv.py run needs neither."
-        )
+        raise BadInput(not_configured())
+
+    @property
+    def what(self) -> str:
+        """The name of the server that is asked about workflows."""
+        return self.workflows.http.what
+
+    def now(self) -> datetime:
+        """The time of the cluster, UTC."""
+        return self.workflows.http.clock.now()
+
+    def clock_remark(self) -> str:
+        """A sentence for a person whose clock is wrong; empty if it is right, or the cluster has not answered."""
+        return self.workflows.http.clock.remark(self.what)
+
+    def in_namespace(self, namespace: str) -> "Cluster":
+        """The same cluster, another namespace."""
+        return replace(self, namespace=namespace)
+
+
+def not_configured() -> str:
+    """Why there is no cluster, and how to configure one."""
+    named = os.environ.get("KUBECONFIG")
+    why = f" (KUBECONFIG names {named}, which does not exist)" if named and not os.environ.get("ARGO_SERVER") else ""
+    return (
+        f"No cluster is configured{why}: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to "
+        "talk to Kubernetes. cv.py run needs neither."
+    )

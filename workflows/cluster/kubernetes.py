@@ -86,14 +86,25 @@ class KubernetesWorkflows:
             manifest = {**manifest, "metadata": {**metadata, "labels": labels}}
         return self.kubernetes.http.call("POST", self._path(namespace), body=manifest)
 
-    def list(self, namespace: str, labels: str | None = None) -> list[Json]:
-        """Return the workflows with these labels."""
+    @property
+    def http(self) -> Http:
+        """The Kubernetes API."""
+        return self.kubernetes.http
+
+    def list(self, namespace: str | None, labels: str | None = None) -> list[Json]:
+        """Return the workflows with these labels, in a namespace or in all."""
         selector = ",".join(filter(None, [labels, self.instance and f"{INSTANCE_LABEL}={self.instance}"])) or None
-        return [_unpacked(item) for item in self.kubernetes.items(self._path(namespace), selector)]
+        path = self._path(namespace) if namespace else f"{WORKFLOWS}/workflows"
+        return [_unpacked(item) for item in self.kubernetes.items(path, selector)]
 
     def stop(self, namespace: str, name: str) -> None:
         """Stop a workflow: running pods get SIGTERM, and no further pod starts."""
         patch = {"spec": {"shutdown": "Stop"}}
+        self.kubernetes.http.call("PATCH", self._path(namespace, name), body=patch, content=MERGE)
+
+    def resume(self, namespace: str, name: str) -> None:
+        """Continue a suspended workflow."""
+        patch = {"spec": {"suspend": None}}
         self.kubernetes.http.call("PATCH", self._path(namespace, name), body=patch, content=MERGE)
 
     def delete(self, namespace: str, name: str) -> None:

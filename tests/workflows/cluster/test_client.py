@@ -12,9 +12,9 @@ from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.profile import Profile
 from tests.workflows.fake_cluster import FakeCluster, fake_cluster
 from workflows.cluster import http
+from workflows.cluster.access import find_access
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Exists, Forbidden, NotThere
-from workflows.cluster.kubeconfig import find_access
 
 
 @pytest.fixture(autouse=True)
