@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from botocore import exceptions as aws
 from botocore.config import Config
 
 from jobs.contract import environment
+from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.records import Output
 from jobs.runtime.disk import room_in
@@ -73,6 +75,7 @@ class Store:
     client: Any = field(repr=False, compare=False)
     retries: Retries = field(repr=False, compare=False)
     moved: Moved = field(default_factory=Moved, compare=False)
+    clock: ServerClock = field(default_factory=ServerClock, compare=False)
 
     @classmethod
     def open(
@@ -100,8 +103,10 @@ class Store:
         client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
         retries = Retries()
         retries.attach(client)
+        clock = ServerClock()
+        client.meta.events.register("after-call.s3", partial(_read_clock, clock))
         prefix = parts.path.strip("/")
-        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client, retries)
+        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client, retries, clock=clock)
 
     @classmethod
     def from_environment(cls) -> "Store":
@@ -279,6 +284,12 @@ class Store:
             if meaning is None:
                 raise
             raise meaning from error
+
+
+def _read_clock(clock: ServerClock, parsed: dict[str, Any], **_: Any) -> None:
+    """Read the server's time from an answer. When its request was sent is not known: some seconds before."""
+    now = time.time()
+    clock.read(parsed["ResponseMetadata"]["HTTPHeaders"].get("date"), now - 10, now)
 
 
 def sha256_of(path: Path) -> str:

@@ -51,7 +51,7 @@ def timed(cluster: Cluster, run: str, start: Callable[[], object]) -> float:
         if len(there) > before and not any(workflow_json.live(workflow) for workflow in there):
             break
         time.sleep(0.5)
-    if workflow_json.phase(workflow_json.latest(there) or {}) != workflow_json.SUCCEEDED:
+    if workflow_json.phase(workflow_json.current(there) or {}) != workflow_json.SUCCEEDED:
         raise SystemExit(f"{run} did not succeed; cv.py explain {run} says why")
     return time.monotonic() - began
 

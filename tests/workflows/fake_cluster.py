@@ -4,6 +4,7 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,8 @@ class FakeCluster:
         self.refused: set[tuple[str, str]] = set()  # verb and resource that nobody may
         self.answers: list[int] = []  # status codes to answer with first, 0: break the connection
         self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
+        self.pages: list[str] = []  # HTML to answer with first
+        self.clock = 0.0  # seconds that the server is ahead of this machine
         self.groups: list[list[str]] = []  # of each request that acts as somebody else
         self.address = ""
 
@@ -92,6 +95,14 @@ def fake_cluster(tls: Path | None = None) -> Iterator[FakeCluster]:
             fake.requests.append((self.command, self.path, dict(self.headers)))
             if groups := self.headers.get_all("Impersonate-Group"):
                 fake.groups.append(groups)
+            if fake.pages:
+                page = fake.pages.pop(0).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
+                return
             mood = fake.answers.pop(0) if fake.answers else None
             if mood == 0:
                 self.connection.close()
@@ -108,6 +119,9 @@ def fake_cluster(tls: Path | None = None) -> Iterator[FakeCluster]:
                 self.wfile.write(data)
 
         do_HEAD = do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _do
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() + fake.clock if timestamp is None else timestamp)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

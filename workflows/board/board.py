@@ -138,6 +138,7 @@ class Board:
         self._before: dict[str, Row] = {}
         self._printed: dict[str, tuple[float, str]] = {}  # task → time and epochs of its last line
         self._live: Live | None = None
+        self._notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -158,13 +159,15 @@ class Board:
         """Whether the rows should be shown again."""
         return time.monotonic() - self._drawn >= REDRAW_SECONDS
 
-    def show(self, rows: Sequence[Row]) -> None:
-        """Show the current rows."""
+    def show(self, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
+        """Show the current rows, and below them notes about the whole run; as plain lines, only new notes."""
         self._drawn = time.monotonic()
+        before, self._notes = self._notes, tuple(notes)
         if self._live:
             self._live.update(self._view(rows), refresh=True)
         else:
-            for text in [*changes(self._before, rows), *self._periodic(rows)]:
+            new = [note for note in notes if note not in before]
+            for text in [*changes(self._before, rows), *self._periodic(rows), *new]:
                 self._print(text)
         self._before = {row.task: row for row in rows}
 
@@ -172,9 +175,11 @@ class Board:
         from rich.console import Group
         from rich.text import Text
 
-        height = max(3, self._console.height - 4) if cut else None
+        notes = [Text(note, "yellow") for note in self._notes]
+        lines = sum(1 + len(note) // self._console.width for note in self._notes)
+        height = max(3, self._console.height - 4 - lines) if cut else None
         above = Text(title(self._name, rows, time.monotonic() - self._began), "bold")
-        return Group(above, table(rows, self._console.width, height, fold=not cut))
+        return Group(above, table(rows, self._console.width, height, fold=not cut), *notes)
 
     def _periodic(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield a line for each running task with progress whose last line is older than ``LINE_SECONDS``."""

@@ -10,8 +10,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict
 
+from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput
-from workflows.cluster.clock import ServerClock
 from workflows.cluster.credentials import PluginCredential, TokenFile, client_certificate, private_file
 from workflows.cluster.http import Http, Identity, new_session
 from workflows.cluster.kubeconfig import ClusterEntry, Context, UserEntry, read_context

@@ -14,6 +14,19 @@ from workflows.cluster.http import Http, Json
 from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
 
 
+class NotConfigured(BadInput):
+    """No cluster is configured: a KUBECONFIG that names no file among the reasons."""
+
+    def __init__(self) -> None:
+        """Name the file that KUBECONFIG names and that does not exist."""
+        self.missing = os.environ.get("KUBECONFIG") or ""
+        why = f" (KUBECONFIG names {self.missing}, which does not exist)" if self.missing else ""
+        super().__init__(
+            f"No cluster is configured{why}: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to "
+            "talk to Kubernetes. cv.py run needs neither."
+        )
+
+
 class Workflows(Protocol):
     """Operations on workflows, through Argo's server or the Kubernetes API."""
 
@@ -59,11 +72,11 @@ class Cluster:
         """Like :meth:`find`, but a cluster is required.
 
         Raises:
-            BadInput: no cluster is configured.
+            NotConfigured: no cluster is configured.
         """
         if cluster := cls.find(profile):
             return cluster
-        raise BadInput(not_configured())
+        raise NotConfigured
 
     @property
     def what(self) -> str:
@@ -81,13 +94,3 @@ class Cluster:
     def in_namespace(self, namespace: str) -> "Cluster":
         """The same cluster, another namespace."""
         return replace(self, namespace=namespace)
-
-
-def not_configured() -> str:
-    """Why there is no cluster, and how to configure one."""
-    named = os.environ.get("KUBECONFIG")
-    why = f" (KUBECONFIG names {named}, which does not exist)" if named and not os.environ.get("ARGO_SERVER") else ""
-    return (
-        f"No cluster is configured{why}: set ARGO_SERVER and ARGO_TOKEN to talk to Argo's server, or KUBECONFIG to "
-        "talk to Kubernetes. cv.py run needs neither."
-    )

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import requests
 
+from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput
-from workflows.cluster.clock import ServerClock
 from workflows.cluster.kubeconfig import API, ClusterEntry, Plugin
 
 # A plugin that opens a browser without a terminal takes its time. One that prompts may take any.

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 import requests
 
+from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, ServiceAway
-from workflows.cluster.clock import ServerClock
 
 Json = dict[str, Any]
 

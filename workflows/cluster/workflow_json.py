@@ -1,13 +1,14 @@
 """Read Argo's JSON of a workflow: its phase, its tasks and their attempts. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from workflows.cluster.http import Json
 
-LIVE: Final = frozenset({"", "Pending", "Running"})
+SUSPENDED: Final = "Suspended"  # not a phase of Argo's: argo suspend
+LIVE: Final = frozenset({"", "Pending", "Running", SUSPENDED})
 SUCCEEDED: Final = "Succeeded"
 
 
@@ -44,8 +45,9 @@ class TaskNodes:
 
 
 def phase(workflow: Mapping[str, Any]) -> str:
-    """Pending, Running, Succeeded, Failed or Error; Pending before the controller has seen the workflow."""
-    return (workflow.get("status") or {}).get("phase") or "Pending"
+    """Argo's phase, or Suspended; Pending before the controller has seen the workflow."""
+    phase = (workflow.get("status") or {}).get("phase") or "Pending"
+    return SUSPENDED if phase in LIVE and (workflow.get("spec") or {}).get("suspend") else phase
 
 
 def live(workflow: Mapping[str, Any]) -> bool:
@@ -63,9 +65,14 @@ def created(workflow: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(workflow["metadata"]["creationTimestamp"])
 
 
-def latest(workflows: list[Json]) -> Json | None:
-    """The newest running workflow, else the newest."""
-    return max(workflows, key=lambda item: (live(item), item["metadata"].get("creationTimestamp") or ""), default=None)
+def current(workflows: Sequence[Json]) -> Json | None:
+    """Of the running workflows the one that got furthest, else the newest."""
+
+    def rank(workflow: Json) -> tuple[bool, int, str]:
+        done = sum(node.task.phase == SUCCEEDED for node in tasks(workflow).values()) if live(workflow) else 0
+        return live(workflow), done, workflow["metadata"].get("creationTimestamp") or ""
+
+    return max(workflows, key=rank, default=None)
 
 
 def tasks(workflow: Mapping[str, Any]) -> dict[str, TaskNodes]:

@@ -19,10 +19,13 @@ def explain(
 
     with find_run(name, profile_of(profile)) as run:
         explanations = explanation.explain(run, TaskFilter(stage, model, fold))
+        notes = run.notes
     if as_json:
         print_json([asdict(item) for item in explanations])
         return
+    for note in notes:
+        typer.echo(note, err=True)
     for item in explanations:
         typer.echo("\n".join(item.text()) + "\n")
     if not explanations:
-        typer.echo(f"No task of run {run.name} failed, stopped or waits in a queue.")
+        typer.echo(f"No task of run {run.name} failed, was stopped, waits in a queue or is tried again.")

@@ -35,8 +35,9 @@ def logs(
     from workflows.runs.lines import line_filter
     from workflows.runs.run import find_run
 
-    tasks, lines = run_logs.TaskFilter(stage, model, fold), line_filter(since, grep)
+    tasks = run_logs.TaskFilter(stage, model, fold)
     with find_run(name, profile_of(profile)) as run:
+        lines = line_filter(since, grep, run.now())
         printer = _Printer(console(), tasks.select(run), as_json=as_json)
         if follow:
             run_logs.follow(run, tasks, lines, printer)

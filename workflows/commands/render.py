@@ -1,10 +1,9 @@
 """The command ``render``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from jobs.contract.exits import BadInput
 from workflows.commands._options import (
     DataSource,
     ExperimentName,
@@ -31,18 +30,16 @@ def render(
     profile: ProfileName = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
-    only: Annotated[str | None, typer.Option(help="experiment or manifest; default: both")] = None,
+    only: Annotated[Literal["manifest", "experiment"], typer.Option(help="what to print")] = "manifest",
 ) -> None:
-    """Print the resolved experiment and the manifest of its workflow."""
+    """Print the manifest of an experiment's workflow, or the resolved experiment itself."""
     from jobs.runtime.provenance import revision
     from workflows.manifest.dag import manifest, to_yaml
     from workflows.manifest.spec import RunSpec
 
-    if only not in (None, "experiment", "manifest"):
-        raise BadInput(f"--only {only}: write experiment or manifest")
     spec = RunSpec.of(
         resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile), revision=revision(),
         run=run, test_set=test_set(predict, from_run),
     )  # fmt: skip
-    texts = {"experiment": to_yaml(spec.experiment.model_dump(mode="json")), "manifest": to_yaml(manifest(spec))}
-    typer.echo(texts[only] if only else "---\n".join(texts.values()), nl=False)
+    printed = manifest(spec) if only == "manifest" else spec.experiment.model_dump(mode="json")
+    typer.echo(to_yaml(printed), nl=False)

@@ -13,12 +13,17 @@ def resume(
     revision: Revision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a stopped or failed run on a cluster. Finished tasks are skipped."""
-    from workflows.runs.resubmission import resubmission
+    """Resume a stopped, failed or suspended run on a cluster. Finished tasks are skipped."""
+    from workflows.runs.resubmission import continue_suspended, resubmission
     from workflows.runs.run import find_run
 
     with find_run(name, profile_of(profile)) as run:
-        spec, remarks = resubmission(run, revision)
+        if continued := continue_suspended(run):
+            typer.echo(f"Workflow {', '.join(continued)} is suspended no longer.", err=True)
+            assert run.spec
+            spec, remarks = run.spec, list[str]()
+        else:
+            spec, remarks = resubmission(run, revision)
     for remark in remarks:
         typer.echo(remark, err=True)
     send(spec, watch=watch, as_json=as_json)

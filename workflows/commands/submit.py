@@ -4,7 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,6 +48,9 @@ def submit(
     from_run: FromRun = None,
     watch: Watch = False,
     revision: Revision = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="let the run take the name of an ended run of another experiment")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit an experiment to a cluster after checking both. The same command continues the same run."""
@@ -58,24 +61,28 @@ def submit(
         resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile),
         revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run),
     )  # fmt: skip
-    send(spec, watch=watch, as_json=as_json)
+    send(spec, watch=watch, as_json=as_json, replace=replace)
 
 
-def send(spec: "RunSpec", *, watch: bool, as_json: bool) -> None:
+def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) -> None:
     """Check the spec and the cluster, create the workflow, print and watch it. Does not check a running run again.
 
     Raises:
-        BadInput: lint finds errors, or the cluster is not ready.
+        BadInput: lint finds errors, the cluster is not ready, or the run's name is taken and ``replace`` is not set.
         ServiceAway: the cluster does not answer.
     """
     from workflows.cluster.client import Cluster
-    from workflows.runs.create import running
+    from workflows.runs.create import replaced, running
     from workflows.runs.run import find_run
     from workflows.runs.watching import watch as watch_board
 
     cluster = Cluster.connect(spec.profile)
     spec = _uploaded(spec)
-    created = running(spec, cluster) or _check_and_create(spec, cluster)
+    created = running(spec, cluster)
+    if created is None:
+        if not replace and (taken := replaced(spec, cluster)):
+            _confirm_replacement(taken)
+        created = _check_and_create(spec, cluster)
     if as_json:
         print_json(asdict(created))
     else:
@@ -85,6 +92,13 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool) -> None:
     if watch:
         with find_run(spec.run, spec.profile) as run:
             raise typer.Exit(watch_board(run, console()))
+
+
+def _confirm_replacement(taken: str) -> None:
+    """Ask whether to take the name of another run; without a terminal, refuse."""
+    if not sys.stdin.isatty():
+        raise BadInput(f"{taken} Nothing was submitted: choose another --run, or give --replace.")
+    typer.confirm(f"{taken} Replace its results?", abort=True, err=True)
 
 
 def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 
 from jobs.contract import layout
 from jobs.contract.digest import digest
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, StageError
 from jobs.contract.experiment import Experiment, Frozen
 from jobs.contract.names import LONGEST_RUN_NAME, check_run_name
 from jobs.contract.plan import PlannedTask, plan
@@ -131,8 +131,23 @@ class RunSpec(Frozen):
             order = json.loads(annotations.get(ORDER_ANNOTATION) or annotations[FORMER_ANNOTATION])
             parameters = {item["name"]: item["value"] for item in workflow["spec"]["arguments"]["parameters"]}
             return cls(**{**order, "experiment": Experiment.model_validate_json(parameters["experiment"])})
-        except (KeyError, json.JSONDecodeError, ValidationError) as error:
-            raise BadInput(f"Workflow {name} has no valid spec: {error}. Submit the run again.") from error
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ValidationError, StageError) as error:
+            reason = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else f"{error}"
+            raise BadInput(
+                f"Workflow {name} has no valid spec: it was made by hand, or by another version ({reason}). Submit the "
+                "run again."
+            ) from error
+
+
+def kept_profile(workflow: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The profile that a workflow was submitted with, as plain values: also one of another version."""
+    annotations = (workflow.get("metadata") or {}).get("annotations") or {}
+    try:
+        order = json.loads(annotations.get(ORDER_ANNOTATION) or annotations.get(FORMER_ANNOTATION) or "{}")
+        profile: Mapping[str, Any] = dict(order["profile"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return profile
 
 
 def default_run(experiment: Experiment, test_set: TestSet | None = None) -> str:

@@ -39,6 +39,19 @@ def running(spec: RunSpec, cluster: Cluster) -> CreatedWorkflow | None:
     return _running(spec, cluster, workflows_of(cluster, spec.run))
 
 
+def replaced(spec: RunSpec, cluster: Cluster) -> str | None:
+    """A sentence if an ended run of this name had another experiment, whose results the new one would replace."""
+    for workflow in workflows_of(cluster, spec.run):
+        try:
+            former = RunSpec.of_workflow(workflow)
+        except BadInput:
+            continue  # made by hand, or by another version: it cannot be compared
+        if former.on_its_films.hash != spec.on_its_films.hash:
+            name = workflow_json.name(workflow)
+            return f"Run {spec.run} exists with another experiment ({former.experiment.name}, workflow {name})."
+    return None
+
+
 def create(spec: RunSpec, cluster: Cluster, manifest: Json) -> CreatedWorkflow:
     """Create the run's workflow unless one is running.
 

@@ -9,6 +9,7 @@ from workflows.board.rows import Row, how_far
 from workflows.cluster.workflow_json import NodeStatus
 from workflows.runs.logs import TaskFilter, last_lines
 from workflows.runs.run import Run
+from workflows.runs.trouble import last_ended
 
 LAST_LINES: Final = 6
 # Argo's own exit codes.
@@ -35,7 +36,7 @@ class Explanation:
 
 
 def explain(run: Run, task_filter: TaskFilter) -> list[Explanation]:
-    """Explain the selected tasks; without a selection, those that failed, were stopped or are waiting in a queue.
+    """Explain the selected tasks; without a selection, those that failed, were stopped, are queued or tried again.
 
     Raises:
         BadInput: the run or the task does not exist.
@@ -50,7 +51,7 @@ def explain(run: Run, task_filter: TaskFilter) -> list[Explanation]:
 
 
 def _stuck(row: Row) -> bool:
-    return row.phase in {"queued", "waiting to retry"}
+    return row.phase in {"queued", "waiting to retry"} or (row.state in {"waiting", "running"} and row.attempt > 0)
 
 
 def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
@@ -60,8 +61,11 @@ def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
     sentences = [_first_sentence(task, row, len(attempts))]
     if last and not last.live and row.state != "succeeded":
         sentences += _end(last, task, run)
-    elif row.note not in ("", row.node) and row.state != "succeeded":
-        sentences.append(f"Reason: {row.note}.")
+    elif row.note not in ("", row.node) and row.state == "waiting":
+        sentences.append(f"Reason: {row.note.split('; attempt ')[0]}.")
+    if ended := last_ended(attempts):
+        number, before = ended
+        sentences += [f"Attempt {number} ended.", *_end(before, task, run)]
     lines = _log(run, task)
     events = _events(run, last) if last and row.state != "succeeded" else ()
     return Explanation(task.name, row.state, " ".join(sentences), lines, events, _next(run, task, row, last))
@@ -100,10 +104,11 @@ def _end(node: NodeStatus, task: TaskId, run: Run) -> list[str]:
 
 def _events(run: Run, node: NodeStatus) -> tuple[str, ...]:
     """Warnings about the pod. Kubernetes keeps events for an hour."""
-    if not run.cluster or not run.cluster.kubernetes or not node.pod:
+    if not run.cluster or not (kubernetes := run.cluster.kubernetes) or not node.pod:
         return ()
-    events = run.cluster.kubernetes.events(run.cluster.namespace, node.pod)
-    return tuple(dict.fromkeys(_event(event) for event in events if event.get("type") != "Normal"))
+    namespace = run.cluster.namespace
+    events = run.optional("What Kubernetes says of the pods", lambda: kubernetes.events(namespace, node.pod))
+    return tuple(dict.fromkeys(_event(event) for event in events or () if event.get("type") != "Normal"))
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -64,8 +64,8 @@ def from_store(task: str, attempt: int, records: Iterable[dict[str, str]]) -> It
             yield LogLine(task, attempt, record["at"][:19], record["level"], text)
 
 
-def line_filter(since: str | None, grep: str | None) -> LineFilter:
-    """Parse the options ``--since`` and ``--grep``.
+def line_filter(since: str | None, grep: str | None, now: datetime) -> LineFilter:
+    """Parse the options ``--since`` and ``--grep``; ``now`` is the time of those who wrote the lines.
 
     Raises:
         BadInput: an option is not valid.
@@ -80,4 +80,4 @@ def line_filter(since: str | None, grep: str | None) -> LineFilter:
     if not match:
         raise BadInput(f"--since {since}: write 90s, 10m, 2h or 1d")
     seconds = int(match.group(1)) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
-    return LineFilter(datetime.now(UTC) - timedelta(seconds=seconds), pattern)
+    return LineFilter(now - timedelta(seconds=seconds), pattern)

@@ -8,7 +8,7 @@ from jobs.contract.names import RUN_LABEL
 from jobs.contract.profile import Profile
 from jobs.contract.records import without_text
 from workflows.cluster import workflow_json
-from workflows.cluster.client import Cluster
+from workflows.cluster.client import Cluster, NotConfigured
 from workflows.cluster.http import Json
 from workflows.manifest.spec import RunSpec
 from workflows.runs.stored import StoredRun, list_runs
@@ -44,13 +44,18 @@ def listing(profile: Profile | None) -> tuple[list[ListedRun], str]:
         BadInput: neither a cluster nor a store is configured.
         ServiceAway: the only one configured does not answer.
     """
-    cluster, notes, workflows, stored = Cluster.find(profile), [], [], []
-    if cluster:
-        try:
-            workflows = cluster.workflows.list(cluster.namespace, RUN_LABEL)
-        except (BadInput, ServiceAway) as error:
-            notes.append(str(error))
-    known = profile or next((RunSpec.of_workflow(workflow).profile for workflow in workflows), None)
+    notes: list[str] = []
+    workflows: list[Json] = []
+    stored: list[StoredRun] = []
+    try:
+        cluster = Cluster.connect(profile)
+        workflows = cluster.workflows.list(cluster.namespace, RUN_LABEL)
+        notes += filter(None, [cluster.clock_remark()])
+    except NotConfigured as error:
+        notes += [str(error)] if error.missing else []
+    except (BadInput, ServiceAway) as error:
+        notes.append(f"Runs on the cluster are not shown. {error}")
+    known = profile or next((spec.profile for spec in map(_spec, workflows) if spec), None)
     try:
         with nullcontext() if known else local_store():
             stored = list_runs(open_store(known.store if known else None))
@@ -58,7 +63,7 @@ def listing(profile: Profile | None) -> tuple[list[ListedRun], str]:
         if not workflows:
             raise
         notes.append(f"Scores are not shown. {error}")
-    latest = {run: workflow_json.latest(of_run) for run, of_run in _by_run(workflows).items()}
+    latest = {run: workflow_json.current(of_run) for run, of_run in _by_run(workflows).items()}
     listed = [_listed(run, latest.pop(run.name, None)) for run in stored]
     listed += [_unstored(workflow) for workflow in latest.values() if workflow]
     return sorted(listed, key=lambda run: run.changed, reverse=True), " ".join(notes)
@@ -79,9 +84,20 @@ def _listed(run: StoredRun, workflow: Json | None) -> ListedRun:
 
 
 def _unstored(workflow: Json) -> ListedRun:
-    """A run whose first pod has stored nothing yet."""
-    spec = RunSpec.of_workflow(workflow)
-    return ListedRun(
-        spec.run, spec.experiment.name, spec.experiment.title, workflow_json.phase(workflow),
-        None, None, "", None, (), workflow["metadata"].get("creationTimestamp") or "",
-    )  # fmt: skip
+    """A run whose first pod has stored nothing yet. A workflow without a valid spec has the reason as its title."""
+    metadata, phase = workflow["metadata"], workflow_json.phase(workflow)
+    changed = metadata.get("creationTimestamp") or ""
+    try:
+        spec = RunSpec.of_workflow(workflow)
+    except BadInput as error:
+        return ListedRun(metadata["labels"][RUN_LABEL], "", str(error), phase, None, None, "", None, (), changed)
+    experiment = spec.experiment
+    return ListedRun(spec.run, experiment.name, experiment.title, phase, None, None, "", None, (), changed)
+
+
+def _spec(workflow: Json) -> RunSpec | None:
+    """The spec of a workflow; None if it was made by hand, or by another version."""
+    try:
+        return RunSpec.of_workflow(workflow)
+    except BadInput:
+        return None

@@ -7,16 +7,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from jobs.contract.exits import BadInput, StageError
+from jobs.contract.exits import BadInput, ServiceAway, StageError
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from workflows.cluster import workflow_json
+from workflows.cluster.http import Unauthorized
 from workflows.cluster.workflow_json import NodeStatus
 from workflows.runs import stored
 from workflows.runs.lines import LineFilter, LogLine, from_pod, from_store
-from workflows.runs.run import Run
+from workflows.runs.overlay import CLOCK_SKEW
+from workflows.runs.run import PATIENCE_SECONDS, Run
 
 POLL_SECONDS: Final = 3.0
 
@@ -68,6 +71,7 @@ def follow(run: Run, task_filter: TaskFilter, line_filter: LineFilter, show: Cal
         return
     lines: queue.Queue[LogLine] = queue.Queue()
     threads: list[threading.Thread] = []
+    said = set(run.notes)
     tasks = task_filter.select(run)
     for line in filter(line_filter, _merged(_attempts(run, tasks, _has_ended))):
         show(line)
@@ -90,6 +94,10 @@ def follow(run: Run, task_filter: TaskFilter, line_filter: LineFilter, show: Cal
         if not live and lines.empty() and not any(thread.is_alive() for thread in threads):
             return
         run.refresh()
+        for note in run.notes:
+            if note not in said:
+                said.add(note)
+                show(LogLine(run.name, 0, "", "warning", f"({note})"))
 
 
 def _follow_store(run: Run, task_filter: TaskFilter, line_filter: LineFilter, show: Callable[[LogLine], None]) -> None:
@@ -110,7 +118,7 @@ def _follow_store(run: Run, task_filter: TaskFilter, line_filter: LineFilter, sh
 def _listen(run: Run, task: TaskId, number: int, node: NodeStatus, lines: "queue.Queue[LogLine]") -> threading.Thread:
     def listen() -> None:
         try:
-            for line in from_pod(task.name, number, _pod_lines(run, node, follow=True)):
+            for line in from_pod(task.name, number, _patiently(lambda: _pod_lines(run, node, follow=True))):
                 lines.put(line)
         except StageError as error:
             lines.put(LogLine(task.name, number, "", "warning", f"(the log was interrupted: {error})"))
@@ -118,6 +126,29 @@ def _listen(run: Run, task: TaskId, number: int, node: NodeStatus, lines: "queue
     thread = threading.Thread(target=listen, daemon=True, name=f"log of {node.pod}")
     thread.start()
     return thread
+
+
+def _patiently(stream: Callable[[], Iterator[str]]) -> Iterator[str]:
+    """Yield the lines of a stream; after a cut, open it again and skip those that were yielded.
+
+    Raises:
+        ServiceAway, Unauthorized: it cannot be opened again for ``PATIENCE_SECONDS``.
+        BadInput: the pod is gone.
+    """
+    yielded, cut_at = 0, None
+    while True:
+        try:
+            for number, line in enumerate(stream()):
+                cut_at = None
+                if number >= yielded:
+                    yielded += 1
+                    yield line
+            return
+        except (ServiceAway, Unauthorized):
+            cut_at = cut_at or time.monotonic()
+            if time.monotonic() - cut_at > PATIENCE_SECONDS:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 def _nodes(run: Run, task: TaskId) -> tuple[NodeStatus, ...]:
@@ -141,7 +172,7 @@ def _has_ended(node: NodeStatus) -> bool:
 
 
 def _attempts(run: Run, tasks: list[TaskId], which: Callable[[NodeStatus], bool]) -> Iterator[Iterator[LogLine]]:
-    """One iterator per attempt: those of earlier workflows first, then those of this one that ``which`` selects."""
+    """One iterator per attempt: those that Argo no longer shows, then of those that it shows the ``which`` selects."""
     try:
         files = stored.find_logs(run.store, run.name, tasks)
     except StageError as error:
@@ -149,16 +180,26 @@ def _attempts(run: Run, tasks: list[TaskId], which: Callable[[NodeStatus], bool]
             raise
         files = {}  # pods that still exist can be read without the store
         yield iter([LogLine(run.name, 0, "", "warning", f"(no logs of deleted pods: {error})")])
-    began = workflow_json.created(run.workflow) if run.workflow else None
     for task in tasks:
-        mine = files.get(task.name, [])
+        mine, nodes = files.get(task.name, []), _nodes(run, task)
+        current = [file_of(node, number, mine) for number, node in enumerate(nodes)]
         for file in mine:
-            if began is None or file.started < began:
+            if file not in current:
                 yield _of_store(run, task, file)
-        now = {file.attempt: file for file in mine if began and file.started >= began}
-        for number, node in enumerate(_nodes(run, task)):
+        for number, (node, stored_log) in enumerate(zip(nodes, current, strict=True)):
             if which(node):
-                yield _of_pod(run, task, number, node) or _of_store(run, task, now.get(number))
+                yield _of_pod(run, task, number, node) or _of_store(run, task, stored_log)
+
+
+def file_of(node: NodeStatus, number: int, files: Iterable[stored.LogFile]) -> stored.LogFile | None:
+    """The stored log of an attempt that Argo shows; None without any.
+
+    Earlier workflows and ``argo retry`` have attempts of the same number: those began before the node did.
+    """
+    if not node.started:
+        return None
+    start = datetime.fromisoformat(node.started) - CLOCK_SKEW
+    return next((file for file in files if file.attempt == number and file.started >= start), None)
 
 
 def _of_pod(run: Run, task: TaskId, number: int, node: NodeStatus) -> Iterator[LogLine] | None:

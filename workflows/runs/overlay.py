@@ -10,6 +10,7 @@ from jobs.contract.exits import TABLE, Exit
 from jobs.contract.plan import PlannedTask
 from workflows.board.rows import FINISHING, Row
 from workflows.cluster.workflow_json import SUCCEEDED, TaskNodes, seconds
+from workflows.runs.trouble import how_it_ended, last_ended
 
 # Allowed clock skew; a heartbeat older than its attempt belongs to an earlier workflow.
 CLOCK_SKEW: Final = timedelta(seconds=5)
@@ -41,7 +42,7 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
     if nodes.task.phase in {"Skipped", "Omitted"}:
         return replace(row, state="omitted", phase="omitted", note="an earlier task did not succeed")
     row = _with_progress(row, stored, attempt.started)
-    message = tidy(attempt.message or nodes.task.message)
+    message, before = tidy(attempt.message or nodes.task.message), _before(nodes, stored)
     if not nodes.task.live:
         if row.phase == FINISHING:  # Argo shut the workflow down first
             return replace(row, state="succeeded", phase="done", eta=None)
@@ -55,12 +56,12 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         reported = row.phase == "failed"  # the heartbeat has the task's own message
         return replace(row, state=end, phase=end, eta=None, note=row.note if reported else message)
     if attempt.message in PREPARING:
-        return replace(row, state="running", phase="starting", eta=None, note="pulling the image and starting")
+        return replace(row, state="running", phase="starting", eta=None, note=f"pulling the image and starting{before}")
     if not nodes.attempts or attempt.phase == "Pending":
-        return replace(row, state="waiting", phase="queued", eta=None, note=message)
+        return replace(row, state="waiting", phase="queued", eta=None, note=f"{message}{before}")
     if not attempt.live:
-        return replace(row, state="waiting", phase="waiting to retry", eta=None, note=message)
-    return replace(row, state="running", phase=row.phase or "starting", note=row.note or row.node)
+        return replace(row, state="waiting", phase="waiting to retry", eta=None, note=how_it_ended(attempt))
+    return replace(row, state="running", phase=row.phase or "starting", note=f"{row.note or row.node}{before}")
 
 
 def tidy(message: str) -> str:
@@ -103,11 +104,24 @@ def _waits_for(planned: PlannedTask) -> str:
     return f"for {planned.needs[0].name}" if len(planned.needs) == 1 else f"for {len(planned.needs)} tasks"
 
 
+def _before(nodes: TaskNodes, stored: Row | None) -> str:
+    """How the attempt before this one ended, in the task's own words if it stored any."""
+    if (ended := last_ended(nodes.attempts)) is None:
+        return ""
+    number, node = ended
+    own = stored if stored and stored.phase == "failed" and stored.attempt == number - 1 else None
+    told = " ".join(own.note.split()) if own and not _earlier(own.at, node.started) else ""
+    return f"; attempt {number} ended: {told or how_it_ended(node)}"
+
+
+def _earlier(at: str, started: str) -> bool:
+    """Whether a heartbeat was sent before an attempt started: it belongs to an earlier workflow."""
+    return not at or not started or datetime.fromisoformat(at) < datetime.fromisoformat(started) - CLOCK_SKEW
+
+
 def _with_progress(row: Row, stored: Row | None, started: str) -> Row:
     """Add what the task stored, if this attempt stored it."""
-    if stored is None or not stored.at or not started or stored.attempt != row.attempt:
-        return row
-    if datetime.fromisoformat(stored.at) < datetime.fromisoformat(started) - CLOCK_SKEW:
+    if stored is None or stored.attempt != row.attempt or _earlier(stored.at, started):
         return row
     return replace(
         row, phase=FINISHING if stored.state == "succeeded" else stored.phase, epoch=stored.epoch,

@@ -14,6 +14,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.records import Done, Heartbeat, Reference
 from workflows.cluster import workflow_json
 from workflows.cluster.http import Http, new_session
+from workflows.manifest.spec import kept_profile
 from workflows.runs.run import Run
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def plan_purge(run: Run) -> PurgePlan:
     Raises:
         BadInput: the run is running, or does not exist.
     """
+    if run.unreachable:  # it may be running
+        raise run.unreachable
     if run.live:
         raise BadInput(f"Run {run.name} is running: cv.py stop {run.name} first.")
     store = run.store
@@ -60,7 +63,7 @@ def plan_purge(run: Run) -> PurgePlan:
     if not entries and not run.workflows:
         raise BadInput(f"Run {run.name} does not exist in {store.url}. cv.py runs lists all runs.")
     entries += [entry for work in free for entry in store.list(f"{work}/")]
-    gateway = run.spec.profile.pushgateway if run.spec else None
+    gateway = _gateway_of(run)
     return PurgePlan(
         run.name, tuple(map(workflow_json.name, run.workflows)), tuple(free), len(mine) - len(free), len(entries),
         sum(entry.size for entry in entries), tuple(_pushed(gateway, run.name)) if gateway else (),
@@ -141,6 +144,16 @@ def _digests(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _digests(inner)
+
+
+def _gateway_of(run: Run) -> str | None:
+    """The Pushgateway of a run's profile, even if its workflow was made by hand or by another version."""
+    if run.settings:
+        return run.settings.pushgateway
+    try:
+        return run.spec.profile.pushgateway if run.spec else None
+    except BadInput:
+        return kept_profile(run.workflow or {}).get("pushgateway")
 
 
 def _pushed(gateway: str, run: str) -> Iterator[str]:

@@ -33,6 +33,15 @@ def resubmission(run: Run, revision: str | None = None) -> tuple[RunSpec, list[s
     return spec.model_copy(update=update), remarks
 
 
+def continue_suspended(run: Run) -> list[str]:
+    """Continue the workflows of the run that ``argo suspend`` holds; return their names."""
+    names = run.suspended
+    for name in names:
+        assert run.cluster
+        run.cluster.workflows.resume(run.cluster.namespace, name)
+    return names
+
+
 def _killed(run: Run) -> list[tuple[str, str]]:
     """Tasks whose last attempt ended with an OOM kill, each with its memory."""
     nodes_of = {task.name: run.nodes(task.id) for task in run.tasks}

@@ -1,14 +1,16 @@
 """Find a run by name: in the cluster while its workflow exists, in the store afterwards."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput, ServiceAway, StageError
+from jobs.contract.durations import duration
+from jobs.contract.exits import BadInput, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import RUN_LABEL, check_run_name
 from jobs.contract.plan import PlannedTask, plan
@@ -16,16 +18,22 @@ from jobs.contract.profile import Profile
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.cluster import workflow_json
-from workflows.cluster.client import Cluster
-from workflows.cluster.http import Json
+from workflows.cluster.client import Cluster, NotConfigured
+from workflows.cluster.http import Forbidden, Json, NoAnswer, NotThere, Unauthorized
 from workflows.cluster.workflow_json import TaskNodes
 from workflows.manifest.spec import RunSpec
 from workflows.runs import stored
 from workflows.runs.overlay import accelerators, overlay
+from workflows.runs.trouble import alike
 from workflows.store.opening import local_store, open_store
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
+
+Found = TypeVar("Found")
+
+# How long watching and following go on while the cluster does not answer, or refuses the credentials.
+PATIENCE_SECONDS: Final = 900.0
 
 
 @dataclass
@@ -36,52 +44,131 @@ class Run:
     cluster: Cluster | None
     profile: Profile | None  # from the command line
     workflows: list[Json]  # of this run, on the cluster
-    note: str = ""  # a warning to show, e.g. that the store cannot be reached
+    absence: StageError | None = None  # why the cluster has no workflow of the run
+    deleted: bool = False  # whether its workflow was removed from the cluster since the run was found
+    _notes: dict[str, str] = field(default_factory=dict)  # by topic
+    _refused: set[str] = field(default_factory=set)  # topics that are not asked for again
+    _rows: dict[str, Row] = field(default_factory=dict)  # the last that were read from the store
+    _away_since: float | None = None  # time.monotonic()
 
     @property
     def workflow(self) -> Json | None:
-        """The running workflow, else the newest; None if the cluster has none."""
-        return workflow_json.latest(self.workflows)
+        """Of the running workflows the one that got furthest, else the newest; None if the cluster has none."""
+        return workflow_json.current(self.workflows)
+
+    @property
+    def running(self) -> list[Json]:
+        """The workflows that are pending, running or suspended: several after ``argo resubmit``."""
+        return [workflow for workflow in self.workflows if workflow_json.live(workflow)]
 
     @property
     def live(self) -> bool:
-        """Whether the run's workflow is pending or running."""
-        return self.workflow is not None and workflow_json.live(self.workflow)
-
-    @property
-    def running_pods(self) -> int:
-        """Number of pods whose main container still runs; 0 without access to Kubernetes.
-
-        Argo marks a stopped task as ended while its pod still writes a checkpoint.
-        """
-        kubernetes = self.cluster.kubernetes if self.cluster else None
-        if not kubernetes or not self.cluster:
-            return 0
-        pods = kubernetes.pods(self.cluster.namespace, f"{RUN_LABEL}={self.name}")
-        containers = [item for pod in pods for item in (pod.get("status") or {}).get("containerStatuses") or ()]
-        return sum(container["name"] == "main" and "running" in container["state"] for container in containers)
+        """Whether a workflow of the run is pending, running or suspended."""
+        return bool(self.running)
 
     @property
     def phase(self) -> str | None:
-        """Argo's phase of the workflow; None if the cluster has none."""
+        """Argo's phase of the workflow, or Suspended; None if the cluster has none."""
         return None if self.workflow is None else workflow_json.phase(self.workflow)
+
+    @property
+    def suspended(self) -> list[str]:
+        """Names of the workflows that ``argo suspend`` holds."""
+        names = {workflow_json.name(item): workflow_json.phase(item) for item in self.running}
+        return [name for name, phase in names.items() if phase == workflow_json.SUSPENDED]
 
     @property
     def seconds(self) -> float:
         """Duration of the workflow so far."""
         status = (self.workflow or {}).get("status") or {}
-        return (
-            workflow_json.seconds(status.get("startedAt") or "", status.get("finishedAt") or "", datetime.now(UTC))
-            or 0.0
+        return workflow_json.seconds(status.get("startedAt") or "", status.get("finishedAt") or "", self.now()) or 0.0
+
+    def now(self) -> datetime:
+        """The time of the cluster, or of the store: this machine's clock may be wrong."""
+        return self.cluster.now() if self.cluster and self.workflows else self.store.clock.now()
+
+    @property
+    def unreachable(self) -> StageError | None:
+        """Why a configured cluster could not be asked whether the run is there; None if it was asked."""
+        return None if isinstance(self.absence, NotThere | NotConfigured) else self.absence
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences to show beside the rows: what cannot be shown, and what concerns the run as a whole."""
+        # Without any cluster, a run in the store needs no remark.
+        usual = isinstance(self.absence, NotConfigured) and not self.absence.missing
+        notes = [str(self.absence)] if self.absence and not usual else []
+        if len(self.running) > 1 and self.workflow:
+            names = ", ".join(map(workflow_json.name, self.running))
+            notes.append(
+                f"{len(self.running)} workflows of this run are running at once: {names}. The rows are those of "
+                f"{workflow_json.name(self.workflow)}, which got furthest; cv.py stop {self.name} stops all of them."
+            )
+        for name in self.suspended:
+            notes.append(f"Workflow {name} is suspended: no further pod starts. cv.py resume {self.name} continues it.")
+        if self.workflow and self.live and (repeated := alike(workflow_json.tasks(self.workflow), self.now())):
+            notes.append(f"{repeated} cv.py explain {self.name} says more.")
+        if self.workflow and self.cluster and (remark := self.cluster.clock_remark()):
+            notes.append(remark)
+        return [*notes, *self._notes.values()]
+
+    @property
+    def note(self) -> str:
+        """The notes as one text."""
+        return " ".join(self.notes)
+
+    def optional(self, topic: str, look: Callable[[], Found]) -> Found | None:
+        """Return what an optional look-up finds; None, and a note, if it is refused or fails.
+
+        Args:
+            topic: what is left out, e.g. ``Who uses the GPUs``.
+            look: the look-up. It is not repeated once the user lacks the right.
+        """
+        if topic in self._refused:
+            return None
+        try:
+            found = look()
+        except Forbidden as error:
+            self._refused.add(topic)
+            self._notes[topic] = f"{topic} is not shown: {error}"
+        except StageError as error:
+            self._notes[topic] = f"{topic} is not shown. {error}"
+        else:
+            self._notes.pop(topic, None)
+            return found
+        return None
+
+    def running_pods(self) -> int:
+        """Number of pods whose main container still runs; 0 if they cannot be listed.
+
+        Argo marks a stopped task as ended while its pod still writes a checkpoint.
+        """
+        if not self.cluster or not (kubernetes := self.cluster.kubernetes):
+            return 0
+        namespace = self.cluster.namespace
+        pods = self.optional(
+            "Whether pods still write a checkpoint", lambda: kubernetes.pods(namespace, f"{RUN_LABEL}={self.name}")
         )
+        containers = [item for pod in pods or () for item in (pod.get("status") or {}).get("containerStatuses") or ()]
+        return sum(container["name"] == "main" and "running" in container["state"] for container in containers)
 
     @cached_property
     def spec(self) -> RunSpec | None:
-        """What was submitted; None for a run that was not submitted to a cluster."""
+        """What was submitted; None for a run that was not submitted to a cluster.
+
+        Raises:
+            BadInput: neither the workflow nor the store has a valid spec.
+        """
         from jobs.runtime.store import Missing
 
-        if self.workflow is not None:
-            return RunSpec.of_workflow(self.workflow)
+        try:
+            if self.workflow is not None:
+                return RunSpec.of_workflow(self.workflow)
+        except BadInput as error:
+            try:
+                return RunSpec.stored(self.store, self.name)
+            except (Missing, StageError, ValueError):
+                raise error from None
         try:
             return RunSpec.stored(self.store, self.name)
         except Missing:
@@ -116,8 +203,17 @@ class Run:
     @cached_property
     def store(self) -> "Store":
         """The run's store, with an endpoint that this machine can reach."""
-        profile = self.profile or (self.spec.profile if self.workflow and self.spec else None)
-        return open_store(profile.store if profile else None)
+        return open_store(self.settings.store if self.settings else None)
+
+    @cached_property
+    def settings(self) -> Profile | None:
+        """The profile that the run uses: the command line's, else the workflow's; None if neither is known."""
+        if self.profile or self.workflow is None:
+            return self.profile
+        try:
+            return RunSpec.of_workflow(self.workflow).profile
+        except BadInput:
+            return None
 
     def nodes(self, task: TaskId) -> TaskNodes | None:
         """Argo's nodes of a task; None if the workflow does not exist or has not reached the task."""
@@ -127,28 +223,54 @@ class Run:
         """Return a row for each task."""
         if self.workflow is None:
             return stored.status(self.store, self.name)
-        rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), datetime.now(UTC)
+        rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), self.now()
+        live = workflow_json.live(self.workflow)
         rows = [
-            overlay(task, _nodes_of(nodes, task.id), rows_of.get(task.name), live=self.live, now=now)
-            for task in self.tasks
+            overlay(task, _nodes_of(nodes, task.id), rows_of.get(task.name), live=live, now=now) for task in self.tasks
         ]
         return self._with_holders(rows)
 
     def _stored_rows(self) -> dict[str, Row]:
-        """Rows by task, from the store. A store that cannot be reached becomes a note: Argo's state is shown anyway."""
-        self.note = ""
+        """Rows by task, from the store; the last ones while it cannot be reached: Argo's state is shown anyway."""
         try:
             if self.store.size(layout.run_experiment(self.name)) is None:
                 return {}  # prepare has not started
-            return {row.task: row for row in stored.status(self.store, self.name)}
+            self._rows = {row.task: row for row in stored.status(self.store, self.name)}
+            self._notes.pop("store", None)
         except StageError as error:
-            self.note = f"Epochs and stored scores are not shown. {error}"
-            return {}
+            self._notes["store"] = f"Epochs and stored scores are not shown. {error}"
+        return self._rows
 
     def refresh(self) -> None:
-        """Read the run's workflows again."""
-        if self.cluster:
-            self.workflows = workflows_of(self.cluster, self.name)
+        """Read the run's workflows again. Keep the last ones, with a note, while the cluster does not answer.
+
+        Raises:
+            NoAnswer, Unauthorized: that lasts longer than ``PATIENCE_SECONDS``.
+        """
+        if not self.cluster:
+            return
+        try:
+            found = workflows_of(self.cluster, self.name)
+        except (NoAnswer, Unauthorized) as error:
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                at = f"{datetime.now(UTC):%H:%M:%S} UTC"
+                self._notes["away"] = f"{at}: {error} The last known state is shown; still trying."
+            elif time.monotonic() - self._away_since > PATIENCE_SECONDS:
+                raise
+            return
+        if self._away_since is not None:
+            took = duration(time.monotonic() - self._away_since)
+            self._notes["away"] = f"{self.cluster.what} answers again, after {took}."
+            self._away_since = None
+        if self.workflows and not found:
+            names = ", ".join(map(workflow_json.name, self.running)) or workflow_json.name(self.workflows[-1])
+            self.absence = NotThere(
+                f"Workflow {names} was deleted from namespace {self.cluster.namespace}; the rows are those of the "
+                "store. cv.py submit with the same options runs the missing tasks."
+            )
+            self.deleted = True
+        self.workflows = found
 
     def _with_holders(self, rows: list[Row]) -> list[Row]:
         """Add to the note of each task that waits for a GPU who uses the GPUs."""
@@ -157,7 +279,12 @@ class Run:
         waiting = {row.task for row in rows if row.state == "waiting" and resource and resource in row.note}
         if not kubernetes or not waiting:
             return rows
-        holders = accelerators(kubernetes.nodes(), kubernetes.pods(None), resource, RUN_LABEL)
+        holders = self.optional(
+            "Who uses the GPUs",
+            lambda: accelerators(kubernetes.nodes(), kubernetes.pods(None), resource, RUN_LABEL),
+        )
+        if holders is None:
+            return rows
         return [replace(row, note=f"{row.note}; {holders}") if row.task in waiting else row for row in rows]
 
 
@@ -175,33 +302,87 @@ def workflows_of(cluster: Cluster, run: str) -> list[Json]:
 def find_run(name: str | None, profile: Profile | None = None) -> Iterator[Run]:
     """Find a run by name, in the cluster or in the store.
 
+    Without a profile, a run that is not in the current namespace is looked for in all others, and in the one that its
+    stored order names.
+
     Args:
-        name: the run's name; None for the newest run of the cluster.
+        name: the run's name; None for the newest run of the namespace.
         profile: the cluster and store to look in. Without a profile and a configured store, a run that the cluster
             does not have is read from this machine's embedded store.
 
     Raises:
-        BadInput: the name is not valid, or missing while the cluster has no run.
+        BadInput: the name is not valid, or missing while the cluster has no run; the run is neither in the cluster nor
+            in the store.
         ServiceAway: the cluster does not answer and the store does not have the run.
     """
     if name is not None:
         check_run_name(name)
-    cluster, workflows, away = Cluster.find(profile), [], None
-    if cluster:
-        try:
-            if name is None:
-                newest = workflow_json.latest(cluster.workflows.list(cluster.namespace, RUN_LABEL))
-                name = newest["metadata"]["labels"][RUN_LABEL] if newest else None
-            workflows = workflows_of(cluster, name) if name else []
-        except ServiceAway as error:
-            away = error
-    if name is None:
-        raise away or BadInput("Name a run. cv.py runs lists all runs.")
-    run = Run(name, cluster, profile, workflows)
-    if workflows:
+    run = _on_cluster(name, profile)
+    if run.workflows:
         yield run
         return
     with nullcontext() if profile else local_store():
-        if run.store.size(layout.run_experiment(name)) is None and away:
-            raise away
-        yield run
+        try:
+            is_stored = run.store.size(layout.run_experiment(run.name)) is not None
+        except StageError:
+            if run.unreachable:
+                raise run.unreachable from None  # the first of two problems
+            raise
+        if not is_stored and run.unreachable:
+            raise run.unreachable
+        if is_stored and run.cluster and not profile:
+            yield _where_it_was_ordered(run, run.cluster)
+        else:
+            yield run
+
+
+def _on_cluster(name: str | None, profile: Profile | None) -> Run:
+    """The run with its workflows on the cluster, or with the reason why there are none."""
+    cluster = None
+    try:
+        cluster = Cluster.connect(profile)
+        if name is None:
+            newest = workflow_json.current(cluster.workflows.list(cluster.namespace, RUN_LABEL))
+            if newest is None:
+                raise BadInput(f"Name a run: namespace {cluster.namespace} has none. cv.py runs lists all runs.")
+            name = str(newest["metadata"]["labels"][RUN_LABEL])
+        if workflows := workflows_of(cluster, name):
+            return Run(name, cluster, profile, workflows)
+        if profile is None and (found := _elsewhere(cluster, name)):
+            return found
+    except StageError as error:
+        if name is None:
+            raise
+        return Run(name, cluster, profile, [], error)
+    absence = NotThere(f"Namespace {cluster.namespace} has no workflow of run {name}.")
+    return Run(name, cluster, profile, [], absence)
+
+
+def _elsewhere(cluster: Cluster, name: str) -> Run | None:
+    """The run in another namespace, if the user may look there.
+
+    Raises:
+        BadInput: several namespaces have such a run.
+    """
+    try:
+        workflows = cluster.workflows.list(None, f"{RUN_LABEL}={name}")
+    except StageError:
+        return None
+    namespaces = sorted({str(workflow["metadata"].get("namespace")) for workflow in workflows})
+    if len(namespaces) > 1:
+        raise BadInput(
+            f"Run {name} is in the namespaces {', '.join(namespaces)}: set ARGO_NAMESPACE, or choose one in the "
+            "kubeconfig."
+        )
+    return Run(name, cluster.in_namespace(namespaces[0]), None, workflows) if workflows else None
+
+
+def _where_it_was_ordered(run: Run, cluster: Cluster) -> Run:
+    """The run with its workflows in the namespace that its stored order names; the run itself if there are none."""
+    try:
+        place = run.spec.profile.namespace if run.spec else cluster.namespace
+        there = cluster.in_namespace(place)
+        workflows = workflows_of(there, run.name) if place != cluster.namespace else []
+    except StageError:
+        return run
+    return Run(run.name, there, None, workflows) if workflows else run

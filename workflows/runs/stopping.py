@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from jobs.contract.exits import BadInput, ServiceAway
+from jobs.contract.exits import BadInput, ServiceAway, StageError
+from jobs.contract.profile import Profile
 from workflows.cluster import workflow_json
 from workflows.runs.run import Run
 
@@ -14,7 +15,7 @@ MARGIN: Final = 60.0  # seconds
 
 
 def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
-    """Ask the run to stop, and wait until it has.
+    """Ask all running workflows of the run to stop, and wait until they have.
 
     Args:
         run: the run.
@@ -23,25 +24,41 @@ def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
 
     Raises:
         BadInput: the run is not running on this cluster.
-        ServiceAway: pods still run after their grace period.
+        ServiceAway: the cluster does not answer, or pods still run after their grace period.
     """
     if run.cluster is None or not run.live:
-        where = f"Run {run.name} is not running on the cluster"
-        raise BadInput(
-            f"{where}: it has ended." if run.workflow else f"{where}. Stop a run on this machine with Ctrl-C."
-        )
-    assert run.workflow
-    assert run.spec
-    run.cluster.workflows.stop(run.cluster.namespace, workflow_json.name(run.workflow))
-    grace = run.spec.profile.grace
-    say(f"Workflow {workflow_json.name(run.workflow)} is stopping; each pod has {grace} s for its checkpoint.")
+        raise _not_running(run)
+    names = [workflow_json.name(workflow) for workflow in run.running]
+    suspended = set(run.suspended)
+    for name in names:
+        run.cluster.workflows.stop(run.cluster.namespace, name)
+        if name in suspended:  # the controller does not look at a suspended workflow
+            run.cluster.workflows.resume(run.cluster.namespace, name)
+    grace = (run.settings or Profile()).grace
+    what = f"Workflow {names[0]} is" if len(names) == 1 else f"{len(names)} workflows, {', '.join(names)}, are"
+    say(f"{what} stopping; each pod has {grace} s for its checkpoint.")
+    said = set(run.notes)
     until = time.monotonic() + grace + MARGIN
-    while wait and (run.live or run.running_pods):
+    while wait and (run.live or run.running_pods()):
+        for note in run.notes:
+            if note not in said:
+                said.add(note)
+                say(note)
         if time.monotonic() > until:
+            left = ", ".join(map(workflow_json.name, run.running)) or "its pods"
             raise ServiceAway(
-                f"Run {run.name} still has pods after {grace + MARGIN:.0f} s: is Argo's controller running?"
+                f"Run {run.name} has not ended after {grace + MARGIN:.0f} s ({left}): is Argo's controller running?"
             )
         time.sleep(POLL_SECONDS)
         run.refresh()
     if wait:
         say(f"Stopped. cv.py resume {run.name} continues from the checkpoints.")
+
+
+def _not_running(run: Run) -> StageError:
+    """Why there is nothing to stop: it has ended, there is no cluster, it is not there, or the cluster is silent."""
+    if run.workflow:
+        return BadInput(f"Run {run.name} is not running on the cluster: it has ended.")
+    if run.unreachable:
+        return type(run.unreachable)(f"Nothing was stopped. {run.unreachable}")
+    return BadInput(f"{run.absence} A run on this machine is stopped with Ctrl-C.")

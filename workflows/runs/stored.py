@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +79,9 @@ def status(store: "Store", run: str) -> list[Row]:
         BadInput: the run does not exist; the message names the nearest.
     """
     experiment, keys = _open(store, run)
+    now = store.clock.now()
     with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda task: _row(store, run, task, keys), _tasks(experiment, run, keys)))
+        return list(pool.map(lambda task: _row(store, run, task, keys, now), _tasks(experiment, run, keys)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _tasks(experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask
     return plan(experiment, predicts=predicts)
 
 
-def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
+def _row(store: "Store", run: str, task: PlannedTask, keys: set[str], now: datetime) -> Row:
     row = Row(task.name, "waiting")
     reference = beat = None
     if (key := layout.reference(run, task.id)) in keys:
@@ -133,7 +134,7 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
     if (key := layout.heartbeat(run, task.id)) in keys:
         beat = Heartbeat.model_validate_json(store.get(key))
     if beat is not None:
-        row = _row_of_beat(row, beat)
+        row = _row_of_beat(row, beat, now)
     if reference is not None and (row.state != "running" or beat is None or beat.at < reference.created):
         note = score_text(reference.scores)
         at = reference.created.isoformat()
@@ -141,11 +142,11 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str]) -> Row:
     return row
 
 
-def _row_of_beat(row: Row, beat: Heartbeat) -> Row:
+def _row_of_beat(row: Row, beat: Heartbeat, now: datetime) -> Row:
     state = END_STATES.get(beat.phase, "running")
-    end = beat.at if state != "running" else datetime.now(UTC)
+    end = beat.at if state != "running" else now
     note = beat.message if state != "running" else beat.node
-    silent = (datetime.now(UTC) - beat.at).total_seconds()
+    silent = (now - beat.at).total_seconds()
     if state == "running" and silent > SILENT_AFTER:
         note = f"no heartbeat for {duration(silent)}"
     seconds = (end - beat.started).total_seconds()

@@ -24,24 +24,25 @@ def show(run: Run, console: "Console") -> None:
     else:
         for row in rows:
             console.print(line(row), highlight=False, markup=False, soft_wrap=True)
-    if run.note:
-        console.print(run.note, style="yellow", highlight=False, markup=False)
+    for note in run.notes:
+        console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if run.phase == workflow_json.SUCCEEDED:
         _print_result(run, console)
 
 
 def watch(run: Run, console: "Console") -> Exit:
-    """Update the board until the run ends. Ctrl-C detaches; the run continues."""
-    shown = ""
+    """Update the board until the run ends. Ctrl-C detaches; the run continues.
+
+    The board goes on, with a note, while the cluster or the store does not answer.
+    """
     with quiet_terminal(), Board(_name(run), console, run.seconds) as board:
+        was_there = run.workflow is not None
         try:
             while True:
                 rows = run.status()
-                board.show(rows)
-                if run.note and run.note != shown:
-                    shown = run.note
-                    console.print(run.note, style="yellow", highlight=False, markup=False)
-                if not run.live and (run.workflow or not any(row.state in ("waiting", "running") for row in rows)):
+                board.show(rows, run.notes)
+                over = run.workflow or was_there or not any(row.state in ("waiting", "running") for row in rows)
+                if not run.live and over:
                     break
                 time.sleep(POLL_SECONDS)
                 run.refresh()
@@ -57,7 +58,7 @@ def watch(run: Run, console: "Console") -> Exit:
 def ended(run: Run, console: "Console") -> Exit:
     """Print how the run ended and what to do next; return its exit code."""
     if run.workflow is None:
-        return Exit.DONE
+        return Exit.CHECKPOINTED if run.deleted else Exit.DONE
     if run.phase == workflow_json.SUCCEEDED:
         _print_result(run, console)
         return Exit.DONE

@@ -1,20 +1,23 @@
 import base64
 import gzip
 import json
-import stat
+import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import requests
 import yaml
 
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.profile import Profile
 from tests.workflows.fake_cluster import FakeCluster, fake_cluster
 from workflows.cluster import http
-from workflows.cluster.access import find_access
+from workflows.cluster.argo_server import ArgoServer
 from workflows.cluster.client import Cluster
-from workflows.cluster.http import Exists, Forbidden, NotThere
+from workflows.cluster.http import Exists, Forbidden, Http, NotThere, Unauthorized
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +71,8 @@ def test_a_workflow_is_created_listed_by_its_run_stopped_and_removed(cluster: Cl
     assert fake.workflows["demo-1"]["spec"]["shutdown"] == "Stop"
     cluster.workflows.delete("films", "demo-1")
     assert set(fake.workflows) == {"other-1"}
-    assert {headers["Authorization"] for _, _, headers in fake.requests} == {"Bearer secret"}
+    sent = {headers.get("Authorization") for _, _, headers in fake.requests}
+    assert sent == {"Bearer secret" if isinstance(cluster.workflows, ArgoServer) else None}  # not without TLS
 
 
 def test_an_empty_list_is_a_list(cluster: Cluster) -> None:
@@ -96,12 +100,52 @@ def test_a_server_that_stays_away_is_a_sentence_with_its_own_exit_code(cluster: 
     assert error.value.exit == 69
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_not_tried_again(cluster: Cluster, fake: FakeCluster, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [(401, Unauthorized, "does not accept the credentials: moody"), (403, Forbidden, "denies access: moody")],
+)
+def test_a_stranger_and_somebody_without_the_right_are_told_apart_and_not_tried_again(
+    cluster: Cluster, fake: FakeCluster, status: int, error: type[BadInput], says: str
+) -> None:
     fake.answers = [status]
-    with pytest.raises(Forbidden, match="token and its rights"):
+    with pytest.raises(error, match=says):
         cluster.workflows.list("films")
     assert len(fake.requests) == 1
+
+
+def test_a_page_in_place_of_json_is_a_sentence(cluster: Cluster, fake: FakeCluster) -> None:
+    fake.pages = ["<html>Log in</html>"]
+    with pytest.raises(BadInput, match=r"something other than JSON \(text/html\)"):
+        cluster.workflows.list("films")
+
+
+def test_a_broken_handshake_is_a_hiccup_and_a_strange_certificate_is_not(fake: FakeCluster) -> None:
+    server = Http("https://k", "Kubernetes", "", requests.Session())
+
+    def failing(*errors: Exception) -> requests.Session:
+        left = list(errors)
+
+        def request(*_: object, **__: object) -> requests.Response:
+            if left:
+                raise requests.exceptions.SSLError from left.pop(0)
+            answer = requests.Response()
+            answer.status_code = 200
+            return answer
+
+        return SimpleNamespace(request=request)  # type: ignore[return-value]
+
+    broken = ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred")
+    assert replace(server, session=failing(_inside(broken), _inside(broken))).get("/version") == {}
+    strange = ssl.SSLCertVerificationError(1, "self-signed certificate")
+    with pytest.raises(BadInput, match=r"its certificate is not trusted"):
+        replace(server, session=failing(_inside(strange))).get("/version")
+
+
+def _inside(error: Exception) -> Exception:
+    """An error as urllib3 wraps it."""
+    outer = OSError("max retries exceeded")
+    outer.__cause__ = error
+    return outer
 
 
 def test_nothing_listens_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,45 +197,3 @@ def test_packed_nodes_are_unpacked_where_no_server_does_it(
     packed = base64.b64encode(gzip.compress(json.dumps({"n": {"phase": "Running"}}).encode())).decode()
     fake.workflows["demo-1"] = workflow("demo-1") | {"status": {"compressedNodes": packed}}
     assert Cluster.connect().workflows.list("films")[0]["status"]["nodes"] == {"n": {"phase": "Running"}}
-
-
-def test_a_credential_plugin_is_asked_and_its_failure_told(
-    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    plugin = tmp_path / "plugin"
-    answer = {"kind": "ExecCredential", "status": {"token": "from the plugin"}}
-    plugin.write_text(f"#!/bin/sh\ntest \"$WHO\" = me || {{ echo who? >&2; exit 3; }}\necho '{json.dumps(answer)}'\n")
-    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
-    asked = {"command": str(plugin), "env": [{"name": "WHO", "value": "me"}]}
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, fake.address, {"exec": asked})))
-    access = find_access()
-    assert access is not None
-    assert access.http.session.headers["Authorization"] == "Bearer from the plugin"
-    kubeconfig(tmp_path, fake.address, {"exec": {"command": str(plugin)}})
-    with pytest.raises(BadInput, match=r"plugin failed: who\?"):
-        find_access()
-    kubeconfig(tmp_path, fake.address, {"exec": {"command": "no-such-plugin", "installHint": "Install it."}})
-    with pytest.raises(BadInput, match=r"no-such-plugin is not installed\. Install it\."):
-        find_access()
-
-
-def test_certificates_in_a_kubeconfig_become_files_only_we_can_read(
-    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    data = {"client-certificate-data": base64.b64encode(b"certificate").decode(),
-            "client-key-data": base64.b64encode(b"key").decode()}  # fmt: skip
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, fake.address, data)))
-    access = find_access()
-    assert access is not None
-    certificate, key = access.http.session.cert
-    assert Path(certificate).read_bytes() == b"certificate"
-    assert Path(key).read_bytes() == b"key"
-    assert stat.S_IMODE(Path(key).parent.stat().st_mode) == 0o700
-
-
-def test_a_kubeconfig_without_a_context_says_how_to_choose_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "config"
-    path.write_text("clusters: []")
-    monkeypatch.setenv("KUBECONFIG", str(path))
-    with pytest.raises(BadInput, match="kubectl config use-context"):
-        find_access()

@@ -347,3 +347,34 @@ def test_a_token_file_is_read_again_when_its_token_is_refused(
     kubeconfig[1].answers = [401]
     access.http.get("/version")
     assert kubeconfig[1].requests[-1][2]["Authorization"] == "Bearer renewed"
+
+
+@pytest.mark.parametrize("kubeconfig", [Case("", asks())], indirect=True)
+def test_a_plugins_failure_and_its_absence_are_told(kubeconfig: tuple[Case, FakeCluster], tmp_path: Path) -> None:
+    (tmp_path / "plugin").write_text("#!/bin/sh\necho who? >&2\nexit 3\n")
+    with pytest.raises(BadInput, match=r"plugin failed: who\?"):
+        ask()
+    (tmp_path / "plugin").unlink()
+    with pytest.raises(BadInput, match=r"\./plugin is not installed"):
+        ask()
+
+
+@pytest.mark.parametrize("kubeconfig", [Case("", certified("both"))], indirect=True)
+def test_certificates_in_a_kubeconfig_become_files_only_we_can_read(kubeconfig: tuple[Case, FakeCluster]) -> None:
+    access = find_access()
+    assert access
+    certificate, key = map(Path, access.http.session.cert)
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in (certificate, key)} == {0o700}
+
+
+def test_nothing_is_sent_without_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_cluster() as fake:
+        fake.objects["/version"] = {"gitVersion": "v1"}
+        (tmp_path / "config").write_text(yaml.safe_dump({
+            "current-context": "here", "contexts": [{"name": "here", "context": {"cluster": "one", "user": "me"}}],
+            "clusters": [{"name": "one", "cluster": {"server": f"http://{fake.address}"}}],
+            "users": [{"name": "me", "user": {"token": "secret"}}],
+        }))  # fmt: skip
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+        assert ask() == "v1"
+        assert "Authorization" not in fake.requests[-1][2]

@@ -178,9 +178,9 @@ def test_a_task_argo_has_not_come_to_waits_for_those_before_it() -> None:
 
 def test_the_workflow_that_counts_is_the_living_one() -> None:
     living = {"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running"}}
-    assert workflow_json.latest([FAILED, living]) is living
-    assert workflow_json.latest([STOPPED, FAILED]) is STOPPED
-    assert workflow_json.latest([]) is None
+    assert workflow_json.current([FAILED, living]) is living
+    assert workflow_json.current([STOPPED, FAILED]) is STOPPED
+    assert workflow_json.current([]) is None
 
 
 def test_a_task_whose_end_argo_did_not_wait_for_tells_itself_that_it_wrote_a_checkpoint() -> None:
@@ -202,5 +202,5 @@ def test_pods_whose_stage_still_works_are_counted() -> None:
     pods = [pod("running", "terminated"), pod("terminated", "running"), {"status": {}}]
     kubernetes = SimpleNamespace(pods=lambda namespace, labels: pods)
     run = Run("r", SimpleNamespace(kubernetes=kubernetes, namespace="n"), None, [])
-    assert run.running_pods == 1
-    assert Run("r", None, None, []).running_pods == 0
+    assert run.running_pods() == 1
+    assert Run("r", None, None, []).running_pods() == 0

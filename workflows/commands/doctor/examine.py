@@ -8,7 +8,7 @@ from jobs.contract.exits import StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
 from workflows.cluster.client import Cluster
-from workflows.cluster.http import Forbidden
+from workflows.cluster.http import Forbidden, NoAnswer, Unauthorized
 from workflows.commands.doctor import nodes, objects, services
 from workflows.commands.doctor.point import Point
 
@@ -36,19 +36,20 @@ def examine(cluster: Cluster, profile: Profile, images: Sequence[str], *, store:
     checks: list[Check] = [objects.argo, objects.rights, objects.service_account, services.bucket]
     checks += [partial(services.images, images)]
     if cluster.kubernetes:
-        checks += [objects.namespace, objects.secrets, objects.queue, nodes.gpus, nodes.room]
+        checks += [objects.namespace, objects.secrets, objects.queue, objects.quota, nodes.gpus, nodes.room]
     if store:
         checks += [services.store, services.pushgateway]
     with ThreadPoolExecutor(len(checks)) as pool:
-        return [
-            point for points in pool.map(lambda check: _careful(check, cluster, profile), checks) for point in points
-        ]
+        found = pool.map(lambda check: _careful(check, cluster, profile), checks)
+        return list(dict.fromkeys(point for points in found for point in points))  # one problem, one point
 
 
 def _careful(check: Check, cluster: Cluster, profile: Profile) -> list[Point]:
     name = getattr(check, "func", check).__name__.replace("_", " ")
     try:
         return list(check(cluster, profile))
+    except (Unauthorized, NoAnswer) as error:
+        return [Point("cluster", "bad", str(error))]
     except Forbidden as error:
         return [Point(name, "unsure", f"cannot be checked: {error}")]
     except StageError as error:

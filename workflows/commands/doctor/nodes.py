@@ -58,6 +58,11 @@ def _driver(node: Mapping[str, Any]) -> int | None:
 def room(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     """Check that a pod of each stage fits on an empty node."""
     nodes = kubernetes(cluster).nodes()
+    if nodes and not any(_matches(node, profile.node_selector) for node in nodes):
+        wanted = ", ".join(f"{key}={value}" for key, value in profile.node_selector.items())
+        remedy = "correct node_selector in the profile (kubectl get nodes --show-labels), or label nodes"
+        yield Point("room", "unsure", f"no node has the labels of node_selector: {wanted}", remedy)
+        return
     for stage in Stage:
         request = profile.resources_of(stage)
         gpus = stage in GPU_STAGES and profile.gpu.count > 0
@@ -81,13 +86,17 @@ def _allocatable(node: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _selected(node: Mapping[str, Any], profile: Profile, *, gpus: bool) -> bool:
     """Whether a pod may run on a node: its selectors match, and it tolerates every taint."""
-    labels = node["metadata"].get("labels") or {}
     selector = profile.node_selector | (profile.gpu_node_selector if gpus else {})
     tolerations = [*profile.tolerations, *([{"key": profile.gpu.taint, "operator": "Exists"}] if gpus else [])]
     taints = [taint for taint in (node.get("spec") or {}).get("taints") or () if taint["effect"] != "PreferNoSchedule"]
-    return all(labels.get(key) == value for key, value in selector.items()) and all(
+    return _matches(node, selector) and all(
         any(_tolerated(taint, toleration) for toleration in tolerations) for taint in taints
     )
+
+
+def _matches(node: Mapping[str, Any], selector: Mapping[str, str]) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in selector.items())
 
 
 def _tolerated(taint: Mapping[str, Any], toleration: Mapping[str, Any]) -> bool:

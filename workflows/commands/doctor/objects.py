@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from jobs.contract.names import Stage
 from jobs.contract.profile import Profile
 from workflows.cluster.client import Cluster
 from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
 from workflows.commands.doctor.point import Point
 
+REGISTRY_SECRET: Final = "kubernetes.io/dockerconfigjson"
 OLDEST_ARGO: Final = (3, 6)
 # Verb, resource, group, subresource.
 _SUBMIT: Final = (("create", "workflows", "argoproj.io", None), ("list", "workflows", "argoproj.io", None))
@@ -110,11 +112,50 @@ def secrets(cluster: Cluster, profile: Profile) -> Iterator[Point]:
         missing = [key for key in keys if key not in ((secret or {}).get("data") or {})]
         if secret is None or missing:
             says = f"{name} does not exist" if secret is None else f"{name} lacks {', '.join(missing)}"
-            literals = " ".join(f"--from-literal={key}=…" for key in keys)
-            remedy = f"kubectl -n {cluster.namespace} create secret generic {name} {literals}"
-            yield Point("secret", "bad", says, remedy)
+            yield Point("secret", "bad", says, _creating(name, keys, cluster.namespace))
+        elif not keys and secret.get("type", REGISTRY_SECRET) != REGISTRY_SECRET:
+            says = f"{name} is of type {secret['type']}, and no pull secret"
+            yield Point("secret", "bad", says, _creating(name, keys, cluster.namespace))
         else:
             yield Point("secret", "good", name)
+
+
+def _creating(name: str, keys: Sequence[str], namespace: str) -> str:
+    """The command that creates a Secret: with these keys, or without any for pulling images."""
+    if not keys:
+        options = "--docker-server=… --docker-username=… --docker-password=…"
+        return f"kubectl -n {namespace} create secret docker-registry {name} {options}"
+    literals = " ".join(f"--from-literal={key}=…" for key in keys)
+    return f"kubectl -n {namespace} create secret generic {name} {literals}"
+
+
+def quota(cluster: Cluster, profile: Profile) -> Iterator[Point]:
+    """Check that a ResourceQuota does not want limits that pods lack: Kubernetes would refuse every pod."""
+    base = f"/api/v1/namespaces/{cluster.namespace}"
+    quotas = kubernetes(cluster).items(f"{base}/resourcequotas")
+    if not quotas:
+        return
+    ranges = kubernetes(cluster).items(f"{base}/limitranges")
+    limits = [limit for item in ranges for limit in item["spec"].get("limits") or () if limit["type"] == "Container"]
+    wanted = {key for item in quotas for key in (item["spec"].get("hard") or {})}
+    missing = {
+        name
+        for name in ("cpu", "memory")
+        if f"limits.{name}" in wanted and not any(name in (limit.get("default") or {}) for limit in limits)
+    }
+    if missing:
+        names = " and ".join(f"limits.{name}" for name in sorted(missing))
+        # Pods of stages have a limit of memory, and one of CPU where the profile says so. Argo's own are its installer's.
+        sure = "cpu" in missing and not all(profile.resources_of(stage).cpu_limit for stage in Stage)
+        whose = "resources.*.cpu_limit is not set" if sure else "containers of Argo's executor may lack them"
+        remedy = (
+            "create a LimitRange with default limits for containers (kubectl explain limitrange.spec.limits.default); "
+            "or set cpu_limit in the profile, and limits of Argo's executor in its ConfigMap"
+        )
+        says = f"a ResourceQuota refuses pods without {names}: {whose}"
+        yield Point("quota", "bad" if sure else "unsure", says, remedy)
+    else:
+        yield Point("quota", "good", ", ".join(item["metadata"]["name"] for item in quotas))
 
 
 def queue(cluster: Cluster, profile: Profile) -> Iterator[Point]:

@@ -10,7 +10,7 @@ from jobs.contract import environment
 from jobs.contract.exits import ServiceAway, StageError
 from jobs.contract.profile import Profile
 from workflows.cluster.client import Cluster
-from workflows.cluster.http import Forbidden, Http, NotThere, new_session
+from workflows.cluster.http import Forbidden, Http, NotThere, Unauthorized, new_session
 from workflows.commands.doctor.point import Point
 from workflows.store.opening import open_store
 
@@ -38,7 +38,7 @@ def images(images: Sequence[str], cluster: Cluster, profile: Profile) -> Iterato
         try:
             server.get(f"/v2/{path}/manifests/{tag}")
             yield Point("image", "good", image)
-        except Forbidden:
+        except (Unauthorized, Forbidden):
             yield Point("image", "unsure", f"{image}: the registry requires a login, so only the nodes can check it")
         except NotThere:
             remedy = "push it with make images, or name another under images in the profile"
