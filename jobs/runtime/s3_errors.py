@@ -3,6 +3,7 @@
 One table serves every call. An error that may pass becomes :class:`ServiceAway` once retries are used up.
 """
 
+import time
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Final
@@ -13,6 +14,7 @@ from botocore import exceptions as aws
 from botocore.parsers import ResponseParserError
 
 from jobs.contract import environment
+from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, ServiceAway
 
 # Answers that another attempt may not get. Servers give the codes with statuses of their own choice.
@@ -28,6 +30,8 @@ TRANSIENT_STATUSES: Final = {
 WRONG_KEYS: Final = {
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "InvalidToken", "ExpiredToken",
 }  # fmt: skip
+WRONG_CLOCK: Final = {"RequestTimeTooSkewed", "RequestExpired"}
+SKEW_SECONDS: Final = 900.0  # S3 refuses from here on, and an answer without a body does not say why
 NOT_THERE: Final = {"404", "NoSuchKey", "NotFound"}
 # No answer, or one that ends early.
 NO_ANSWER: Final = (
@@ -101,6 +105,14 @@ def _answer(error: BaseException | None) -> aws.ClientError | None:
     return error
 
 
+def _clock(error: aws.ClientError) -> ServerClock:
+    """The server's clock, from its answer."""
+    clock, now = ServerClock(), time.time()
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    clock.read(headers.get("date"), now - 10, now)  # when the request was sent is not known
+    return clock
+
+
 def _explain_answer(error: aws.ClientError, place: str, key: str, endpoint: str, seconds: float) -> Exception:
     code = error_code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -109,6 +121,11 @@ def _explain_answer(error: aws.ClientError, place: str, key: str, endpoint: str,
         return BadInput(f"There is no bucket {bucket} at {endpoint}: create it, or name another one in {place}.")
     if code in NOT_THERE:
         return Missing(key)
+    if code in WRONG_CLOCK or (code in WRONG_KEYS and abs(_clock(error).ahead) > SKEW_SECONDS):
+        return ServiceAway(
+            f"{endpoint} refused a request for {place} because of this machine's clock, not of the keys ({code}). "
+            f"{_clock(error).remark(endpoint)}".rstrip()
+        )
     if transient_answer(status, code):
         return ServiceAway(f"{endpoint} answered {status} {code} for {place}, also after {seconds:.0f} s of retries.")
     if code in WRONG_KEYS:

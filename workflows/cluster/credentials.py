@@ -174,7 +174,7 @@ def client_certificate(certificate: bytes, key: bytes, where: str) -> tuple[str,
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*paths, password=_no_passphrase)
     except ssl.SSLError as error:
-        problem = error.reason or error
+        problem = getattr(error, "reason", None) or error
         raise BadInput(f"{where}: client-certificate and client-key cannot be used ({problem})") from error
     return paths
 

@@ -152,7 +152,7 @@ class Http:
             raise BadInput(
                 f"{self.what} at {self.base}: its certificate is not trusted ({causes[-1]}). {self.hint}"
             ) from error
-        if any(isinstance(cause, ssl.SSLError) and cause.reason in NOT_TLS for cause in causes):
+        if any(isinstance(cause, ssl.SSLError) and getattr(cause, "reason", None) in NOT_TLS for cause in causes):
             raise BadInput(f"{self.what} at {self.base} does not speak TLS: is it http? {self.hint}") from error
 
     def _refusal(self, response: requests.Response) -> BadInput:

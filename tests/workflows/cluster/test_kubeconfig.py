@@ -256,14 +256,14 @@ def test_kubectl_says_what_the_table_says(kubeconfig: tuple[Case, FakeCluster]) 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("clusters: [", "is not YAML"),
+        ("clusters: [", "not valid YAML"),
         ("- one\n- two", "a kubeconfig is a map"),
         ("clusters: [one]", "every entry of clusters needs a name"),
         ("users: [{name: me, user: token}]", "user me is not a map"),
         ("contexts: [{name: c, context: {cluster: [1]}}]\ncurrent-context: c", "cluster is not a name"),
         ("current-context: c", "no context is named 'c'"),
         ("", "no current-context"),
-        ("\x00\x01", "is not YAML"),
+        ("\x00\x01", "not valid YAML"),
     ],
 )
 def test_malformed_files_are_sentences(

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import requests
 
-from jobs.contract.profile import Gpu, Profile, Resources, Secret, StoreSettings, Volume
+from jobs.contract.names import Stage
+from jobs.contract.profile import Gpu, Images, Profile, Resources, Secret, StoreSettings, Volume
 from tests.workflows.fake_cluster import FakeCluster, fake_cluster
 from workflows.cluster import http
 from workflows.cluster.client import Cluster
@@ -35,6 +36,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluster]:
             f"{ready}/serviceaccounts/cxrfold": {"metadata": {}},
             f"{ready}/secrets/keys": {"data": {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}},
             "/api/v1/nodes": {"items": [NODE, {**NODE, "spec": {}}]},
+            f"{ready}/resourcequotas": {"items": []},
+            f"{ready}/limitranges": {"items": []},
             "/films": {},
         }
         yield server
@@ -45,11 +48,15 @@ def profile_of(fake: FakeCluster, **changes: Any) -> Profile:
     return Profile(namespace="films", store=store).model_copy(update=changes)
 
 
-def points(fake: FakeCluster, images: tuple[str, ...] = (), **changes: Any) -> dict[str, Point]:
+def points(fake: FakeCluster, pulled: tuple[str, ...] = (), **changes: Any) -> dict[str, Point]:
+    return {point.name: point for point in examine_all(fake, pulled, **changes)}
+
+
+def examine_all(fake: FakeCluster, pulled: tuple[str, ...] = (), **changes: Any) -> list[Point]:
     profile = profile_of(fake, **changes)
     kubernetes = Kubernetes(Http(f"http://{fake.address}", "Kubernetes", "", requests.Session()))
     cluster = Cluster(KubernetesWorkflows(kubernetes), kubernetes, profile.namespace)
-    return {point.name: point for point in examine(cluster, profile, images, store=False)}
+    return examine(cluster, profile, pulled, store=False)
 
 
 def test_a_cluster_that_is_ready_is_all_good(fake: FakeCluster) -> None:
@@ -154,11 +161,51 @@ def test_a_queue_is_looked_for_in_the_version_that_kueue_has(fake: FakeCluster) 
 def test_an_image_is_looked_for_in_its_registry(fake: FakeCluster) -> None:
     there, gone = f"{fake.address}/team/cxrfold:v1", f"{fake.address}/team/cxrfold:v2"
     fake.objects["/v2/team/cxrfold/manifests/v1"] = {}
-    assert points(fake, images=(there,))["image"].state == "good"
-    assert points(fake, images=(gone,))["image"].says == f"{gone} is not in its registry"
-    assert points(fake, images=("cxrfold:v1",))["image"].state == "unsure"
+    assert points(fake, pulled=(there,))["image"].state == "good"
+    assert points(fake, pulled=(gone,))["image"].says == f"{gone} is not in its registry"
+    assert points(fake, pulled=("cxrfold:v1",))["image"].state == "unsure"
     fake.answers = [401] * 40
-    assert points(fake, images=(there,))["image"].state == "unsure"
+    assert points(fake, pulled=(there,))["image"].state == "unsure"
+
+
+def test_worthless_credentials_are_one_point(fake: FakeCluster) -> None:
+    fake.answers = [401] * 60
+    found = [point for point in examine_all(fake) if point.name not in ("bucket", "image")]
+    assert [(point.name, point.state) for point in found] == [("cluster", "bad")]
+    assert "does not accept the credentials" in found[0].says
+
+
+def test_a_pull_secret_is_created_in_its_own_way(fake: FakeCluster) -> None:
+    images = Images(pull_secrets=("registry",))
+    assert "create secret docker-registry registry --docker-server" in points(fake, images=images)["secret"].remedy
+    fake.objects["/api/v1/namespaces/films/secrets/registry"] = {"type": "Opaque"}
+    assert points(fake, images=images)["secret"].says == "registry is of type Opaque, and no pull secret"
+
+
+def test_labels_that_no_node_has_are_not_a_lack_of_room(fake: FakeCluster) -> None:
+    found = points(fake, node_selector={"disk": "ssd"})["room"]
+    assert (found.state, found.says) == ("unsure", "no node has the labels of node_selector: disk=ssd")
+
+
+@pytest.mark.parametrize(
+    ("hard", "default", "cpu_limit", "state"),
+    [
+        ({"limits.cpu": "8"}, {}, None, "bad"),
+        ({"limits.cpu": "8"}, {}, "4", "unsure"),
+        ({"limits.memory": "8Gi"}, {}, None, "unsure"),
+        ({"limits.cpu": "8"}, {"cpu": "1"}, None, "good"),
+        ({"requests.cpu": "8"}, {}, None, "good"),
+    ],
+)
+def test_a_quota_that_refuses_pods_without_limits_is_found_beforehand(
+    fake: FakeCluster, hard: dict[str, str], default: dict[str, str], cpu_limit: str | None, state: str
+) -> None:
+    base = "/api/v1/namespaces/films"
+    fake.objects[f"{base}/resourcequotas"] = {"items": [{"metadata": {"name": "all"}, "spec": {"hard": hard}}]}
+    limits = [{"type": "Container", "default": default}]
+    fake.objects[f"{base}/limitranges"] = {"items": [{"spec": {"limits": limits}}]}
+    resources = {stage: Resources(cpu_limit=cpu_limit, cpu="1", memory="1Gi") for stage in Stage}
+    assert points(fake, resources=resources)["quota"].state == state
 
 
 def test_only_the_images_an_experiment_needs_are_asked_for() -> None:

@@ -45,7 +45,7 @@ def test_what_is_printed_sent_and_executed_is_one_manifest(
     monkeypatch.setattr(Engine, "run", lambda _: Result((), Exit.BUG, 0.0))
     options = [*OPTIONS, *(["--predict", test_set.source, "--from", test_set.from_run] if test_set else [])]
 
-    printed = CliRunner().invoke(app, ["render", *options, "--only", "manifest"], catch_exceptions=False)
+    printed = CliRunner().invoke(app, ["render", *options], catch_exceptions=False)
     CliRunner().invoke(app, ["run", *options], catch_exceptions=False)
     CliRunner().invoke(app, ["submit", *options], catch_exceptions=False)
     sent = {key: value for key, value in fake.workflows["mine-1"].items() if key != "status"}

@@ -10,7 +10,7 @@ from workflows.cluster.client import Cluster
 from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
 from workflows.commands.doctor.point import Point
 
-REGISTRY_SECRET: Final = "kubernetes.io/dockerconfigjson"
+OF_REGISTRIES: Final = "kubernetes.io/dockerconfigjson"  # the type of a pull secret
 OLDEST_ARGO: Final = (3, 6)
 # Verb, resource, group, subresource.
 _SUBMIT: Final = (("create", "workflows", "argoproj.io", None), ("list", "workflows", "argoproj.io", None))
@@ -113,7 +113,7 @@ def secrets(cluster: Cluster, profile: Profile) -> Iterator[Point]:
         if secret is None or missing:
             says = f"{name} does not exist" if secret is None else f"{name} lacks {', '.join(missing)}"
             yield Point("secret", "bad", says, _creating(name, keys, cluster.namespace))
-        elif not keys and secret.get("type", REGISTRY_SECRET) != REGISTRY_SECRET:
+        elif not keys and secret.get("type", OF_REGISTRIES) != OF_REGISTRIES:
             says = f"{name} is of type {secret['type']}, and no pull secret"
             yield Point("secret", "bad", says, _creating(name, keys, cluster.namespace))
         else:
@@ -145,7 +145,7 @@ def quota(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     }
     if missing:
         names = " and ".join(f"limits.{name}" for name in sorted(missing))
-        # Pods of stages have a limit of memory, and one of CPU where the profile says so. Argo's own are its installer's.
+        # A stage's pod always has a limit of memory. Those of Argo's own containers are set where Argo is installed.
         sure = "cpu" in missing and not all(profile.resources_of(stage).cpu_limit for stage in Stage)
         whose = "resources.*.cpu_limit is not set" if sure else "containers of Argo's executor may lack them"
         remedy = (
