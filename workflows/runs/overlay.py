@@ -43,7 +43,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         return replace(row, state="omitted", phase="omitted", note="an earlier task did not succeed")
     row = _with_progress(row, stored, attempt.started)
     message, before = tidy(attempt.message or nodes.task.message), _before(nodes, stored)
-    if not nodes.task.live:
+    # Argo leaves tasks that it stopped before their first pod ran as they were.
+    if not nodes.task.live or not live:
         if row.phase == FINISHING:  # Argo shut the workflow down first
             return replace(row, state="succeeded", phase="done", eta=None)
         # Argo may mark a stopped task as failed before its pod ends, without an exit code: trust the heartbeat.
