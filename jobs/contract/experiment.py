@@ -7,10 +7,12 @@ A model's ``inference`` holds what can change without retraining; its training r
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from jobs.contract.digest import digest, settings
+from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.source import check_source
 
 YOLO_NAME: Final = "yolov5[nsmlx]u|yolov8[nsmlx]|yolo11[nsmlx]"
 
@@ -55,6 +57,14 @@ class Data(Frozen):
         None, description="CSV in the source with columns study,fold: a split made elsewhere"
     )
     duplicates: Fraction = Field(0.98, description="correlation of pixels above which two films count as the same")
+
+    @field_validator("source")
+    @classmethod
+    def _can_be_opened(cls, source: str) -> str:
+        try:
+            return check_source(source)
+        except BadInput as error:
+            raise ValueError(str(error)) from error
 
 
 class Folds(Frozen):

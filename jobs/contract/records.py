@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,12 +23,19 @@ class Output(Record):
     size: int
 
 
+# Scores that are a quantity: its unit replaces the name.
+UNITS: Final = {"competition_hours": "hours for the competition's films", "seconds_a_film": "seconds per film"}
+
+
 def score_text(scores: Mapping[str, float]) -> str:
-    """Scores as people read them: ``map4 0.6123``, and counts without decimals."""
-    return " ".join(
-        f"{name} {score:.0f}" if score > 1 and score == int(score) else f"{name} {score:.4f}"
-        for name, score in scores.items()
-    )
+    """Scores as people read them: ``map4 0.6123``, ``0.25 hours for …``, and counts without decimals."""
+    return " ".join(_score_text(name, score) for name, score in scores.items())
+
+
+def _score_text(name: str, score: float) -> str:
+    if name in UNITS:
+        return f"{score:.3g} {UNITS[name]}"
+    return f"{name} {score:.0f}" if score > 1 and score == int(score) else f"{name} {score:.4f}"
 
 
 def without_text(missing_folds: Sequence[int]) -> str:
@@ -37,9 +44,9 @@ def without_text(missing_folds: Sequence[int]) -> str:
 
 
 class Cost(Record):
-    """Time and memory that the last attempt at a piece of work took."""
+    """Time and memory that a piece of work took."""
 
-    seconds: float
+    seconds: float  # of all attempts at its task up to then
     peak_memory: int  # bytes of resident memory
     peak_gpu_memory: int = 0  # bytes
     device: str = "cpu"
@@ -82,7 +89,8 @@ class Heartbeat(Record):
     phase: str  # e.g. starting, loading, training, predicting, done, stopped, failed
     attempt: int
     at: datetime
-    started: datetime
+    started: datetime  # of this attempt
+    earlier: float = 0.0  # seconds that the attempts before it took
     epoch: float | None = None  # epochs done, fractional
     epochs: int | None = None
     step: int | None = None

@@ -44,7 +44,7 @@ class TaskHistory:
 
     @property
     def seconds(self) -> float:
-        """Time taken. The cost of work counts its last attempt; a training's epochs count all attempts."""
+        """Time taken by all attempts."""
         return max([_seconds(self.epochs), self.search_seconds, *(done.cost.seconds for done in self.works.values())])
 
     @property

@@ -155,8 +155,8 @@ def _task(task: TaskHistory) -> dict[str, Any]:
     if task.best and task.last:
         details |= {
             "epochs": len(task.epochs),
-            "best": {name: task.best.get(name) for name in ("epoch", "val_score", "train_score")},
-            "last": {name: task.last.get(name) for name in ("epoch", "val_score", "train_score")},
+            "best": _epoch(task.best),
+            "last": _epoch(task.last),
         }
     if task.candidates:
         details["search"] = {**task.works["search"].scores, "candidates": list(task.candidates)}
@@ -172,6 +172,11 @@ def _task(task: TaskHistory) -> dict[str, Any]:
         "works": {kind: done.digest for kind, done in task.works.items()},
         **details,
     }
+
+
+def _epoch(epoch: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch of a learning curve, counted from 1."""
+    return {"epoch": epoch["epoch"] + 1, **{name: epoch.get(name) for name in ("val_score", "train_score")}}
 
 
 def _bounds(around: Interval | None) -> dict[str, float] | None:

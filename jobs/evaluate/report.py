@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from jobs.contract.names import STUDY_CLASSES
+from jobs.contract.source import PREFIX
 from jobs.evaluate import metrics_json
 from jobs.evaluate.candidates import searches
 from jobs.evaluate.charts import Axis, Series, chart, envelope
@@ -20,6 +21,7 @@ from jobs.evaluate.metrics_json import ReportedRun
 from jobs.evaluate.results import FoldResult, Results, ScoreSummary
 from jobs.runtime import provenance
 from jobs.runtime.pages import page_template
+from jobs.scoring.figures import FIGURES
 from jobs.scoring.metric import ENGINE
 
 DESCRIPTIONS: Final = {
@@ -52,9 +54,11 @@ def render(
         run=run,
         created=datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
         number=number,
-        headline={**_row(results.headline, headline), "description": DESCRIPTIONS[results.headline]},
+        headline={**_row(results.headline, headline), "description": _description(results)},
         others=[_row(name, summary) for name, summary in list(results.figures.items())[1:]],
         log_score=number(results.figures["map4"].score * metrics_json.LOG_UNIT) if "map4" in results.figures else "",
+        source=_source(run.experiment.data.source),
+        scored_folds=_scored_folds(run),
         missing=_missing(run.missing_folds),
         patients=int(results.evaluation_set.patient.max()) + 1,
         training_time=duration(sum(task.seconds for task in trained)),
@@ -92,6 +96,26 @@ def render(
             for kind, done in task.works.items()
         ],
     )
+
+
+def _description(results: Results) -> str:
+    """What the headline is a mean of; the classes that it covers where some have no ground truth."""
+    classes = FIGURES[results.headline]
+    covered = [name for name in classes if name not in results.left_out]
+    here = "" if len(covered) == len(classes) else f" Here of {', '.join(covered)}: the others have no ground truth."
+    return DESCRIPTIONS[results.headline] + here
+
+
+def _source(source: str) -> str:
+    return f"{source} (synthetic)" if source.startswith(PREFIX) else source
+
+
+def _scored_folds(run: ReportedRun) -> str:
+    """Return the folds that are scored, e.g. ``folds 0, 1 of 5``."""
+    count = run.experiment.folds.count
+    if len(run.folds) == count:
+        return f"all {count} folds"
+    return f"fold{'s' if len(run.folds) > 1 else ''} {', '.join(map(str, run.folds))} of {count}"
 
 
 def _row(name: str, summary: ScoreSummary) -> dict[str, Any]:
@@ -149,6 +173,7 @@ def _fold_row(fold: FoldResult, left: float, right: float) -> dict[str, Any]:
         "z": f"{fold.comparison.z:+z.1f}" if fold.comparison else DASH,
         "outlying": bool(fold.comparison and fold.comparison.outlying),
         "aps": [number(ap) for ap in fold.aps.values()],
+        "left_out": ", ".join(fold.left_out),
         "patients": fold.patients,
         "studies": fold.studies,
         "films": fold.films,

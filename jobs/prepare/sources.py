@@ -1,6 +1,5 @@
 """Where films come from: a folder, an S3 prefix or the phantom, behind one interface."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import Final
 
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
+from jobs.contract.source import PREFIX, VERSION, Phantom
 from jobs.films.phantom.files import write_phantom
-from jobs.films.phantom.source import PREFIX, VERSION, Phantom
 from jobs.films.problems import refuse
 from jobs.runtime.store import Missing, Store
 
@@ -180,8 +179,6 @@ def open_source(source: str, cache: Path, scratch: Path, test: bool) -> Source:
         return _phantom(Phantom.parse(source), cache, test)
     if source.startswith("s3://"):
         return BucketSource(Store.beside(source), scratch)
-    if re.match(r"^[a-z0-9+]{2,}://", source):
-        raise BadInput(f"data.source {source!r}: use s3://bucket/prefix, a folder, or {PREFIX}patients=60,seed=1.")
     return FolderSource(Path(source))
 
 

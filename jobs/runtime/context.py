@@ -67,6 +67,7 @@ class Context:
     stop: Stop
     progress: Progress
     settings: Settings = field(default_factory=Settings)
+    earlier: float = 0.0  # seconds that earlier attempts at the task took
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -163,12 +164,12 @@ class Context:
         return "cpu"
 
     def cost(self) -> Cost:
-        """Time and memory that this attempt took so far."""
+        """Time of all attempts at the task so far, and the memory that this one took."""
         own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         torch = sys.modules.get("torch")
         on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
         return Cost(
-            seconds=time.monotonic() - self.began,
+            seconds=self.earlier + time.monotonic() - self.began,
             peak_memory=max(own, children) * 1024,
             peak_gpu_memory=torch.cuda.max_memory_allocated() if on_gpu and torch else 0,
             device=torch.cuda.get_device_name() if on_gpu and torch else "cpu",

@@ -16,7 +16,7 @@ from jobs.contract.exits import TABLE, BadInput, Exit, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, training_stage
-from jobs.contract.records import score_text
+from jobs.contract.records import Heartbeat, score_text
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context, Settings
 from jobs.runtime.disk import room_in
@@ -115,13 +115,24 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
     experiment = _experiment(store, run)
     _check_task(experiment, task)
     attempt = int(environment.number(environment.ATTEMPT))
+    earlier = _earlier_seconds(store, run, task)
     cache = Path(os.environ.get(environment.CACHE) or scratch / "cache")
     cache.mkdir(parents=True, exist_ok=True)
     return Context(
         store=store, run=run, experiment=experiment, task=task, attempt=attempt,
         scratch=scratch, cache=cache, threads=threads, stop=stop,
-        progress=Progress(store, run, task, attempt, log_file), settings=Settings.from_environment(),
+        progress=Progress(store, run, task, attempt, log_file, earlier), settings=Settings.from_environment(),
+        earlier=earlier,
     )  # fmt: skip
+
+
+def _earlier_seconds(store: Store, run: str, task: TaskId) -> float:
+    """Seconds that earlier attempts took, from the heartbeat that the last one left; 0 after one that succeeded."""
+    try:
+        beat = Heartbeat.model_validate(store.get_json(layout.heartbeat(run, task)))
+    except (Missing, ValidationError):
+        return 0.0
+    return 0.0 if beat.exit_code == Exit.DONE else beat.earlier + (beat.at - beat.started).total_seconds()
 
 
 def _experiment(store: Store, run: str) -> Experiment:

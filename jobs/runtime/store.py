@@ -117,7 +117,10 @@ class Store:
         """
         url = os.environ.get(environment.STORE)
         if not url:
-            raise BadInput(f"No store: set {environment.STORE} to s3://bucket or s3://bucket/prefix.")
+            raise BadInput(
+                f"No store: set {environment.STORE} to s3://bucket or s3://bucket/prefix. For this machine's embedded "
+                "server, put `python -m workflows.store.embedded` before the command."
+            )
         return cls.beside(url)
 
     @classmethod

@@ -109,6 +109,8 @@ def _say_score(console: "Console", metrics: Mapping[str, Any]) -> None:
         return
     interval = metrics["figures"][figure]["interval"]
     around = f"  (95 % interval {interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+    left_out = ", ".join(metrics["left_out"])
+    around += f"  ({left_out}: no ground truth, left out of the mean)" if left_out else ""
     _say(console, f"{figure:<12}{score:.4f}{without_text(metrics['missing_folds'])}{around}", "bold green")
 
 

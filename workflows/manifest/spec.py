@@ -14,6 +14,7 @@ from jobs.contract.experiment import Experiment, Frozen
 from jobs.contract.names import LONGEST_RUN_NAME, check_run_name
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.profile import Profile
+from jobs.contract.source import check_source
 from jobs.contract.task import TaskId
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class TestSet(Frozen):
 
     source: str
     from_run: str
+
+    @field_validator("source")
+    @classmethod
+    def _can_be_opened(cls, source: str) -> str:
+        return check_source(source)
 
     @field_validator("from_run")
     @classmethod

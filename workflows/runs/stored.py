@@ -149,7 +149,7 @@ def _row_of_beat(row: Row, beat: Heartbeat, now: datetime) -> Row:
     silent = (now - beat.at).total_seconds()
     if state == "running" and silent > SILENT_AFTER:
         note = f"no heartbeat for {duration(silent)}"
-    seconds = (end - beat.started).total_seconds()
+    seconds = beat.earlier + (end - beat.started).total_seconds()
     return replace(row, state=state, seconds=seconds, note=note).with_heartbeat(beat)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.profile import Profile
+from jobs.contract.source import PREFIX
 from jobs.contract.text_files import read_text
 from workflows.settings.overrides import Override, apply, parse_overlay, parse_setting
 from workflows.settings.recipes import EXPERIMENTS
@@ -24,6 +25,7 @@ from workflows.settings.yaml_loader import clipped
 
 PROFILES: Final = Path(__file__).parents[1] / "profiles"
 OVERLAYS: Final = EXPERIMENTS / "overlays"
+SOURCE: Final = ("data", "source")
 NOT_INHERITED: Final = ("name", "title", "remark")
 LONGEST_CHAIN: Final = 32  # files that extend each other
 
@@ -47,14 +49,15 @@ def load_experiment(
     Raises:
         BadInput: some values are invalid; the message names each with its file, line and fix.
     """
-    changes = _overlay(overlay) if overlay else []
-    if data is not None:
-        changes.append(Override(("data", "source"), YamlValue(data, "--data")))
-    if folds is not None:
-        changes.append(Override(("folds", "run"), wrap(list(folds), "--folds")))
-    changes += [parse_setting(text) for text in overrides]
     file = find(name_or_path, EXPERIMENTS, "experiment")
-    return _override(_load(Reader(Experiment, EXPERIMENTS), file, Experiment), changes, shown(file))
+    experiment = _load(Reader(Experiment, EXPERIMENTS), file, Experiment)
+    changes = _overlay(overlay, experiment) if overlay else []
+    if data is not None:
+        changes.append(Override(SOURCE, YamlValue(data, "--data")))
+    if folds is not None:
+        changes.append(Override(("folds", "run"), wrap(list(folds), f"--folds {','.join(map(str, folds))}")))
+    changes += [parse_setting(text) for text in overrides]
+    return _override(experiment, changes, shown(file))
 
 
 def load_profile(name_or_path: str | Path | None) -> Profile:
@@ -187,9 +190,12 @@ def _override(experiment: Experiment, changes: list[Override], what: str) -> Exp
     tree = wrap(experiment.model_dump(mode="json"), what)
     for change in changes:
         tree = apply(tree, change, type(experiment))
-    return validate(tree, type(experiment), what)
+    return validate(tree, type(experiment), "the options")
 
 
-def _overlay(name: str) -> list[Override]:
+def _overlay(name: str, experiment: Experiment) -> list[Override]:
+    """The overrides of an overlay. It replaces synthetic films only: films of one's own are kept."""
     file = find(name, OVERLAYS, "overlay")
-    return parse_overlay(parse(read_text(file), shown(file)))
+    overrides = parse_overlay(parse(read_text(file), shown(file)))
+    synthetic = experiment.data.source.startswith(PREFIX)
+    return [override for override in overrides if synthetic or override.path != SOURCE]

@@ -91,7 +91,8 @@ def _assign(node: YamlValue, override: Override, path: tuple[str, ...], annotati
         child = children.get(key, YamlValue(None, override.location))
         children[key], count = _assign(child, override, rest, step_into(annotation, key))
         total += count
-    return (YamlValue(children, node.location), total) if total else (node, 0)
+    # What does not fit together around the new value is the option's mistake, not the file's.
+    return (YamlValue(children, override.location), total) if total else (node, 0)
 
 
 def _assign_in_list(
@@ -107,7 +108,7 @@ def _assign_in_list(
     for index in range(len(items)) if head == "*" else [int(head)]:
         items[index], count = _assign(items[index], override, rest, step_into(annotation, index))
         total += count
-    return YamlValue(items, node.location), total
+    return YamlValue(items, override.location), total
 
 
 def _unknown_name(name: str, known: dict[str, YamlValue]) -> str:

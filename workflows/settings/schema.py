@@ -1,5 +1,6 @@
 """The models of experiment and profile as a schema: the type at a path, validation, and hints for misspelt keys."""
 
+import re
 import types
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -112,8 +113,14 @@ def _causes(problems: list[Any]) -> list[Any]:
 
 
 def nearest(word: str, words: Iterator[str] | list[str]) -> str | None:
-    """Return the most similar word; None if none is similar."""
-    return next(iter(get_close_matches(clipped(word), list(words), n=1, cutoff=0.6)), None)
+    """Return the most similar word, numbers compared without leading zeros; None if none is similar."""
+    known = {_without_zeros(one): one for one in words}
+    near = get_close_matches(_without_zeros(clipped(word)), known, n=1, cutoff=0.6)
+    return known[near[0]] if near else None
+
+
+def _without_zeros(word: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", word)
 
 
 def _explain(problem: Any, tree: YamlValue, model: type[BaseModel]) -> str:

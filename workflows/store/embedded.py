@@ -66,6 +66,12 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrfold" / "s3"
 
 
+def is_embedded(endpoint: str | None) -> bool:
+    """Return whether an endpoint is that of the embedded server that runs now."""
+    server = _published(default_folder())
+    return server is not None and server.endpoint == endpoint
+
+
 @contextmanager
 def embedded_s3(folder: Path) -> Iterator[Server]:
     """Serve the objects in ``folder`` over S3 inside the context; create the bucket if it does not exist.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from jobs.contract import environment
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.profile import StoreSettings
-from workflows.store.embedded import BUCKET, default_folder, embedded_s3
+from workflows.store.embedded import BUCKET, default_folder, embedded_s3, is_embedded
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
@@ -63,7 +63,9 @@ def local_store() -> Iterator[LocalStore]:
     """
     if os.environ.get(environment.STORE) or os.environ.get(environment.ENDPOINT):
         os.environ.setdefault(environment.STORE, f"s3://{BUCKET}")
-        yield LocalStore({name: os.environ.get(name) for name in STORE_VARIABLES}, embedded=False)
+        # Inside a study, or a command that the embedded server runs, the configured store is the embedded one.
+        embedded = is_embedded(os.environ.get(environment.ENDPOINT))
+        yield LocalStore({name: os.environ.get(name) for name in STORE_VARIABLES}, embedded=embedded)
         return
     with embedded_s3(default_folder()) as server:
         variables = server.environment()

@@ -60,6 +60,7 @@ class LogEntry:
         engine: the implementation that computed the score.
         dataset: hash of the dataset.
         revision: git revision of the code.
+        missing_folds: selected folds that are not part of the score.
     """
 
     studied: StudyExperiment
@@ -71,6 +72,7 @@ class LogEntry:
     engine: str = ""
     dataset: str = ""
     revision: str = ""
+    missing_folds: tuple[int, ...] = ()
 
     @property
     def run(self) -> str:
@@ -119,6 +121,7 @@ def _scored(studied: StudyExperiment, metrics: Mapping[str, Any]) -> LogEntry:
         engine=metrics["engine"],
         dataset=metrics["data"]["dataset"],
         revision=metrics["provenance"]["revision"],
+        missing_folds=tuple(metrics["missing_folds"]),
     )
 
 

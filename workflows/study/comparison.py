@@ -32,6 +32,8 @@ class Comparison:
         beyond_noise: whether the interval excludes 0.
         seeds: range of this figure over seeds of one setting; 0 if both runs share every training, None if the study
             has no setting with several seeds.
+        patients: number of patients on the folds that both have.
+        folds: those folds.
         why: why there is no difference; all numbers are None then.
     """
 
@@ -43,12 +45,20 @@ class Comparison:
     p: float | None = None
     beyond_noise: bool | None = None
     seeds: float | None = None
+    patients: int | None = None
+    folds: tuple[int, ...] = ()
     why: str = ""
 
     @property
     def within_noise(self) -> bool:
         """Whether another sample of patients, or another seed as far as seeds were tried, could reverse it."""
         return not self.beyond_noise or self.value is None or abs(self.value) <= (self.seeds or 0.0)
+
+    @property
+    def over(self) -> str:
+        """What the difference is computed on, e.g. ``48 patients of folds 0, 2``; empty without a difference."""
+        folds = f"fold{'s' if len(self.folds) > 1 else ''} {', '.join(map(str, self.folds))}"
+        return f"{self.patients} patients of {folds}" if self.patients is not None else ""
 
     @property
     def verdict(self) -> str:
@@ -98,4 +108,6 @@ def _compare(run: str, parent: str, scored: Collection[str]) -> Comparison:
         interval["high"],
         result["p"],
         result["beyond_noise"],
+        patients=result["patients"],
+        folds=tuple(result["folds"]),
     )

@@ -10,6 +10,7 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
+from jobs.contract.records import without_text
 from workflows.study import table, wording
 from workflows.study.collect import LogEntry
 from workflows.study.comparison import Comparison
@@ -99,7 +100,8 @@ def _scores(figure: str, entries: Sequence[LogEntry]) -> StripPlot:
     rows = []
     for entry in entries:
         interval = "" if entry.low is None else f"{entry.low:.3f} – {entry.high:.3f}"
-        rows.append(StripRow(entry.name, _title(entry), _score_strip(entry, scale), f"{entry.score:.3f}", interval))
+        aside = f"{interval}{without_text(entry.missing_folds)}".strip()
+        rows.append(StripRow(entry.name, _title(entry), _score_strip(entry, scale), f"{entry.score:.3f}", aside))
     return StripPlot(figure, rows, _axis(scale, "{:g}".format))
 
 
@@ -142,7 +144,7 @@ def _differences(entries: Sequence[LogEntry], comparisons: Mapping[str, Comparis
                 f"against {names[one.parent]} · {one.figure}",
                 _difference_strip(entry.name, one, scale),
                 f"{one.value:+.3f}",
-                f"p {one.p:.3f}, {one.verdict}",
+                ", ".join(filter(None, [f"p {one.p:.3f}", one.verdict, one.over])),
                 _direction(one),
             )
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.contract.durations import duration
+from jobs.contract.records import without_text
 from workflows.study import wording
 from workflows.study.author import version
 from workflows.study.collect import LogEntry, LogRow
@@ -45,7 +46,7 @@ LOG_HEAD = (
     "unit", "author's score", "train − val", "inference adds", "device", "peak memory", "GPU memory",
 )  # fmt: skip
 POOLED_HEAD = (
-    "experiment", "unit", "score", "95 % interval", "against", "difference", "95 % interval of it", "p",
+    "experiment", "unit", "score", "95 % interval", "against", "difference", "95 % interval of it", "over", "p",
     "verdict", "device hours", "seed", "dataset", "code",
 )  # fmt: skip
 
@@ -77,16 +78,16 @@ def pooled_row(entry: LogEntry, entries: Sequence[LogEntry], comparison: Compari
     facts = ("" if seconds is None else f"{seconds / 3600:.2f}", str(entry.studied.experiment.seed))
     origin = (entry.dataset[:12], short(entry.revision))
     interval = "" if entry.low is None or entry.high is None else f"{entry.low:.3f} – {entry.high:.3f}"
-    score = (entry.name, entry.figure, wording.score(entry.score), interval)
+    score = (entry.name, entry.figure, wording.score(entry.score) + without_text(entry.missing_folds), interval)
     if comparison is None:
-        return (*score, "", "", "", "", "", *facts, *origin)
+        return (*score, "", "", "", "", "", "", *facts, *origin)
     against = names.get(comparison.parent, comparison.parent)
     if comparison.value is None:
-        return (*score, against, "", "", "", comparison.verdict, *facts, *origin)
+        return (*score, against, "", "", "", "", comparison.verdict, *facts, *origin)
     figure = "" if comparison.figure == entry.figure else f" ({comparison.figure})"
     return (
         *score, against, f"{comparison.value:+.4f}{figure}", f"{comparison.low:+.3f} to {comparison.high:+.3f}",
-        f"{comparison.p:.3f}", comparison.verdict, *facts, *origin,
+        comparison.over, f"{comparison.p:.3f}", comparison.verdict, *facts, *origin,
     )  # fmt: skip
 
 
@@ -158,11 +159,13 @@ def _record(entry: LogEntry, fold: LogRow, comparison: Comparison | None) -> Rec
         "pooled_score": entry.score,
         "pooled_low": entry.low,
         "pooled_high": entry.high,
+        "missing_folds": " ".join(map(str, entry.missing_folds)),
         "parent_run": comparison.parent,
         "difference_in": comparison.figure,
         "difference": comparison.value,
         "difference_low": comparison.low,
         "difference_high": comparison.high,
+        "difference_patients": comparison.patients,
         "p": comparison.p,
         "seed_range": comparison.seeds,
         "verdict": comparison.verdict,

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.contract.source import Phantom
 from jobs.films.phantom.chest import Chest, Plane, Pose, draw
 from jobs.films.phantom.opacities import Opacity, bounding_box, opacities
-from jobs.films.phantom.source import Phantom
 
 STUDIES: Final = (1, 2, 1, 2, 2)  # studies of a patient, in turn: 50 patients have 80
 SIBLINGS: Final = 9  # every ninth study has two films

@@ -32,12 +32,14 @@ FILE_SECONDS: Final = 0.5  # between two writes of the files that Argo and the l
 class Progress:
     """Reports what one attempt at a task does. ``start`` and ``end`` frame it; its stage calls the rest."""
 
-    def __init__(self, store: Store, run: str, task: TaskId, attempt: int, log_file: Path) -> None:
+    def __init__(
+        self, store: Store, run: str, task: TaskId, attempt: int, log_file: Path, earlier: float = 0.0
+    ) -> None:
         self.store, self.metrics = store, Metrics(task)
         now, node = datetime.now(UTC), os.environ.get(environment.NODE) or os.uname().nodename
         self.beat = Heartbeat(
             stage=task.stage, model=task.model, fold=task.fold, phase="starting", attempt=attempt, at=now, started=now,
-            node=node,
+            earlier=earlier, node=node,
         )  # fmt: skip
         self._thread = HeartbeatThread(store, run, lambda: self.beat, self.metrics, log_file)
         self._begun, self._start, self._films = time.monotonic(), 0, 0

@@ -73,3 +73,15 @@ def test_a_table_of_the_data_lies_within_the_source(field, path):
     assert getattr(Data.model_validate({field: "tables/train_meta.csv"}), field) == "tables/train_meta.csv"
     with pytest.raises(ValidationError, match="must be a path within the source"):
         Data.model_validate({field: path})
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("http://example.org/films", "write s3://bucket/prefix"),
+        ("phantom:patient=3", "no key 'patient'; a phantom has"),
+    ],
+)
+def test_a_source_that_no_stage_could_open_is_refused(source, says):
+    with pytest.raises(ValidationError, match=says):
+        Data(source=source)

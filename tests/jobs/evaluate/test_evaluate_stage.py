@@ -39,10 +39,11 @@ def test_publishes_every_figure_with_where_it_comes_from(trained):
     assert metrics["provenance"]["versions"]["numpy"]
     assert len(metrics["tasks"]) == 6
     classifier = next(task for task in metrics["tasks"] if task["stage"] == "train-classifier")
-    assert classifier["best"]["epoch"] == classifier["last"]["epoch"] == 3
+    assert classifier["best"]["epoch"] == classifier["last"]["epoch"] == 4, "counted from 1"
     assert classifier["seconds"] == 4, "four epochs of a second outweigh the last attempt's clock"
     assert f"{scores['map6']:.3f}" in page
     assert "Made &lt;up&gt;" in page
+    assert "films of <b>phantom:patients=60,seed=1 (synthetic)</b> · <b>all 2 folds</b>" in page
 
 
 def test_the_page_needs_nothing_but_itself(trained):

@@ -7,10 +7,10 @@ import pydicom
 import pytest
 
 from jobs.contract.exits import BadInput
+from jobs.contract.source import Phantom
 from jobs.films.dicom.film import read_film, stored_values
 from jobs.films.labels import read_labels
 from jobs.films.phantom.files import write_phantom
-from jobs.films.phantom.source import Phantom
 from jobs.films.splitting.duplicates import near_duplicates, thumbnail
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -294,3 +295,23 @@ def test_a_variable_that_is_no_number_is_named(variable: str, monkeypatch):
     monkeypatch.setenv(variable, "²")
     with pytest.raises(BadInput, match=f"{variable} is '²': set it to a number"):
         environment.number(variable)
+
+
+def test_costs_count_every_attempt_until_one_succeeds(stage, s3_store):
+    costs: list[float] = []
+
+    def body(context: Context) -> dict[str, float]:
+        costs.append(context.cost().seconds)
+        return {}
+
+    now = datetime.now(UTC)
+    killed = Heartbeat(
+        stage=NET_2.stage, model="net", fold=2, phase="training", attempt=1, at=now,
+        started=now - timedelta(seconds=20), earlier=30,
+    )  # fmt: skip
+    s3_store.put(layout.heartbeat("tiny-run", NET_2), killed.model_dump_json().encode())
+    stage(body)
+    assert heartbeat(s3_store).earlier == 50
+    stage(body)
+    assert heartbeat(s3_store).earlier == 0
+    assert costs[0] > 50 > costs[1]

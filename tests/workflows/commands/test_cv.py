@@ -74,6 +74,11 @@ def test_lint_of_a_mistake_exits_with_bad_input():
     found = call("lint", "--set", "classifiers.tiny.batch=1", "--json")
     assert found.exit_code == Exit.BAD_INPUT
     assert [one["code"] for one in json.loads(found.stdout)] == ["CXR101"]
+    invalid = call("lint", "--set", "classifiers.tiny.bach=1", "--json")
+    assert invalid.exit_code == Exit.BAD_INPUT
+    assert [(one["level"], "did you mean batch?" in one["message"]) for one in json.loads(invalid.stdout)] == [
+        ("error", True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +88,12 @@ def test_lint_of_a_mistake_exits_with_bad_input():
         (["run", "--data", "no/such/folder"], "--data no/such/folder: no such folder"),
         (["run", "--folds", "a"], "--folds a: write fold numbers"),
         (["run", "--predict", "phantom:patients=3,seed=1"], "--predict SOURCE and --from RUN need each other"),
+        (["run", "-e", "study-6"], "did you mean study-06?"),
+        (
+            ["render", "--folds", "7"],
+            "a mistake in the options:\n  --folds 7: folds: folds to run must be some of 0",
+        ),
+        (["lint", "--set", "data.source=phantom:patient=6"], "no key 'patient'; a phantom has patients, seed, size"),
         (["render", "--set", "clasifiers.tiny.batch=2"], "classifiers"),
     ],
 )

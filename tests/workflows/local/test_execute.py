@@ -53,8 +53,8 @@ def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_pat
         from jobs.runtime.store import Store
         store = Store.from_environment()
         around = {"map6": {"interval": {"low": 0.4, "high": 0.5}}}
-        figures = {"headline": {"figure": "map6", "score": 0.456}, "figures": around, "missing_folds": []}
-        store.put_json(layout.report("r", "metrics.json"), figures)
+        figures = {"headline": {"figure": "map6", "score": 0.456}, "figures": around}
+        store.put_json(layout.report("r", "metrics.json"), {**figures, "missing_folds": [], "left_out": []})
         store.put(layout.report("r", "report.html"), b"<html>")
         store.put(layout.report("r", "submission.csv"), b"id,PredictionString")
     """
@@ -69,7 +69,8 @@ QUORUM = """
     from jobs.contract import layout
     from jobs.runtime.store import Store
     figures = {"headline": {"figure": "map4", "score": 0.4}, "figures": {"map4": {"interval": None}}}
-    Store.from_environment().put_json(layout.report("r", "metrics.json"), {**figures, "missing_folds": [1]})
+    figures |= {"missing_folds": [1], "left_out": []}
+    Store.from_environment().put_json(layout.report("r", "metrics.json"), figures)
 """
 
 
@@ -187,6 +188,8 @@ def test_without_a_configured_store_the_embedded_one_serves_and_leaves_no_trace(
         assert store.embedded
         assert store.environment[environment.ENDPOINT].startswith("http://127.0.0.1:")
         assert os.environ[environment.STORE] == "s3://cxrfold"
+        with local_store() as inner:
+            assert inner.embedded, "a study's run, whose printed command must start the server again"
     assert environment.STORE not in os.environ
     assert "AWS_ACCESS_KEY_ID" not in os.environ
 

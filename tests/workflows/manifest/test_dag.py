@@ -80,7 +80,7 @@ def test_the_workflows_title_begins_with_the_runs_name():
     titles = {
         name: manifest(name)["metadata"]["annotations"]["workflows.argoproj.io/title"] for name in ("demo", "study-01")
     }
-    assert titles["demo"] == "trial: The whole pipeline on synthetic films, small enough for a laptop"
+    assert titles["demo"] == "trial: The whole pipeline, small enough for a laptop"
     assert titles["study-01"].startswith("trial: ")
     untitled = load_experiment("demo").model_copy(update={"title": ""})
     workflow = manifest_of(RunSpec.of(untitled, Profile(), revision="abc", run="trial"))

@@ -159,6 +159,14 @@ def test_the_final_ensemble_shares_its_trainings_with_the_recipes_it_names():
     assert all(getattr(final, field) == getattr(RECIPES["study-06"], field) for field in shared)
 
 
+def test_smoke_keeps_films_of_ones_own(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: demo\ndata: {source: s3://films/train}\n")
+    small = load_experiment(file, overlay="smoke")
+    assert (small.data.source, small.detectors["yolo"].epochs) == ("s3://films/train", 1)
+    assert load_experiment("demo", overlay="smoke").data.source == "phantom:patients=24,seed=1"
+
+
 def test_smoke_changes_only_the_number_of_films_size_epochs_batch_and_the_start():
     text = (EXPERIMENTS / "overlays" / "smoke.yaml").read_text()
     changed = {change.path[-1] for change in parse_overlay(parse(text, "smoke.yaml"))}

@@ -22,6 +22,7 @@ def metrics(of: StudyExperiment, scores: list[float], figure: str = "map4") -> d
     folds = of.experiment.folds.selected
     return {
         "engine": ENGINE,
+        "missing_folds": [fold for number, fold in enumerate(folds) if number >= len(scores) - 1],
         "headline": {"figure": figure, "score": scores[0]},
         "figures": {figure: {"score": scores[0], "interval": {"low": scores[0] - 0.1, "high": scores[0] + 0.1}}},
         "per_fold": [

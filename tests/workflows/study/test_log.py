@@ -44,7 +44,7 @@ def entries(s3_store):
 @pytest.fixture
 def comparisons(entries):
     parent, child = entries[:2]
-    return {child.run: Comparison(parent.run, "map4", 0.1, 0.02, 0.18, 0.012, True, 0.03)}
+    return {child.run: Comparison(parent.run, "map4", 0.1, 0.02, 0.18, 0.012, True, 0.03, 48, (0, 1))}
 
 
 def test_a_run_is_collected_with_its_folds_costs_and_overfitting(entries):
@@ -83,10 +83,12 @@ def test_runs_without_a_score_say_why(s3_store, entries):
     assert begun.folds[0].why == "unfinished: b3-fold-0 is waiting"
 
 
-def test_a_lost_fold_has_a_row(s3_store):
+def test_a_lost_fold_has_a_row_and_stands_beside_the_score(s3_store):
     entry = collect(s3_store, store_run(s3_store, studied("degraded"), [0.5, 0.5]))
     assert [fold.score for fold in entry.folds] == [0.5, None]
     assert entry.folds[1].why.startswith("lost")
+    assert "| degraded | map4 | 0.5000 without fold 1 |" in as_markdown([entry], {})
+    assert "without fold 1" in page([entry], {})
 
 
 def test_csv_has_a_row_an_experiment_and_fold_with_numbers_as_they_are(entries, comparisons):
@@ -126,7 +128,10 @@ def test_markdown_tables_are_well_formed(entries, comparisons):
     assert "| study-05 (v12) |" in text
     assert "stands out from the other folds" in text
     assert "| TTA +0.003 |" in text
-    assert "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 to +0.180 | 0.012 | more " in text
+    assert (
+        "| child | map4 | 0.7000 | 0.600 – 0.800 | study-05 | +0.1000 | +0.020 to +0.180 | 48 patients of folds 0, 1 | "
+        in text
+    )
 
 
 class Balanced(HTMLParser):

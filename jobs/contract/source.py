@@ -1,5 +1,6 @@
-"""The source ``phantom:patients=60,seed=1,size=320``: its keys, defaults and limits."""
+"""The source of films: an S3 prefix, a folder, or ``phantom:patients=60,seed=1,size=320``, which prepare draws."""
 
+import re
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -39,3 +40,16 @@ class Phantom:
 
     def __str__(self) -> str:
         return f"{PREFIX}patients={self.patients},seed={self.seed},size={self.size}"
+
+
+def check_source(source: str) -> str:
+    """Return a source that prepare can open, as far as its text tells; whether a folder exists it does not say.
+
+    Raises:
+        BadInput: it has another scheme than ``s3://``, or a phantom's keys or numbers are not valid.
+    """
+    if source.startswith(PREFIX):
+        Phantom.parse(source)
+    elif re.match(r"^[a-z0-9+]{2,}://", source) and not source.startswith("s3://"):
+        raise BadInput(f"{source!r}: write s3://bucket/prefix, a folder, or {PREFIX}patients=60,seed=1")
+    return source
