@@ -16,6 +16,7 @@ class Exit(IntEnum):
     DEGRADED = 3
     SERVICE_AWAY = 69
     BUG = 70
+    HARDWARE = 71
     CHECKPOINTED = 75
     BAD_INPUT = 78
     KILLED = 137
@@ -35,8 +36,11 @@ TABLE: Final[dict[Exit, Meaning]] = {
     Exit.DEGRADED: Meaning(
         "of a whole run: it has a result, without the folds that failed (ensemble.min_folds)", retry=False
     ),
-    Exit.SERVICE_AWAY: Meaning("a service (S3) or the GPU failed during the stage; retried later", retry=True),
+    Exit.SERVICE_AWAY: Meaning("a service (S3) failed during the stage; retried later", retry=True),
     Exit.BUG: Meaning("a bug: the traceback is in the log; never retried", retry=False),
+    Exit.HARDWARE: Meaning(
+        "the GPU, a helper process or a stored object failed; retried, from the latest checkpoint", retry=True
+    ),
     Exit.CHECKPOINTED: Meaning(
         "stopped on request, checkpoint written; the next attempt continues from it", retry=True
     ),
@@ -67,7 +71,13 @@ class ServiceAway(StageError):
 class DeviceFailed(StageError):
     """The GPU, or a process that reads films for it, failed during the stage; a later attempt may succeed."""
 
-    exit = Exit.SERVICE_AWAY
+    exit = Exit.HARDWARE
+
+
+class Damaged(StageError):
+    """Stored bytes are not those that were written; what is made again replaces them."""
+
+    exit = Exit.HARDWARE
 
 
 class Stopped(StageError):

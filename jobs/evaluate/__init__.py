@@ -1,6 +1,7 @@
 """evaluate: score the ensemble's submission and publish the figures and the report page."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ import pandas as pd
 
 from jobs.contract import layout
 from jobs.contract.digest import settings
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat
 from jobs.contract.task import TaskId
@@ -18,6 +19,7 @@ from jobs.evaluate.history import TaskHistory, histories
 from jobs.evaluate.results import Predictions, Results, score_predictions
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
+from jobs.runtime.store import Missing
 from jobs.runtime.telemetry.metrics import push_outcome
 from jobs.runtime.work import Work, fetch
 from jobs.scoring import submission
@@ -67,11 +69,13 @@ def run(context: Context) -> dict[str, float]:
 
 def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) -> None:
     """Push the outcome, also of work done before, so that a run that failed and was resumed does not stay failed."""
-    first = Heartbeat.model_validate(context.store.get_json(layout.heartbeat(context.run, TaskId(Stage.PREPARE))))
+    began = datetime.now(UTC)
+    with suppress(Missing, Damaged):
+        began = context.store.get_record(layout.heartbeat(context.run, TaskId(Stage.PREPARE)), Heartbeat).started
     push_outcome(
         gateway, context.experiment.name, dataset[:12], context.run, stored["provenance"]["revision"],
         failed=stored["degraded"],  # without a fold there is a score, but the run has failed
-        seconds=(datetime.now(UTC) - first.started).total_seconds(), gauges=metrics_json.gauges(stored),
+        seconds=(datetime.now(UTC) - began).total_seconds(), gauges=metrics_json.gauges(stored),
     )  # fmt: skip
 
 

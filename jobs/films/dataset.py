@@ -1,11 +1,15 @@
 """The packed dataset: ``index.parquet``, a row a film, and for each size a pack of letterboxed uint8 squares.
 
-A folder holds ``index.parquet`` and ``pack-<size>/shard-<n>.npy``. Shards are memory-mapped: opening a dataset reads
+A folder holds ``index.parquet`` and ``pack-<size>/`` with ``shard-<n>.npy`` and ``films.json``, the films of all shards
+in their order. Shards are memory-mapped: opening a dataset reads
 nothing but the index, and the processes of a loader share the pages.
 """
 
 import hashlib
+import json
+import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from functools import cached_property
 from io import BytesIO
 from itertools import accumulate
@@ -21,6 +25,8 @@ from numpy.typing import NDArray
 from jobs.contract.exits import BadInput
 
 SHARD: Final = 256  # films a shard: 64 MiB at 512 px, 100 MiB at 640
+FILMS: Final = "films.json"
+_SHARD_NAME: Final = re.compile(r"shard-(\d+)\.npy")
 
 SCHEMA: Final = pa.schema(
     [
@@ -56,6 +62,11 @@ def index_bytes(rows: pd.DataFrame) -> bytes:
 def shard_name(number: int) -> str:
     """File name of a shard within its pack."""
     return f"shard-{number:03d}.npy"
+
+
+def films_json(images: Iterable[str]) -> str:
+    """The content of a pack's ``films.json``: the image ids of its films, in the order of its shards."""
+    return json.dumps(list(images))
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -136,12 +147,14 @@ class Dataset:
         """The films at a size in pixels.
 
         Raises:
-            BadInput: the pack is missing, or holds another number of films than the index.
+            BadInput: the pack is missing or incomplete, or holds other films than the index.
         """
         folder = self.folder / f"pack-{size}"
-        pack = Pack(size, sorted(folder.glob("shard-*.npy")))
+        pack = Pack(size, _shards(folder))
         if len(pack) != len(self.index):
             raise BadInput(f"{folder} holds {len(pack)} films, the index {len(self.index)}; prepare size {size} first")
+        if _films(folder) != self.index["image"].tolist():
+            raise BadInput(f"{folder} holds other films than the index, or in another order; prepare size {size} again")
         return pack
 
     @cached_property
@@ -151,3 +164,29 @@ class Dataset:
             return path.read_bytes()
         except OSError as error:
             raise BadInput(f"{path} cannot be read ({error.strerror}); is {self.folder} a prepared dataset?") from error
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The shards of a pack by number, not by name: 1000 comes after 101.
+
+    Raises:
+        BadInput: there is none, or a number is missing.
+    """
+    numbered = {int(found[1]): path for path in folder.glob("*") if (found := _SHARD_NAME.fullmatch(path.name))}
+    if absent := set(range(max(numbered, default=-1) + 1)) - set(numbered):
+        raise BadInput(f"{folder} has no {shard_name(min(absent))}; fetch the pack again, or prepare it")
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _films(folder: Path) -> list[str]:
+    """The image ids of a pack's films.
+
+    Raises:
+        BadInput: the pack does not say.
+    """
+    path = folder / FILMS
+    try:
+        films: list[str] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error}); prepare the pack again") from error
+    return films

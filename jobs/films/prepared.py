@@ -36,7 +36,7 @@ def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
 def _place(store: Store, output: Output, cache: Path, path: Path) -> None:
     """A link to the cached object under the name it has in a dataset. Several processes may do so at once."""
     target = fetch(store, output, cache)
-    if not path.exists():
+    if path.resolve() != target.resolve():
         path.parent.mkdir(parents=True, exist_ok=True)
         link = path.with_name(f".{path.name}.{os.getpid()}")
         link.symlink_to(target.resolve())

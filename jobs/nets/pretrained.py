@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.pretrained import PretrainedRecord, architecture_of, missing
 from jobs.contract.records import Output
 from jobs.runtime.store import Missing, Store, sha256_of
@@ -60,8 +60,8 @@ def find(store: Store, name: str) -> Output:
         BadInput: the store has none of that name.
     """
     try:
-        return Output.model_validate(store.get_json(layout.weights(name)))
-    except Missing as error:
+        return store.get_record(layout.weights(name), Output)
+    except (Missing, Damaged) as error:
         raise BadInput(missing(name, store.url)) from error
 
 

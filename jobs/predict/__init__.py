@@ -7,7 +7,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import inference_settings
 from jobs.contract.names import Stage
 from jobs.contract.plan import training_stage
-from jobs.contract.records import Done, Reference
+from jobs.contract.records import Done
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading
@@ -58,12 +58,13 @@ def _weights(context: Context, stage: Stage) -> Done:
     earlier = context.settings.from_run
     if not earlier:
         raise BadInput(f"predict needs the weights of a run: set {environment.FROM_RUN} to its name.")
-    key = layout.reference(earlier, TaskId(stage, context.model, context.fold))
+    task = TaskId(stage, context.model, context.fold)
     try:
-        reference = Reference.model_validate(context.store.get_json(key))
+        reference = context.reference(earlier, task)
     except Missing as error:
         raise BadInput(
-            f"Run {earlier} has no weights of {context.model} fold {context.fold} ({context.store.url}/{key} does not "
-            "exist): resume that run first, or name a run that succeeded."
+            f"Run {earlier} has no weights of {context.model} fold {context.fold} "
+            f"({context.store.url}/{layout.reference(earlier, task)} does not exist): resume that run first, or name "
+            "a run that succeeded."
         ) from error
     return context.open_work(stage, reference.works["weights"])[1]

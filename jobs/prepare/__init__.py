@@ -19,7 +19,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data
 from jobs.contract.pretrained import check_pretrained
 from jobs.contract.records import Done, Output
-from jobs.films.dataset import SHARD, index_bytes, shard_name
+from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
 from jobs.films.quality import quality_sheet, sample
 from jobs.prepare.indexing import Tables, make_index
@@ -31,6 +31,7 @@ from jobs.runtime.work import Work, fetch
 
 # Raise by hand when the same films and labels lead to another index.
 VERSION: Final = 1
+PACK_VERSION: Final = 2  # the same for the files of a pack
 INDEX: Final = "index.parquet"
 AUDIT: Final = "audit.json"
 SHEET: Final = "quality.html"
@@ -57,8 +58,8 @@ def run(context: Context) -> dict[str, float]:
     for size in context.experiment.sizes:
         pixels = [shard.done[shard.packs[size]].outputs[PIXELS] for shard in shards]
         outputs = {shard_name(number): output for number, output in enumerate(pixels)}
-        inputs = {"version": VERSION, "dataset": dataset, "size": size}
-        pack = context.once(f"pack-{size}", inputs, partial(_point, context, outputs))
+        inputs = {"version": PACK_VERSION, "dataset": dataset, "size": size}
+        pack = context.once(f"pack-{size}", inputs, partial(_make_pack, context, films, outputs))
         works[f"pack-{size}"] = pack.digest
     # Packs point to pixels in the shards' work: refer to that work too, or a purge would remove it as unused.
     for number, shard in enumerate(shards):
@@ -82,9 +83,11 @@ def _index(context: Context, source: Source, films: list[FilmFile], shards: list
     return context.once("index", inputs, partial(_make_index, context, source, films, shards, tables))
 
 
-def _point(context: Context, outputs: dict[str, Output], work: Work) -> Done:
-    """Finish a pack: its outputs are the pixels that the shards' work has stored."""
-    return work.finish(outputs, {}, context.cost())
+def _make_pack(context: Context, films: list[FilmFile], shards: dict[str, Output], work: Work) -> Done:
+    """Finish a pack: a list of its films, and pointers to the pixels in the shards' work."""
+    names = context.scratch / FILMS
+    names.write_text(films_json(film.image for film in films))
+    return work.finish({FILMS: names, **shards}, {}, context.cost())
 
 
 def _make_index(

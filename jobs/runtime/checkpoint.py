@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 
 from jobs.contract import layout
 from jobs.contract.digest import digest
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.records import Output
-from jobs.runtime.store import Damaged, Missing, Store
+from jobs.runtime.store import Missing, Store
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.contract import environment, layout
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done, Reference
@@ -99,6 +99,20 @@ class Context:
         work = self.work(kind, inputs)
         return work.done() or make(work)
 
+    def reference(self, run: str, task: TaskId) -> Reference:
+        """Return the reference of a task of a run.
+
+        Raises:
+            Missing: the task is not done.
+            Damaged: the reference cannot be read; it was removed.
+        """
+        key = layout.reference(run, task)
+        try:
+            return self.store.get_record(key, Reference)
+        except Damaged as error:
+            self.store.delete([key])
+            raise Damaged(f"{error} It was removed; {task.stage} stores it again: resume run {run}.") from error
+
     def upstream(self, task: TaskId) -> Reference:
         """Return the reference of an earlier task of this run.
 
@@ -106,7 +120,7 @@ class Context:
             BadInput: the task is not done; the message has the command that runs it.
         """
         try:
-            return Reference.model_validate(self.store.get_json(layout.reference(self.run, task)))
+            return self.reference(self.run, task)
         except Missing as error:
             raise BadInput(
                 f"{task} of run {self.run} is not done: run python -m jobs {task.stage}{task.options} first, or resume "

@@ -20,6 +20,7 @@ from jobs.contract.records import Heartbeat, score_text
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context, Settings
 from jobs.runtime.disk import room_in
+from jobs.runtime.failures import hardware_failure
 from jobs.runtime.machine import cpus
 from jobs.runtime.preemption import Stop
 from jobs.runtime.provenance import revision
@@ -63,6 +64,9 @@ def _run(context: Context) -> Exit:
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
         return _fail(context, error.exit, str(error))
     except Exception as error:
+        if (failure := hardware_failure(error)) is not None:
+            log.error("%s", failure)
+            return _fail(context, failure.exit, str(failure))
         log.exception("A bug in %s: please report it with this log.", context.task.stage)
         return _fail(context, Exit.BUG, f"{type(error).__name__}: {error}")
     log.info("done: %s", text or "no score")

@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as aws
 from botocore.config import Config
+from pydantic import BaseModel, ValidationError
 
 from jobs.contract import environment
 from jobs.contract.clock import ServerClock
-from jobs.contract.exits import BadInput, ServiceAway
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.records import Output
 from jobs.runtime.disk import room_in
 from jobs.runtime.s3_errors import Missing as Missing
@@ -38,13 +39,11 @@ from jobs.runtime.s3_retries import READ_TIMEOUT, Retries
 TRANSFER: Final = TransferConfig(
     multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=8, num_download_attempts=8
 )
+Stored = TypeVar("Stored", bound=BaseModel)
+
 CONNECT_TIMEOUT: Final = 5.0
 UPLOADS: Final = 3  # of one file, if the store forgets an upload in parts
 DOWNLOADS: Final = 2  # of one object whose bytes are not those stored
-
-
-class Damaged(ServiceAway):
-    """The stored bytes are not those that were written."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +176,28 @@ class Store:
         return self.put(key, json.dumps(value, indent=1, allow_nan=False).encode(), if_absent=if_absent)
 
     def get_json(self, key: str) -> Any:
-        """Read a JSON object; :class:`Missing` where there is none."""
-        return json.loads(self.get(key))
+        """Read a JSON object.
+
+        Raises:
+            Missing: there is none.
+            Damaged: it is no JSON.
+        """
+        try:
+            return json.loads(self.get(key))
+        except (ValueError, RecursionError) as error:
+            raise Damaged(f"{self.url}/{key} is damaged: it is no JSON.") from error
+
+    def get_record(self, key: str, kind: type[Stored]) -> Stored:
+        """Read a stored record.
+
+        Raises:
+            Missing: there is none.
+            Damaged: it is no such record.
+        """
+        try:
+            return kind.model_validate_json(self.get(key))
+        except ValidationError as error:
+            raise Damaged(f"{self.url}/{key} is damaged: it is no record of a {kind.__name__}.") from error
 
     def find_json(self, key: str) -> Any | None:
         """Read a JSON object; None where there is none."""

@@ -124,9 +124,9 @@ def common(first: ComparedRun, second: ComparedRun) -> tuple[str, list[int]]:
 
 def _open(store: Store, run: str) -> ComparedRun:
     try:
-        experiment = Experiment.model_validate_json(store.get(layout.run_experiment(run)))
+        experiment = store.get_record(layout.run_experiment(run), Experiment)
         ensemble, prepare = (
-            Reference.model_validate(store.get_json(layout.reference(run, TaskId(stage)))).works
+            store.get_record(layout.reference(run, TaskId(stage)), Reference).works
             for stage in (Stage.ENSEMBLE, Stage.PREPARE)
         )
         _, submission = Work.finished(store, Stage.ENSEMBLE, ensemble["submission"])

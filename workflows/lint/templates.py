@@ -24,6 +24,7 @@ _LOOPS: Final = {"withItems", "withParam", "withSequence"}
 ENDS: Final = (
     (AttemptEnd("75"), True, "checkpointed (75)"),
     (AttemptEnd("69"), True, "service unavailable (69)"),
+    (AttemptEnd("71"), True, "hardware failure (71)"),
     (AttemptEnd("0", "Error", "pod deleted"), True, "deleted pod"),
     (AttemptEnd("-1", "Failed", "The node was low on resource: memory."), True, "evicted pod"),
     (AttemptEnd("137", message="main: Error (exit code 137)", retries=3), True, "killed pod"),

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 
 from jobs.contract import layout
 from jobs.contract.digest import digest
-from jobs.contract.exits import BadInput, StageError
+from jobs.contract.exits import BadInput, Damaged, StageError
 from jobs.contract.experiment import Experiment, Frozen
 from jobs.contract.names import LONGEST_RUN_NAME, check_run_name
 from jobs.contract.plan import PlannedTask, plan
@@ -114,15 +114,19 @@ class RunSpec(Frozen):
 
         Raises:
             Missing: prepare has not run, or the run was not submitted to a cluster.
+            Damaged: what prepare stored cannot be read.
         """
         from jobs.runtime.store import Missing
 
-        experiment = Experiment.model_validate_json(store.get(layout.run_experiment(run)))
+        experiment = store.get_record(layout.run_experiment(run), Experiment)
         try:
             order = store.get_json(layout.run_order(run))
         except Missing:
             order = store.get_json(layout.former_run_order(run))
-        return cls(**{**order, "experiment": experiment})
+        try:
+            return cls(**{**order, "experiment": experiment})
+        except (TypeError, ValidationError) as error:
+            raise Damaged(f"{store.url}/{layout.run_order(run)} is damaged: it specifies no run.") from error
 
     @classmethod
     def of_workflow(cls, workflow: Mapping[str, Any]) -> Self:

@@ -58,10 +58,10 @@ def _files(run: Run, folder: Path) -> Iterator[tuple[Path, Output | str]]:
     for key, task in references.items():
         if key not in keys:
             continue
-        reference = Reference.model_validate(store.get_json(key))
+        reference = store.get_record(key, Reference)
         for kind, digest in reference.works.items():
             if kind in KINDS:
-                done = Done.model_validate(store.get_json(layout.done(layout.work(reference.stage, digest))))
+                done = store.get_record(layout.done(layout.work(reference.stage, digest)), Done)
                 yield from ((folder / task.path / name, output) for name, output in done.outputs.items())
 
 

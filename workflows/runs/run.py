@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from jobs.contract import layout
 from jobs.contract.durations import duration
-from jobs.contract.exits import BadInput, StageError
+from jobs.contract.exits import BadInput, Damaged, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import RUN_LABEL, check_run_name
 from jobs.contract.plan import PlannedTask, plan
@@ -154,7 +154,7 @@ class Run:
 
     @cached_property
     def spec(self) -> RunSpec | None:
-        """What was submitted; None for a run that was not submitted to a cluster.
+        """What was submitted; None for a run that was not submitted to a cluster, or whose record is damaged.
 
         Raises:
             BadInput: neither the workflow nor the store has a valid spec.
@@ -171,7 +171,7 @@ class Run:
                 raise error from None
         try:
             return RunSpec.stored(self.store, self.name)
-        except Missing:
+        except (Missing, Damaged):
             return None
 
     @cached_property
@@ -186,7 +186,7 @@ class Run:
         from jobs.runtime.store import Missing
 
         try:
-            return Experiment.model_validate_json(self.store.get(layout.run_experiment(self.name)))
+            return stored.read_experiment(self.store, self.name)
         except Missing as error:
             where = f" or namespace {self.cluster.namespace}" if self.cluster else ""
             raise BadInput(

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from jobs.contract import layout
 from jobs.contract.durations import duration
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask, plan
@@ -108,7 +107,29 @@ def read_log(store: "Store", key: str, start: int = 0) -> tuple[list[dict[str, s
     """Read a log's complete records from byte ``start`` (keys: at, level, logger, text) and the next start."""
     data = store.get(key)[start:]
     whole = data[: data.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+    return [record for line in whole.splitlines() if (record := _log_record(line))], start + len(whole)
+
+
+def _log_record(line: bytes) -> dict[str, str] | None:
+    """Read a line of a log; None where it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and {"at", "level", "logger", "text"} <= record.keys() else None
+
+
+def read_experiment(store: "Store", run: str) -> Experiment:
+    """Return a run's experiment.
+
+    Raises:
+        Missing: there is none.
+        BadInput: it cannot be read.
+    """
+    try:
+        return store.get_record(layout.run_experiment(run), Experiment)
+    except Damaged as error:
+        raise BadInput(f"{error} The command that started the run stores it again.") from error
 
 
 def _open(store: "Store", run: str) -> tuple[Experiment, set[str]]:
@@ -118,7 +139,7 @@ def _open(store: "Store", run: str) -> tuple[Experiment, set[str]]:
         near = nearest(run, names)
         hint = f"Did you mean {near}?" if near else f"Runs: {', '.join(names) or 'none'}."
         raise BadInput(f"Run {run} does not exist in {store.url}. {hint}")
-    return Experiment.model_validate_json(store.get(layout.run_experiment(run))), keys
+    return read_experiment(store, run), keys
 
 
 def _tasks(experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask]:
@@ -129,10 +150,13 @@ def _tasks(experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask
 def _row(store: "Store", run: str, task: PlannedTask, keys: set[str], now: datetime) -> Row:
     row = Row(task.name, "waiting")
     reference = beat = None
-    if (key := layout.reference(run, task.id)) in keys:
-        reference = Reference.model_validate_json(store.get(key))
-    if (key := layout.heartbeat(run, task.id)) in keys:
-        beat = Heartbeat.model_validate_json(store.get(key))
+    try:
+        if (key := layout.heartbeat(run, task.id)) in keys:
+            beat = store.get_record(key, Heartbeat)
+        if (key := layout.reference(run, task.id)) in keys:
+            reference = store.get_record(key, Reference)
+    except Damaged as error:
+        row = replace(row, note=str(error))
     if beat is not None:
         row = _row_of_beat(row, beat, now)
     if reference is not None and (row.state != "running" or beat is None or beat.at < reference.created):
@@ -158,14 +182,15 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
     if layout.run_experiment(name) not in entries:
         return None
     try:
-        experiment = Experiment.model_validate_json(store.get(layout.run_experiment(name)))
-    except ValidationError:
-        return None  # written by another version
+        experiment = read_experiment(store, name)
+    except BadInput:
+        return None  # damaged, or written by another version
     tasks = _tasks(experiment, name, set(entries))
     done = sum(layout.reference(name, task.id) in entries for task in tasks)
     metrics: Mapping[str, Any] = {}
     if (key := layout.report(name, "metrics.json")) in entries:
-        metrics = store.get_json(key)
+        with suppress(Damaged):
+            metrics = store.get_json(key)
     headline, missing = metrics.get("headline", {}), tuple(metrics.get("missing_folds", ()))
     changed = max(entry.modified for entry in entries.values())
     return StoredRun(

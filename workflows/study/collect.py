@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from workflows.runs.stored import status
 from workflows.study.author import author_score
 from workflows.study.selection import StudyExperiment
@@ -103,7 +103,7 @@ def collect(store: "Store", studied: StudyExperiment, failure: str = "") -> LogE
 
     try:
         return _scored(studied, store.get_json(layout.report(studied.run, "metrics.json")))
-    except Missing:
+    except (Missing, Damaged):
         return _unscored(store, studied, failure)
 
 

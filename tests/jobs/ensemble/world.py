@@ -18,7 +18,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES, Stage
 from jobs.contract.records import Cost, Done
 from jobs.contract.task import TaskId
-from jobs.films.dataset import SCHEMA, index_bytes
+from jobs.films.dataset import FILMS, SCHEMA, films_json, index_bytes
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from tests.jobs.attempts import context_of
@@ -121,9 +121,10 @@ class World:
         (context.scratch / "index.parquet").write_bytes(index_bytes(films))
         pixels = np.random.default_rng(0).integers(0, 255, (len(films), SIZE, SIZE), dtype=np.uint8)
         np.save(context.scratch / "shard-000.npy", pixels)
+        (context.scratch / FILMS).write_text(films_json(sorted(films["image"])))
         made = self._finish(context, "index", {"films": digest(films.to_json())}, ["index.parquet"])
         dataset = made.outputs["index.parquet"].sha256
-        pack = self._finish(context, f"pack-{SIZE}", {"dataset": dataset}, ["shard-000.npy"])
+        pack = self._finish(context, f"pack-{SIZE}", {"dataset": dataset}, [FILMS, "shard-000.npy"])
         context.refer({"index": made.digest, f"pack-{SIZE}": pack.digest}, {})
         return dataset
 

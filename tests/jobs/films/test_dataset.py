@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jobs.contract.exits import BadInput
-from jobs.films.dataset import SCHEMA, Dataset, index_bytes, save_array, shard_name
+from jobs.films.dataset import FILMS, SCHEMA, Dataset, films_json, index_bytes, save_array, shard_name
 
 
 def rows(count: int) -> pd.DataFrame:
@@ -42,6 +42,7 @@ def folder(tmp_path: Path) -> Path:
     for number, films in enumerate(([0, 1, 2], [3, 4, 5], [6])):
         shard = np.stack([np.full((32, 32), film, np.uint8) for film in films])
         save_array(tmp_path / "pack-32" / shard_name(number), shard)
+    (tmp_path / "pack-32" / FILMS).write_text(films_json(rows(7)["image"]))
     return tmp_path
 
 
@@ -77,6 +78,30 @@ def test_a_pack_gives_films_in_the_indexs_order(folder: Path):
     for outside in (-1, 7):
         with pytest.raises(IndexError):
             pack[outside]
+
+
+def test_shards_are_read_by_number_beyond_a_thousand(tmp_path: Path):
+    films = 1003
+    (tmp_path / "index.parquet").write_bytes(index_bytes(rows(films)))
+    (tmp_path / "pack-4").mkdir()
+    for number in range(films):
+        save_array(tmp_path / "pack-4" / shard_name(number), np.full((1, 4, 4), number % 251, np.uint8))
+    (tmp_path / "pack-4" / FILMS).write_text(films_json(sorted(rows(films)["image"])))
+    pack = Dataset(tmp_path).pack(4)
+    assert [int(pack[number][0, 0]) for number in range(films)] == [number % 251 for number in range(films)]
+
+
+def test_a_pack_of_other_films_or_without_a_shard_is_refused(folder: Path):
+    others = rows(7)["image"].tolist()
+    (folder / "pack-32" / FILMS).write_text(films_json([*others[1:], others[0]]))
+    with pytest.raises(BadInput, match="other films than the index, or in another order"):
+        Dataset(folder).pack(32)
+    (folder / "pack-32" / FILMS).write_text("[")
+    with pytest.raises(BadInput, match=r"films.json cannot be read"):
+        Dataset(folder).pack(32)
+    (folder / "pack-32" / shard_name(1)).unlink()
+    with pytest.raises(BadInput, match=r"has no shard-001.npy"):
+        Dataset(folder).pack(32)
 
 
 def test_films_cannot_be_written_to(folder: Path):

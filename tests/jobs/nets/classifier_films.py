@@ -7,7 +7,7 @@ import pandas as pd
 
 from jobs.contract.experiment import Aux, Classifier, LearningStage
 from jobs.contract.names import STUDY_CLASSES
-from jobs.films.dataset import SCHEMA, Dataset, index_bytes, shard_name
+from jobs.films.dataset import FILMS, SCHEMA, Dataset, films_json, index_bytes, shard_name
 from jobs.films.letterbox import Letterbox
 from jobs.films.loader import Films, Siblings
 from jobs.nets.classifier import create_classifier
@@ -45,6 +45,7 @@ def write_films(folder: Path, studies: int = 24, folds: int = 3, sizes: tuple[in
     for size in sizes:
         pack = folder / f"pack-{size}"
         pack.mkdir()
+        (pack / FILMS).write_text(films_json(sorted(row["image"] for row in rows)))
         np.save(pack / shard_name(0), np.stack([Letterbox(100, 90, size).apply(film) for film in films]))
     return Dataset(folder)
 

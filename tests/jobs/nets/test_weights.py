@@ -9,7 +9,7 @@ from jobs.contract.experiment import Classifier
 from jobs.nets import pretrained as weights
 from jobs.nets.classifier import create_classifier
 from jobs.nets.pretrained import Normalisation, find, pretrained, put
-from jobs.runtime.store import Damaged, Store
+from jobs.runtime.store import Store
 from jobs.tools.weights import add
 
 
@@ -30,7 +30,7 @@ def test_weights_come_back_as_they_were_stored_with_their_normalisation(s3_store
 def test_a_file_that_is_not_what_its_hash_says_is_refused(s3_store: Store, tmp_path: Path):
     output = put(s3_store, "mine", {"w": torch.zeros(3)}, None)
     s3_store.put(output.key, bytes(output.size))
-    with pytest.raises(Damaged):
+    with pytest.raises(BadInput, match="weights add"):
         pretrained(s3_store, "mine", tmp_path)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jobs.contract.experiment import Detector
-from jobs.films.dataset import SCHEMA, Dataset, index_bytes, shard_name
+from jobs.films.dataset import FILMS, SCHEMA, Dataset, films_json, index_bytes, shard_name
 from jobs.films.letterbox import Letterbox
 
 TINY = Detector(
@@ -33,6 +33,7 @@ def write_films(folder: Path, count: int = 12, folds: int = 3, sizes: tuple[int,
     for size in sizes:
         pack = folder / f"pack-{size}"
         pack.mkdir()
+        (pack / FILMS).write_text(films_json(sorted(row["image"] for row in rows)))
         squares = [Letterbox(film.shape[1], film.shape[0], size).apply(film) for film in films]
         half = count // 2
         np.save(pack / shard_name(0), np.stack(squares[:half]))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract.exits import BadInput, ServiceAway
+from jobs.contract.exits import BadInput, Damaged, ServiceAway
 from jobs.contract.records import Output
 from jobs.runtime.preemption import Stop
-from jobs.runtime.store import Damaged, Missing, Store
+from jobs.runtime.store import Missing, Store
 from jobs.runtime.store_check import check
 from tests.jobs.runtime.faulty import faulty_proxy
 from workflows.store.embedded import Server

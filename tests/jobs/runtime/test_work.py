@@ -1,8 +1,12 @@
+import os
 from pathlib import Path
 
+import pytest
+
 from jobs.contract import layout
+from jobs.contract.exits import Damaged
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost
+from jobs.contract.records import Cost, Done
 from jobs.runtime.store import Store
 from jobs.runtime.work import Work, fetch
 
@@ -49,3 +53,70 @@ def test_work_whose_output_is_gone_is_not_done(s3_store: Store, tmp_path: Path):
     s3_store.delete([done.outputs["a.txt"].key])
     assert work.done() is None
     assert s3_store.size(layout.done(work.prefix)) is None
+
+
+def submission(store: Store, folder: Path, text: str, fold: int = 0) -> tuple[Work, Done]:
+    work = Work(store, Stage.ENSEMBLE, "submission", {"fold": fold})
+    return work, work.finish({"a.txt": written(folder, text)}, {}, COST)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"stage": "ens', b"[]", b"{}", b"[" * 100_000])
+def test_a_damaged_record_is_removed_and_the_work_is_done_again(damage: bytes, s3_store: Store, tmp_path: Path):
+    work, done = submission(s3_store, tmp_path, "x")
+    for read in (work.done, lambda: Work.finished(s3_store, work.stage, work.digest)):
+        s3_store.put(layout.done(work.prefix), damage)
+        if read == work.done:
+            assert work.done() is None
+        else:
+            with pytest.raises(Damaged, match=r"DONE.json is damaged.* It was removed, so that ensemble does the work"):
+                read()
+        assert s3_store.size(layout.done(work.prefix)) is None
+    assert submission(s3_store, tmp_path, "x")[1].outputs == done.outputs
+
+
+def test_a_record_in_the_place_of_other_work_is_not_believed(s3_store: Store, tmp_path: Path):
+    first, _ = submission(s3_store, tmp_path, "x", fold=0)
+    second, _ = submission(s3_store, tmp_path, "y", fold=1)
+    s3_store.put(layout.done(first.prefix), s3_store.get(layout.done(second.prefix)))
+    assert first.done() is None
+    s3_store.put(layout.done(first.prefix), s3_store.get(layout.done(second.prefix)))
+    with pytest.raises(Damaged, match="is the record of other work"):
+        Work.finished(s3_store, first.stage, first.digest)
+
+
+def test_the_record_of_a_writer_that_was_first_and_whose_outputs_are_gone_is_replaced(s3_store: Store, tmp_path: Path):
+    _, first = submission(s3_store, tmp_path, "first")
+    s3_store.delete([first.outputs["a.txt"].key])
+    work, second = submission(s3_store, tmp_path, "second")
+    assert work.done() == second != first
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "gone"])
+def test_a_damaged_output_is_removed_with_its_record_and_made_again(damage: str, s3_store: Store, tmp_path: Path):
+    work, done = submission(s3_store, tmp_path, "hello")
+    output = done.outputs["a.txt"]
+    if damage == "gone":
+        s3_store.delete([output.key])
+    else:
+        s3_store.put(output.key, b"HELLO")
+    with pytest.raises(Damaged, match=r"a.txt is .*It was removed with its work's DONE.json; ensemble makes it again"):
+        fetch(s3_store, output, tmp_path / "cache")
+    assert list(s3_store.list()) == []
+    assert work.done() is None
+    again = submission(s3_store, tmp_path, "hello")[1]
+    assert fetch(s3_store, again.outputs["a.txt"], tmp_path / "cache").read_text() == "hello"
+
+
+def test_a_changed_file_in_the_cache_is_fetched_again_and_an_unchanged_one_is_not_hashed(
+    s3_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = submission(s3_store, tmp_path, "hello")[1].outputs["a.txt"]
+    path = fetch(s3_store, output, tmp_path / "cache")
+    before = path.stat()
+    path.write_text("HELLO")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # the same size, and as old as before
+    assert fetch(s3_store, output, tmp_path / "cache").read_text() == "hello"
+    (path.parent / f".{path.name}.verified").unlink()
+    assert fetch(s3_store, output, tmp_path / "cache").read_text() == "hello"
+    monkeypatch.setattr("jobs.runtime.work.sha256_of", lambda path: pytest.fail("hashed again"))
+    assert fetch(s3_store, output, tmp_path / "cache").read_text() == "hello"

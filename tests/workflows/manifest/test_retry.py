@@ -9,6 +9,7 @@ SEEN = [
     (AttemptEnd("0", "Error", "pod deleted"), True),
     (AttemptEnd("75", "Failed", "main: Error (exit code 75)"), True),
     (AttemptEnd("69", "Failed", "main: Error (exit code 69)"), True),
+    (AttemptEnd("71", "Failed", "main: Error (exit code 71)"), True),
     (AttemptEnd("137", "Failed", "main: Error (exit code 137)"), True),
     (AttemptEnd("137", "Failed", "main: Error (exit code 137)", retries=7), True),
     (AttemptEnd("137", "Failed", "main: OOMKilled (exit code 137)"), True),
