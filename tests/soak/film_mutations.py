@@ -258,7 +258,8 @@ def _claim(base: Path, path: Path, chance: random.Random) -> None:
     """A code stream, and in half of the cases the header too, that claims to be far larger than it is."""
     film: Any = pydicom.dcmread(base)
     rows, columns = chance.choice(((65500, 65500), (65535, 1), (1, 65535), (30000, 30000), (16000, 16000)))
-    if film.file_meta.TransferSyntaxUID not in NATIVE:
+    sizeless = (*NATIVE, RLELossless)
+    if film.file_meta.TransferSyntaxUID not in sizeless:
         data = bytearray(film.PixelData)
         for found in re.finditer(rb"\xff[\xc0\xc1\xc3\xf7]..(.)", bytes(data), re.DOTALL):  # SOF of JPEG and JPEG-LS
             data[found.start() + 5 : found.start() + 9] = struct.pack(">HH", rows, columns)
@@ -266,7 +267,7 @@ def _claim(base: Path, path: Path, chance: random.Random) -> None:
             data[siz + 6 : siz + 14] = struct.pack(">LL", columns, rows)
             data[siz + 22 : siz + 30] = struct.pack(">LL", columns, rows)
         film.PixelData = bytes(data)
-    if chance.random() < 0.5 or film.file_meta.TransferSyntaxUID in NATIVE:
+    if chance.random() < 0.5 or film.file_meta.TransferSyntaxUID in sizeless:
         film.Rows, film.Columns = rows, columns
     film.save_as(path, enforce_file_format=True)
 
