@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from tests.soak.processes import MARK, ROOT, Process, Warm, end_left_behind, patience
-from workflows.store.embedded import Server, embedded_s3
+from workflows.store.embedded import BUCKET, Server, embedded_s3
 
 RUN, TEST_RUN = "soak", "soak-test"
 EXPERIMENT: dict[str, Any] = {
@@ -173,7 +174,7 @@ class World:
 
     @contextmanager
     def place(self, objects: Mapping[str, bytes] = {}, cache: Path | None = None) -> Iterator[Place]:
-        """A store with these objects in it, and a copy of a cache; afterwards both go, and whatever runs there."""
+        """A store with these objects, and a copy of a cache; afterwards nothing runs there."""
         with self._lock:
             self.places += 1
             name = f"trial-{self.places:05d}"
@@ -191,20 +192,18 @@ class World:
             (folder / each).mkdir()
         if cache:
             shutil.copytree(cache, folder / "cache", symlinks=True)
-        place = Place(self, self.open(name), folder, variables)
+        place = Place(self, replace(self._bucket, prefix=f"{name}/"), folder, variables)
         try:
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda item: place.store.put(*item), objects.items()))
             yield place
         finally:
             end_left_behind(folder)
-            place.store.delete_prefix("")
             shutil.rmtree(folder, ignore_errors=True)
 
-    def open(self, name: str) -> Store:
-        """The store below a prefix of the server's bucket."""
-        return Store.open(f"s3://{self.server.environment()[environment.STORE][5:]}/{name}",
-                          endpoint=self.server.endpoint, addressing="path")  # fmt: skip
+    @cached_property
+    def _bucket(self) -> Store:
+        return Store.open(f"s3://{BUCKET}", endpoint=self.server.endpoint, addressing="path")
 
 
 @contextmanager
