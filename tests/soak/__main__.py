@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def main() -> int:
         warm() as forks,
         tempfile.TemporaryDirectory(prefix="cxrfold-soak-") as folder,
         tiny_world(Path(folder), forks) as world,
+        suppress(KeyboardInterrupt),  # the table tells what there is
     ):
         for kind in given.kinds or KINDS:
             place = Path(folder) / kind
