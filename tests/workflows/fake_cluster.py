@@ -17,6 +17,8 @@ Json = dict[str, Any]
 _WORKFLOWS = re.compile(
     r"(?:/api/v1/workflows|/apis/argoproj.io/v1alpha1/namespaces)/([^/]+)(?:/workflows)?(?:/([^/]+))?(?:/(\w+))?$"
 )
+# In all namespaces: the same groups, all empty.
+_EVERYWHERE = re.compile(r"(?:/api/v1/workflows/|/apis/argoproj.io/v1alpha1/workflows)($^)?($^)?($^)?$")
 
 
 class FakeCluster:
@@ -27,6 +29,7 @@ class FakeCluster:
         self.logs: dict[str, list[str]] = {}  # pod → lines
         self.objects: dict[str, Json] = {}  # path → object or listing
         self.refused: set[tuple[str, str]] = set()  # verb and resource that nobody may
+        self.forbidden: tuple[str, ...] = ()  # beginnings or ends of paths that nobody may read
         self.answers: list[int] = []  # status codes to answer with first, 0: break the connection
         self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
         self.pages: list[str] = []  # HTML to answer with first
@@ -36,6 +39,8 @@ class FakeCluster:
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         """Status and body."""
+        if any(path.startswith(part) or path.endswith(part) for part in self.forbidden):
+            return 403, {"message": f"{path} is forbidden"}
         if path in self.objects:
             return 200, self.objects[path]
         if path == "/api/v1/version":
@@ -43,7 +48,7 @@ class FakeCluster:
         if path.endswith("accessreviews"):
             asked = body["spec"]["resourceAttributes"]
             return 201, {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.refused}}
-        match = _WORKFLOWS.match(path)
+        match = _EVERYWHERE.match(path) or _WORKFLOWS.match(path)
         if not match:
             return 404, {"message": f"{path} not found"}
         return self._workflow(method, match, query, body)
@@ -59,7 +64,10 @@ class FakeCluster:
             return 200, manifest
         if name is None:
             wanted = (query.get("listOptions.labelSelector") or query.get("labelSelector") or [""])[0]
-            return 200, {"items": [one for one in self.workflows.values() if _matches(one, wanted)] or None}
+            found = [one for one in self.workflows.values() if _matches(one, wanted)]
+            if (namespace := match.group(1)) is not None:
+                found = [one for one in found if one["metadata"].get("namespace", namespace) == namespace]
+            return 200, {"items": found or None}
         if name not in self.workflows:
             return 404, {"message": f'workflows.argoproj.io "{name}" not found'}
         if verb == "log":
@@ -67,7 +75,9 @@ class FakeCluster:
             return 200, [{"result": {"content": line, "podName": pod}} for line in self.logs.get(pod, [])]
         if method == "DELETE":
             return 200, self.workflows.pop(name)
-        if verb == "stop" or method == "PATCH":
+        if verb == "resume" or "suspend" in ((body or {}).get("spec") or {}):
+            self.workflows[name]["spec"].pop("suspend", None)
+        elif verb == "stop" or method == "PATCH":
             self.workflows[name]["spec"]["shutdown"] = "Stop"
             self.workflows[name]["status"]["phase"] = "Failed"
         return 200, self.workflows[name]

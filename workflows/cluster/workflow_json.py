@@ -66,11 +66,12 @@ def created(workflow: Mapping[str, Any]) -> datetime:
 
 
 def current(workflows: Sequence[Json]) -> Json | None:
-    """Of the running workflows the one that got furthest, else the newest."""
+    """Of the running workflows the one that got furthest, else the one that ended last."""
 
     def rank(workflow: Json) -> tuple[bool, int, str]:
         done = sum(node.task.phase == SUCCEEDED for node in tasks(workflow).values()) if live(workflow) else 0
-        return live(workflow), done, workflow["metadata"].get("creationTimestamp") or ""
+        ended = "" if live(workflow) else (workflow.get("status") or {}).get("finishedAt")  # later after argo retry
+        return live(workflow), done, ended or workflow["metadata"].get("creationTimestamp") or ""
 
     return max(workflows, key=rank, default=None)
 

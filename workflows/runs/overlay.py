@@ -58,6 +58,8 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         return replace(row, state=end, phase=end, eta=None, note=row.note if reported else message)
     if attempt.message in PREPARING:
         return replace(row, state="running", phase="starting", eta=None, note=f"pulling the image and starting{before}")
+    if nodes.attempts and attempt.phase == SUCCEEDED:  # after argo retry, until the controller has seen it
+        return replace(row, state="running", phase=FINISHING, eta=None)
     if not nodes.attempts or attempt.phase == "Pending":
         return replace(row, state="waiting", phase="queued", eta=None, note=f"{message}{before}")
     if not attempt.live:

@@ -53,7 +53,7 @@ class Run:
 
     @property
     def workflow(self) -> Json | None:
-        """Of the running workflows the one that got furthest, else the newest; None if the cluster has none."""
+        """Of the running workflows the one that got furthest, else that which ended last; None if there is none."""
         return workflow_json.current(self.workflows)
 
     @property

@@ -9,7 +9,7 @@ from workflows.cluster.client import Cluster
 from workflows.cluster.http import Json
 from workflows.manifest import dag
 from workflows.manifest.spec import RunSpec
-from workflows.runs.create import create, running
+from workflows.runs.create import create, replaced, running
 from workflows.settings.files import load_experiment
 
 
@@ -73,6 +73,16 @@ def test_another_experiment_under_the_name_of_a_running_one_is_refused(
     other = demo.model_copy(update={"experiment": load_experiment("demo", ["seed=7"])})
     with pytest.raises(BadInput, match="another experiment: stop it first"):
         create(other, cluster, dag.manifest(other))
+
+
+def test_the_name_of_an_ended_run_is_not_taken_for_another_experiment_by_accident(
+    demo: RunSpec, manifest: Json, cluster: Cluster, fake: FakeCluster
+) -> None:
+    create(demo, cluster, manifest)
+    fake.workflows["demo-1-1"]["status"]["phase"] = "Succeeded"
+    assert replaced(demo, cluster) is None
+    other = demo.model_copy(update={"experiment": load_experiment("demo", ["seed=7"])})
+    assert replaced(other, cluster) == "Run demo-1 exists with another experiment (demo, workflow demo-1-1)."
 
 
 def test_a_foreign_workflow_of_the_same_name_is_refused(

@@ -180,6 +180,8 @@ def test_the_workflow_that_counts_is_the_living_one() -> None:
     living = {"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running"}}
     assert workflow_json.current([FAILED, living]) is living
     assert workflow_json.current([STOPPED, FAILED]) is STOPPED
+    retried = FAILED | {"status": FAILED["status"] | {"finishedAt": "2026-12-01T00:00:00Z"}}
+    assert workflow_json.current([STOPPED, retried]) is retried
     assert workflow_json.current([]) is None
 
 
