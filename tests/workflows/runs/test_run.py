@@ -1,7 +1,7 @@
 """Runs where something is refused, silent, deleted, suspended or there several times."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -298,7 +298,7 @@ def test_logs_of_attempts_that_argo_retry_forgot_are_told_from_those_of_today() 
 
 def test_a_log_that_is_cut_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "POLL_SECONDS", 0.0)
-    pods = iter([["a", "b", None], [None], ["a", "b", "c"]])
+    pods: Iterator[list[str | None]] = iter([["a", "b", None], [None], ["a", "b", "c"]])
 
     def stream() -> Any:
         for line in next(pods):
