@@ -27,6 +27,7 @@ from jobs.contract.plan import plan
 from jobs.contract.task import TaskId
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import choose_folds
+from jobs.ensemble.search import search
 from jobs.evaluate import gallery
 from jobs.evaluate.results import Predictions, score_predictions
 from jobs.films.loader import Films
@@ -157,6 +158,13 @@ def min_folds(folder: Path) -> None:
         choose_folds(experiment(), lost, lost)
 
 
+def ensemble_search(folder: Path) -> None:
+    """A search changes the settings; what it does is checked in tests/jobs/ensemble/test_search.py."""
+    skilled = [Voter("b3", 1.0, films_table(FILMS, 2.0, 1)), Voter("v2", 1.0, films_table(FILMS, 0.0, 2))]
+    greedy = Ensemble(search="greedy")
+    assert search(FILMS, skilled, [], greedy, 1).settings.weights != greedy.weights
+
+
 def bootstrap(folder: Path) -> None:
     said = Predictions(parse(render(combined(Ensemble()).submission), "it"), combined(Ensemble()).films)
     with_interval, without = (score_predictions(FILMS, said, said, ("map6",), resamples, 1) for resamples in (20, 0))
@@ -190,6 +198,7 @@ LIVENESS: dict[str, Check] = {
     "ensemble.none.film2": in_none("film2"),
     "ensemble.labels": in_the_submission(labels="top"),
     "ensemble.min_folds": min_folds,
+    "ensemble.search": ensemble_search,
     "evaluation.bootstrap": bootstrap,
     "evaluation.gallery": films_in_the_gallery,
 }

@@ -313,6 +313,11 @@ class Ensemble(Frozen):
     fusion: Fusion = Fusion()
     none: NoneRule = NoneRule()
     labels: Literal["all", "top"] = "all"
+    search: Literal["none", "greedy"] = Field(
+        "none",
+        description="greedy: choose weights, fusion.iou and the none rule on out-of-fold predictions; each film is "
+        "scored with what was chosen without its patient, and a test set predicted with what all patients chose",
+    )
     min_folds: Count | None = Field(
         None, description="least number of folds to ensemble when some are missing; all must be there where not given"
     )

@@ -5,6 +5,7 @@ every fold's net predicts every film and is a voter of its own. A second submiss
 the same rules for comparison.
 """
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +13,25 @@ import pandas as pd
 
 from jobs.contract import layout
 from jobs.contract.digest import settings
-from jobs.contract.names import STUDY_CLASSES
+from jobs.contract.exits import BadInput
+from jobs.contract.experiment import Ensemble
+from jobs.contract.names import STUDY_CLASSES, Stage
 from jobs.contract.records import Done
+from jobs.contract.task import TaskId
 from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import Members, gather
+from jobs.ensemble.search import GROUPS, Searched, apply, compare, nested, patient_groups, search
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
 from jobs.scoring.competition import hours, hours_text
+from jobs.scoring.figures import available_figures
 from jobs.scoring.submission import check, parse, render
 
 # Raise by hand when the same inputs lead to another result.
 VERSION: Final = 1
-SUBMISSION: Final = "submission.csv"
+SEARCH_VERSION: Final = 1
+SUBMISSION, SEARCH = "submission.csv", "search.json"
 
 
 def run(context: Context) -> dict[str, float]:
@@ -38,6 +45,8 @@ def run(context: Context) -> dict[str, float]:
     members = gather(context, dataset.hash, test)
     for task in members.missing:
         context.progress.say(f"{task} is not done: the ensemble goes on without fold {task.fold}")
+    index = dataset.index if test else dataset.index[dataset.index["fold"].isin(members.folds)]
+    searched = _find_search(context) if test else _search(context, members, dataset.hash, index)
     inputs = {
         "version": VERSION,
         "dataset": dataset.hash,
@@ -45,15 +54,16 @@ def run(context: Context) -> dict[str, float]:
         "predictions": members.digests,
         "folds": list(members.folds),
         "degraded": bool(members.missing),
+        **({"search": searched.digest} if searched else {}),
     }
 
     def make(work: Work) -> Done:
-        index = dataset.index if test else dataset.index[dataset.index["fold"].isin(members.folds)]
         states = [""] if test else ["", "untrained-"]
         outputs: dict[str, Path] = {}
         context.progress.phase("fusing", steps=len(states))
         for state in states:
-            outputs |= _fuse(context, members, index, state, test)
+            combined = _combine(context, index, _voters(context, members, state, test), searched, test)
+            outputs |= _write(context.scratch, index, combined, state)
             context.stop.check()
             context.progress.step(films=len(index))
         return work.finish(outputs, {}, context.cost())
@@ -63,7 +73,7 @@ def run(context: Context) -> dict[str, float]:
     context.store.put(layout.report(context.run, SUBMISSION), text)
     scores = {"folds": float(len(members.folds))} if members.missing else {}
     scores |= _competition_hours(context, members) if test else {}
-    context.refer({"submission": done.digest}, scores)
+    context.refer({"submission": done.digest, **({"search": searched.digest} if searched else {})}, scores)
     return scores
 
 
@@ -74,8 +84,60 @@ def _competition_hours(context: Context, members: Members) -> dict[str, float]:
     return {"competition_hours": hours(sum(seconds))}
 
 
-def _fuse(context: Context, members: Members, index: pd.DataFrame, state: str, test: bool) -> dict[str, Path]:
-    """Write the submission of the trained nets, or with ``state`` of the untrained ones; returns the files."""
+def _search(context: Context, members: Members, dataset: str, index: pd.DataFrame) -> Done | None:
+    """Search the settings on the out-of-fold predictions; None where the experiment asks for no search."""
+    experiment = context.experiment
+    if experiment.ensemble.search == "none":
+        return None
+    inputs = {
+        "version": SEARCH_VERSION,
+        "dataset": dataset,
+        "ensemble": settings(experiment.ensemble, without={"min_folds"}),
+        "predictions": members.digests,
+        "folds": list(members.folds),
+        "seed": experiment.seed,
+        "bootstrap": experiment.evaluation.bootstrap,
+    }
+
+    def make(work: Work) -> Done:
+        classifiers, detectors = _voters(context, members, "", test=False)
+        context.progress.phase("searching", steps=GROUPS + 1)
+
+        def tick() -> None:
+            context.progress.step(films=len(index))
+            context.stop.check()
+
+        searched = search(index, classifiers, detectors, experiment.ensemble, experiment.seed, tick)
+        report = compare(
+            index, classifiers, detectors, searched, experiment.ensemble, available_figures(experiment)[0],
+            experiment.evaluation.bootstrap, experiment.seed,
+        )  # fmt: skip
+        path = context.scratch / SEARCH
+        path.write_text(json.dumps({**report, "settings": searched.as_json()}, indent=1))
+        scores = {name: report[name] for name in ("plain", "naive", "nested")}
+        return work.finish({SEARCH: path}, scores, context.cost())
+
+    return context.once("search", inputs, make)
+
+
+def _find_search(context: Context) -> Done | None:
+    """The search of the run whose weights predict a test set; None where the experiment asks for none.
+
+    Raises:
+        BadInput: that run's ensemble has not searched.
+    """
+    earlier = context.settings.from_run
+    if context.experiment.ensemble.search == "none" or not earlier:
+        return None
+    reference = context.store.find_json(layout.reference(earlier, TaskId(Stage.ENSEMBLE))) or {}
+    digest = reference.get("works", {}).get("search")
+    if digest is None:
+        raise BadInput(f"Run {earlier} has no ensemble search to use: resume it, or set ensemble.search to none.")
+    return context.open_work(Stage.ENSEMBLE, digest)[1]
+
+
+def _voters(context: Context, members: Members, state: str, test: bool) -> tuple[list[Voter], list[Voter]]:
+    """The classifiers' and the detectors' voters of the trained nets, or with ``state`` of the untrained ones."""
     experiment = context.experiment
 
     def voters(model: str, file: str, ignored: tuple[str, ...] = ()) -> list[Voter]:
@@ -93,8 +155,19 @@ def _fuse(context: Context, members: Members, index: pd.DataFrame, state: str, t
         for name, model in experiment.classifiers.items()
         for voter in voters(name, "films.parquet", () if model.answers_studies else STUDY_CLASSES)
     ]
-    detectors = [voter for name in experiment.detectors for voter in voters(name, "boxes.parquet")]
-    return _write(context.scratch, index, combine(index, classifiers, detectors, experiment.ensemble), state)
+    return classifiers, [voter for name in experiment.detectors for voter in voters(name, "boxes.parquet")]
+
+
+def _combine(
+    context: Context, index: pd.DataFrame, voters: tuple[list[Voter], list[Voter]], searched: Done | None, test: bool
+) -> Combined:
+    """Combine with the experiment's settings, or with those of a search: out of fold, each film without its patient."""
+    if searched is None:
+        return combine(index, *voters, context.experiment.ensemble)
+    stored = json.loads(fetch(context.store, searched.outputs[SEARCH], context.cache).read_text())["settings"]
+    if test:
+        return apply(index, *voters, Ensemble.model_validate(stored["all"]))
+    return nested(index, *voters, Searched.from_json(stored, patient_groups(index, context.experiment.seed)))
 
 
 def _write(folder: Path, index: pd.DataFrame, combined: Combined, state: str) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from jobs.contract.names import CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
 from jobs.scoring.fusion import FilmBoxes, fuse
 from jobs.scoring.metric import Detections, Floats
 from jobs.scoring.none_rule import highest_confidence, none_probability
-from jobs.scoring.submission import UNIT_BOX, Submission, film_id, study_id
+from jobs.scoring.submission import FILM_SUFFIX, UNIT_BOX, Submission, film_id, study_id
 
 _CORNERS = ["xmin", "ymin", "xmax", "ymax"]
 
@@ -32,6 +32,10 @@ class Voter:
     weight: float
     table: pd.DataFrame
 
+    def predicts(self, classes: Sequence[str]) -> bool:
+        """Whether the table has probabilities of all these classes."""
+        return set(classes) <= set(self.table.columns)
+
 
 @dataclass(frozen=True)
 class Combined:
@@ -44,6 +48,27 @@ class Combined:
 
     submission: Submission
     films: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The voters' predictions merged, before the submission is composed.
+
+    Attributes:
+        films: the films, sorted by image.
+        studies: the studies, sorted.
+        study: (studies, 4) probabilities; None without a model that predicts them.
+        film: (films, 2) probabilities of none and opacity, likewise.
+        boxes: the fused boxes.
+        sources: (films,) probabilities of none by their source, see :class:`~jobs.contract.experiment.NoneRule`.
+    """
+
+    films: pd.DataFrame
+    studies: pd.Index
+    study: Floats | None
+    film: Floats | None
+    boxes: FilmBoxes
+    sources: dict[str, Floats]
 
 
 def combine(
@@ -62,11 +87,16 @@ def combine(
     Raises:
         BadInput: a voter does not cover the films, or every source of ``none`` has weight 0.
     """
+    return compose(merge(index, classifiers, detectors, settings), settings)
+
+
+def merge(index: pd.DataFrame, classifiers: Sequence[Voter], detectors: Sequence[Voter], settings: Ensemble) -> Merged:
+    """Merge predictions: means of probabilities, fused boxes. Arguments and errors are those of :func:`combine`."""
     classifiers, detectors = ([voter for voter in voters if voter.weight > 0] for voters in (classifiers, detectors))
     films = index.sort_values("image").reset_index(drop=True)
     studies = pd.Index(sorted(films["study"].unique()))
-    of_study = [voter for voter in classifiers if set(STUDY_CLASSES) <= set(voter.table.columns)]
-    of_film = [voter for voter in classifiers if set(FILM_CLASSES) <= set(voter.table.columns)]
+    of_study = [voter for voter in classifiers if voter.predicts(STUDY_CLASSES)]
+    of_film = [voter for voter in classifiers if voter.predicts(FILM_CLASSES)]
     study = _mean(of_study, "study", studies, STUDY_CLASSES)
     film = _mean(of_film, "image", pd.Index(films["image"]), FILM_CLASSES)
     sources: dict[str, Floats] = {}
@@ -84,18 +114,48 @@ def combine(
     if film is not None:
         # A joint head spreads its probability over six classes: normalise over the two film classes.
         sources["film2"] = film[:, 0] / np.maximum(film.sum(axis=1), np.finfo(float).tiny)
-    none = none_probability(sources, settings.none.model_dump())
+    return Merged(films, studies, study, film, fused, sources)
+
+
+def compose(merged: Merged, settings: Ensemble) -> Combined:
+    """Apply the none rule and write the rows of the submission.
+
+    Raises:
+        BadInput: every source of ``none`` has weight 0.
+    """
+    none = none_probability(merged.sources, settings.none.model_dump())
+    study, film, images = merged.study, merged.film, merged.films["image"]
     if study is None:
-        study = np.full((len(studies), len(STUDY_CLASSES)), 1 / len(STUDY_CLASSES))
+        study = np.full((len(merged.studies), len(STUDY_CLASSES)), 1 / len(STUDY_CLASSES))
     submission = _submission(
-        [study_id(study_) for study_ in studies],
-        [film_id(image) for image in films["image"]],
+        [study_id(study_) for study_ in merged.studies],
+        [film_id(image) for image in images],
         _study_rows(study, settings.labels),
-        _film_rows(none, fused, settings.fusion.repeat),
+        _film_rows(none, merged.boxes, settings.fusion.repeat),
     )
     if film is None:
         return Combined(submission, None)
-    return Combined(submission, pd.DataFrame({"image": films["image"], "none": film[:, 0], "opacity": film[:, 1]}))
+    return Combined(submission, pd.DataFrame({"image": images, "none": film[:, 0], "opacity": film[:, 1]}))
+
+
+def together(parts: Sequence[Combined]) -> Combined:
+    """Join the predictions of disjoint sets of films: studies first, then films, each by name as in one part."""
+    ids = [name for part in parts for name in part.submission.ids]
+    order = sorted(range(len(ids)), key=lambda row: (ids[row].endswith(FILM_SUFFIX), ids[row]))
+    place = np.argsort(np.array(order))
+    starts = np.cumsum([0, *(len(part.submission.ids) for part in parts)])
+    all_detections = [part.submission.detections for part in parts]
+    unit = np.concatenate([place[found.unit + start] for found, start in zip(all_detections, starts, strict=False)])
+    rows = np.argsort(unit, kind="stable")
+    joined = Detections(
+        unit=unit[rows],
+        label=np.concatenate([found.label for found in all_detections])[rows],
+        confidence=np.concatenate([found.confidence for found in all_detections])[rows],
+        box=np.concatenate([found.box for found in all_detections])[rows],
+    )
+    films = [part.films for part in parts if part.films is not None]
+    table = pd.concat(films).sort_values("image").reset_index(drop=True) if films else None
+    return Combined(Submission(tuple(ids[row] for row in order), joined), table)
 
 
 def _mean(voters: Sequence[Voter], key: str, wanted: pd.Index, classes: Sequence[str]) -> Floats | None:

@@ -89,13 +89,24 @@ def _evaluate(context: Context, fused: Done, before: list[TaskHistory]) -> tuple
     figures, settings = available_figures(experiment), experiment.evaluation
     results = score_predictions(index, trained, untrained, figures, settings.bootstrap, experiment.seed)
     context.stop.check()
-    run = metrics_json.ReportedRun(context.run, experiment, dataset.hash, tuple(folds), fused.inputs["degraded"])
+    run = metrics_json.ReportedRun(
+        context.run, experiment, dataset.hash, tuple(folds), fused.inputs["degraded"], _ensemble_search(context, before)
+    )
     context.progress.phase("drawing")
     pictures = _gallery(context, index, trained.submission, results)
     paths = {name: context.scratch / name for name in (METRICS, REPORT)}
     paths[METRICS].write_text(json.dumps(metrics_json.metrics(results, before, run), indent=1, allow_nan=False))
     paths[REPORT].write_text(report.render(results, before, run, pictures))
     return paths, metrics_json.scores(results)
+
+
+def _ensemble_search(context: Context, before: list[TaskHistory]) -> dict[str, Any] | None:
+    """Return what the ensemble's search found, without the settings of each group of patients."""
+    works = [task.works.get("search") for task in before if task.id.stage is Stage.ENSEMBLE]
+    if not works or works[0] is None:
+        return None
+    found = json.loads(fetch(context.store, works[0].outputs["search.json"], context.cache).read_text())
+    return {**found, "settings": found["settings"]["all"]}
 
 
 def _predictions(context: Context, fused: Done, state: str) -> Predictions:

@@ -28,6 +28,7 @@ class ReportedRun:
         dataset: the dataset's hash.
         folds: the folds that are scored.
         degraded: whether selected folds are missing.
+        search: what the ensemble's search chose and what that is worth; None without a search.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ReportedRun:
     dataset: str
     folds: tuple[int, ...]
     degraded: bool
+    search: Mapping[str, Any] | None = None
 
     @property
     def missing_folds(self) -> list[int]:
@@ -58,6 +60,7 @@ def metrics(results: Results, tasks: Sequence[TaskHistory], run: ReportedRun) ->
         "study_log_unit": _number(results.figures["map4"].score * LOG_UNIT) if "map4" in results.figures else None,
         "classes": {name: _summary(summary) for name, summary in results.classes.items()},
         "left_out": results.left_out,
+        "search": run.search,
         "interval": {"over": "patients", "level": LEVEL, "resamples": run.experiment.evaluation.bootstrap},
         "per_fold": [_fold(fold) for fold in results.folds],
         "fold_mean": _number(fold_mean(results.folds)),

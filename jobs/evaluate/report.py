@@ -73,6 +73,7 @@ def render(
         curves=[_curve(name, results) for name in results.curves],
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
+        ensemble_search=_ensemble_search(run),
         searches=searches(trained, run.name),
         learning=learning_curves(trained, run.experiment),
         costs=_costs(tasks),
@@ -116,6 +117,23 @@ def _scored_folds(run: ReportedRun) -> str:
     if len(run.folds) == count:
         return f"all {count} folds"
     return f"fold{'s' if len(run.folds) > 1 else ''} {', '.join(map(str, run.folds))} of {count}"
+
+
+def _ensemble_search(run: ReportedRun) -> dict[str, Any] | None:
+    """Return the ensemble's search as text; None without one."""
+    if run.search is None:
+        return None
+    chosen, gain = run.search["settings"], run.search["gain"]
+    weights = {name: chosen["weights"].get(name, 1.0) for name in run.experiment.models}
+    return {
+        "figure": run.search["figure"],
+        "scores": [(name, number(run.search[name])) for name in ("plain", "naive", "nested")],
+        "gain": f"{gain['difference']:+.4f} (95 % interval {gain['low']:+.4f} to {gain['high']:+.4f})" if gain else "",
+        "weights": [(name, f"{weight:.2f}") for name, weight in weights.items()],
+        "unused": [name for name, weight in weights.items() if weight == 0],
+        "iou": f"{chosen['fusion']['iou']:g}",
+        "none": ", ".join(f"{source} {weight:g}" for source, weight in chosen["none"].items()),
+    }
 
 
 def _row(name: str, summary: ScoreSummary) -> dict[str, Any]:
