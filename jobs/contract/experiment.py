@@ -111,6 +111,28 @@ class Aux(Frozen):
     mask: Literal["soft", "box", "ellipse"] = "soft"
 
 
+class Trained(Frozen):
+    """How any net is trained and scored on a machine."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 on a GPU from Ampere on, fp16 with scaled loss on an older one, fp32 on a CPU"
+    )
+    deterministic: bool = Field(
+        False,
+        description="a training repeated or resumed on one kind of GPU ends with the same bits, which costs speed; "
+        "without it, kernels may add in another order each time; on a CPU it always does",
+    )
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = Field(
+        "none", description="mode of torch.compile for the training's forward and backward pass"
+    )
+    eval_batch: Count | None = Field(
+        None,
+        description="films at once when an epoch is scored; where not given, the training batch on a CPU (a detector's "
+        "twice) and four times the training batch on a GPU",
+    )
+    train_score_every: Count = Field(1, description="epochs between two scores on training films")
+
+
 class ClassifierInference(Frozen):
     """How a trained classifier predicts; a change retrains nothing."""
 
@@ -120,7 +142,7 @@ class ClassifierInference(Frozen):
     batch: Count = 16
 
 
-class Classifier(Frozen):
+class Classifier(Trained):
     """A study-level classifier, or the film-level two-class one."""
 
     backbone: str = "tf_efficientnet_b3"
@@ -150,9 +172,6 @@ class Classifier(Frozen):
         0.0, description="decay of the averaged weights that are scored; 0: none"
     )
     clip: Annotated[float, Field(ge=0)] = Field(0.0, description="largest gradient norm; 0: not clipped")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 on a GPU that has it, else fp32"
-    )
     patience: Count | None = Field(None, description="epochs without a better score after which a stage ends")
     inference: ClassifierInference = ClassifierInference()
 
@@ -211,7 +230,7 @@ class Evolve(Frozen):
     epochs: Count = Field(description="total epochs of all candidates; the first candidate is unmutated")
 
 
-class Detector(Frozen):
+class Detector(Trained):
     """A YOLO detector of opacities."""
 
     model: Annotated[str, StringConstraints(pattern=rf"^({YOLO_NAME})$")] = "yolov8m"

@@ -50,6 +50,8 @@ class Cost(Record):
     peak_memory: int  # bytes of resident memory
     peak_gpu_memory: int = 0  # bytes
     device: str = "cpu"
+    precision: str = ""  # that a net computed in, e.g. bf16; empty where there was none
+    spent: dict[str, float] = {}  # seconds of training by what they were spent on: waiting (for films), training …
 
 
 class Done(Record):
@@ -102,4 +104,5 @@ class Heartbeat(Record):
     memory: int = 0  # bytes resident
     message: str = ""
     exit_code: int | None = None
+    spent: dict[str, float] = {}  # seconds of this attempt: waiting (for films), training, evaluating, writing
     works: tuple[str, ...] = ()  # prefixes of the works that the task makes or reads, finished or not

@@ -1,17 +1,16 @@
 """Predicts packed films with a classifier."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal, assert_never
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Pack
 from jobs.nets.classifier import ClassifierNet, class_probabilities
+from jobs.nets.failures import explained
 from jobs.nets.precision import autocast
 from jobs.scoring.metric import Floats
 
@@ -37,7 +36,7 @@ def predict(
     """
     net.eval()
     probabilities = np.empty((len(rows), len(model.classes)))
-    with explained_memory(model.inference.batch, pack.size, "inference.batch"):
+    with explained(model.inference.batch, pack.size, "inference.batch"):
         for start in range(0, len(rows), model.inference.batch):
             part = rows[start : start + model.inference.batch]
             films = torch.from_numpy(np.stack([pack[int(row)] for row in part])[:, None]).to(device)
@@ -58,21 +57,3 @@ def _views(films: torch.Tensor, tta: Literal["none", "flip"]) -> list[torch.Tens
             return [films, films.flip(3)]
         case _:
             assert_never(tta)
-
-
-@contextmanager
-def explained_memory(batch: int, size: int, knob: str) -> Iterator[None]:
-    """Turn a CUDA out-of-memory error into an error that says which setting to change.
-
-    Raises:
-        BadInput: the GPU's memory does not suffice.
-    """
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        held = torch.cuda.get_device_properties(0).total_memory / 2**30
-        raise BadInput(
-            f"The GPU's {held:.0f} GiB do not hold a batch of {batch} films at {size} px: lower {knob}"
-            + (" and raise accumulate, which keeps the films a step" if knob == "batch" else "")
-            + ", or take a smaller size or backbone, or precision: bf16."
-        ) from error

@@ -46,12 +46,31 @@ def learning_rate(model: Classifier, stage: LearningStage, step: int, epoch_step
             assert_never(model.schedule)
 
 
-@torch.no_grad()
-def average_into(averaged: nn.Module, net: nn.Module, decay: float) -> None:
-    """Update averaged weights and batch-norm statistics: ``a = decay a + (1 - decay) w``. Copy integer buffers."""
-    pairs = list(zip(averaged.state_dict().values(), net.state_dict().values(), strict=True))
-    floating = [pair for pair in pairs if pair[0].is_floating_point()]
-    torch._foreach_lerp_([average for average, _ in floating], [value for _, value in floating], 1 - decay)
-    for average, value in pairs:
-        if not average.is_floating_point():
-            average.copy_(value)
+class WeightAverage:
+    """Moves averaged weights and batch-norm statistics towards a net's: ``a = decay a + (1 - decay) w``.
+
+    Integer buffers are copied. Both modules keep their tensors, so their lists are made once.
+
+    Args:
+        averaged: the module that holds the averages.
+        net: the net that is trained.
+        decay: of the average, in [0, 1).
+    """
+
+    def __init__(self, averaged: nn.Module, net: nn.Module, decay: float) -> None:
+        self.decay = decay
+        pairs = list(zip(averaged.state_dict().values(), net.state_dict().values(), strict=True))
+        self._averages, self._values = _split(pair for pair in pairs if pair[0].is_floating_point())
+        self._copies, self._counters = _split(pair for pair in pairs if not pair[0].is_floating_point())
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the net's weights of this step."""
+        torch._foreach_lerp_(self._averages, self._values, 1 - self.decay)
+        if self._copies:
+            torch._foreach_copy_(self._copies, self._counters)
+
+
+def _split(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    kept = list(pairs)
+    return [first for first, _ in kept], [second for _, second in kept]

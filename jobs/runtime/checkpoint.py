@@ -1,14 +1,16 @@
 """Crash-consistent checkpoints of a training: tensors and JSON, no pickle.
 
 The data is written first, a small pointer with its checksum last, and readers follow the pointer. The last two
-checkpoints and the best are kept. Each writer has a folder of its own and deletes only its own objects, so two writers
-of one training cannot damage each other's checkpoints.
+checkpoints are kept. Training goes on while a checkpoint is written. Each writer has a folder of its own and deletes
+only its own objects, so two writers of one training cannot damage each other's checkpoints.
 """
 
 import json
 import logging
 import secrets
 import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
 State = dict[str, Any]
 
-ROLES: Final = ("latest", "previous", "best")
+ROLES: Final = ("latest", "previous")
 
 
 class Checkpoints:
@@ -37,29 +39,74 @@ class Checkpoints:
         store: where they are stored.
         work_prefix: prefix of the training's work.
         identity: the training's configuration and dataset; a checkpoint of another identity is refused.
+        interval: seconds between the starts of two writes, except by :meth:`flush`; what SIGKILL may cost.
     """
 
-    def __init__(self, store: Store, work_prefix: str, identity: dict[str, Any]) -> None:
+    def __init__(self, store: Store, work_prefix: str, identity: dict[str, Any], interval: float = 0.0) -> None:
         self.store, self.prefix = store, layout.checkpoints(work_prefix)
-        self.identity = digest(identity)
+        self.identity, self.interval = digest(identity), interval
         self.writer = secrets.token_hex(4)
         self.number = 0
         self.kept: dict[str, Output] = {}
+        self._background = ThreadPoolExecutor(1, "checkpoint")
+        self._under_way: Future[None] | None = None
+        self._waiting: tuple[Tensors, str] | None = None
+        self._started = time.monotonic()
 
-    def save(self, tensors: Tensors, state: State, *, best: bool = False) -> None:
-        """Store a checkpoint and point to it; with ``best``, also as the best so far."""
+    @property
+    def due(self) -> bool:
+        """Whether :meth:`save` would write: the interval is over and no write is under way."""
+        writing = self._under_way is not None and not self._under_way.done()
+        return not writing and time.monotonic() - self._started >= self.interval
+
+    def save(self, tensors: Tensors, state: State) -> None:
+        """Copy a training's state to memory, and write the copy in the background if it is :attr:`due`.
+
+        A copy that is not due waits for :meth:`flush`, or is replaced by the next one.
+
+        Raises:
+            ServiceAway: the store did not answer to the write before.
+        """
+        copies = {
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+        self._waiting = copies, json.dumps(state)
+        if self.due:
+            self._settle()
+            self._started = time.monotonic()
+            self._under_way = self._background.submit(self._write, *self._take())
+
+    def flush(self) -> None:
+        """Wait until the latest state that was saved is in the store.
+
+        Raises:
+            ServiceAway: the store did not answer.
+        """
+        self._settle()
+        if self._waiting:
+            self._write(*self._take())
+
+    def _settle(self) -> None:
+        """Wait for the write under way, and raise what it raised."""
+        if self._under_way:
+            writing, self._under_way = self._under_way, None
+            writing.result()
+
+    def _take(self) -> tuple[Tensors, str]:
+        assert self._waiting
+        waiting, self._waiting = self._waiting, None
+        return waiting
+
+    def _write(self, tensors: Tensors, state: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint.safetensors"
-            whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-            save_file(whole, path, metadata={"state": json.dumps(state), "identity": self.identity})
+            save_file(tensors, path, metadata={"state": state, "identity": self.identity})
             self.number += 1
             output = self.store.upload(path, f"{self.prefix}/{self.writer}/{self.number:06d}.safetensors")
-        pointer = dict(self.kept)
-        if "latest" in pointer:
-            pointer["previous"] = pointer["latest"]
-        pointer["latest"] = output
-        if best:
-            pointer["best"] = output
+        pointer = {"latest": output}
+        if "latest" in self.kept:
+            pointer["previous"] = self.kept["latest"]
         self._point(pointer)
 
     def _point(self, pointer: dict[str, Output]) -> None:
@@ -86,11 +133,6 @@ class Checkpoints:
                 self.kept = pointer
                 return loaded
         return None
-
-    def load_best(self) -> tuple[Tensors, State] | None:
-        """Return the best checkpoint; None where there is none."""
-        pointer = self._read_pointer()
-        return self._read(pointer["best"], "best") if "best" in pointer else None
 
     def _read_pointer(self) -> dict[str, Output]:
         try:

@@ -15,6 +15,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done, Reference
 from jobs.contract.task import TaskId
+from jobs.runtime.gpu import Surroundings, why_no_gpu, why_unsupported
 from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.telemetry.progress import Progress
@@ -29,8 +30,8 @@ class Settings:
         from_run: the run whose weights predict a test set; None where the run trains.
         gpus: number of GPUs that the task requests.
         allow_cpu: whether to use the CPU where there is no GPU.
-        checkpoint_seconds: time between two checkpoints of a classifier, the work that SIGKILL may cost; SIGTERM costs
-            none.
+        checkpoint_seconds: least time between two checkpoints of a training, the work that SIGKILL may cost; SIGTERM
+            costs a classifier nothing, a detector the epoch begun.
         pushgateway: address of a Prometheus Pushgateway.
     """
 
@@ -162,23 +163,30 @@ class Context:
         """Return ``cuda`` where there is a GPU, else ``cpu``.
 
         Raises:
-            BadInput: the task requests a GPU, there is none, and the profile does not allow the CPU.
+            BadInput: the task requests a GPU, there is none, and the profile does not allow the CPU; or PyTorch does
+                not support the GPU.
         """
         import torch
 
         requested = self.settings.gpus
         if torch.cuda.is_available():
+            if too_old := why_unsupported(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
+                raise BadInput(f"{torch.cuda.get_device_name()} {too_old}")
             return "cuda"
         if requested and not self.settings.allow_cpu:
+            why = why_no_gpu(Surroundings.look(torch.version.cuda))
             raise BadInput(
-                f"The task requests {requested} GPU and PyTorch finds none. On the node, nvidia-smi must work (driver) "
-                "and the pod must be given the device (NVIDIA device plugin; gpu.runtime_class in the profile where "
-                "NVIDIA's runtime is not the node's default). With gpu.allow_cpu: true it trains on the CPU instead."
+                f"The task requests {requested} GPU and PyTorch finds none. {why} "
+                "With gpu.allow_cpu: true it trains on the CPU instead."
             )
         return "cpu"
 
-    def cost(self) -> Cost:
-        """Time of all attempts at the task so far, and the memory that this one took."""
+    def cost(self, precision: str = "") -> Cost:
+        """Time of all attempts at the task so far, and the memory that this one took.
+
+        Args:
+            precision: that a net computed in; empty where there was none.
+        """
         own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         torch = sys.modules.get("torch")
         on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
@@ -187,4 +195,6 @@ class Context:
             peak_memory=max(own, children) * 1024,
             peak_gpu_memory=torch.cuda.max_memory_allocated() if on_gpu and torch else 0,
             device=torch.cuda.get_device_name() if on_gpu and torch else "cpu",
+            precision=precision,
+            spent=dict(self.progress.spent.seconds),
         )

@@ -69,3 +69,20 @@ def why_no_gpu(around: Surroundings) -> str:
         f"{', '.join(around.devices)} and the driver {around.driver} are there, but CUDA does not start: look for Xid "
         "errors in the node's kernel log (dmesg), and whether nvidia-smi works on the node."
     )
+
+
+def why_unsupported(capability: tuple[int, int], architectures: list[str]) -> str:
+    """What is wrong with a GPU older than all that PyTorch was built for; empty for one that it supports.
+
+    Args:
+        capability: of the GPU, e.g. (7, 0) of a V100.
+        architectures: of PyTorch, e.g. ``sm_75``.
+    """
+    numbers = [int(name.removeprefix("sm_").rstrip("af")) for name in architectures if name.startswith("sm_")]
+    own = 10 * capability[0] + capability[1]
+    if not numbers or own >= min(numbers):
+        return ""
+    return (
+        f"has compute capability {own / 10}, and this PyTorch is built for {min(numbers) / 10} and newer: choose "
+        "another GPU by gpu_node_selector, or build the images for an older CUDA (images/README.md)."
+    )

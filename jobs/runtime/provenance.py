@@ -10,7 +10,7 @@ from typing import Final
 from jobs.contract import environment
 
 LIBRARIES: Final = (
-    "torch", "timm", "ultralytics", "albumentations", "madgrad", "numpy", "opencv-python-headless", "pandas",
+    "torch", "timm", "ultralytics", "albumentations", "numpy", "opencv-python-headless", "pandas",
     "pydicom", "imagecodecs", "scikit-learn", "safetensors", "boto3", "pydantic",
 )  # fmt: skip
 

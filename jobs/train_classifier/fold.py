@@ -14,6 +14,8 @@ from jobs.films.loader import Films
 from jobs.films.prepared import fetch_dataset
 from jobs.nets.backbone import needs_its_size
 from jobs.nets.classifier import ClassifierNet, create_classifier
+from jobs.nets.compilation import keep_compiled
+from jobs.nets.determinism import set_determinism
 from jobs.nets.pretrained import Pretrained, pretrained
 from jobs.runtime.context import Context
 from jobs.train_classifier.loop import random_stream
@@ -29,15 +31,15 @@ class ClassifierFold:
 
     @classmethod
     def of(cls, context: Context) -> "ClassifierFold":
-        """Return the fold of a context; also sets PyTorch's number of threads.
+        """Return the fold of a context; also sets PyTorch's number of threads, its determinism and its cache.
 
         Raises:
-            BadInput: the backbone cannot predict at ``inference.size``.
+            BadInput: the backbone cannot predict at ``inference.size``, or there is no GPU.
         """
         torch.set_num_threads(context.threads)
-        # Shapes stay the same throughout a training, so searching the fastest convolution once pays off.
-        torch.backends.cudnn.benchmark = True
         model = context.experiment.classifiers[context.model]
+        set_determinism(model.deterministic, context.device())
+        keep_compiled(context.cache)
         if model.inference_size != model.size and needs_its_size(model.backbone):
             raise BadInput(
                 f"{model.backbone} predicts only at its training size, {model.size} px: remove inference.size "

@@ -21,16 +21,19 @@ from jobs.films.augment import Augmentation
 from jobs.films.dataset import Pack
 from jobs.films.loader import Batch, Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps
 from jobs.nets.classifier import Answer, ClassifierNet, class_probabilities
+from jobs.nets.compilation import compiled
+from jobs.nets.failures import explained
 from jobs.nets.losses import training_loss
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.nets.optimizers import (
-    average_into,
+    WeightAverage,
     create_optimizer,
     learning_rate,
     set_learning_rate,
 )
 from jobs.nets.precision import autocast, gradient_scaler
 from jobs.runtime.checkpoint import Tensors
+from jobs.runtime.telemetry.stopwatch import Stopwatch
 from jobs.train_classifier.scores import score
 
 EpochMetrics = dict[str, Any]
@@ -91,17 +94,23 @@ class ClassifierTraining:
         inputs: the model, the films and the seed.
         device: ``cuda`` or ``cpu``.
         workers: processes that read films ahead; 0 reads them in this process.
+        spent: measures the time by what it is spent on.
     """
 
-    def __init__(self, inputs: TrainingInputs, device: str, workers: int) -> None:
+    def __init__(self, inputs: TrainingInputs, device: str, workers: int, spent: Stopwatch | None = None) -> None:
         self.inputs, self.model, self.device, self.workers = inputs, inputs.model, device, workers
+        self.spent = spent or Stopwatch()
         self.net = inputs.untrained().to(device)
+        self.compiled = compiled(self.net, self.model.compile)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if self.model.ema else None
+        self.average = WeightAverage(self.averaged, self.net, self.model.ema) if self.averaged else None
         self.optimizer = create_optimizer(self.model, self.net.parameters())
         self.scaler = gradient_scaler(self.model.precision, device)
         self.augmentation = Augmentation(self.model.augment, inputs.seed)
         self.best: Tensors = {}
         self.position = Position()
+        self.loss: float | None = None  # the latest that has been read from the device
+        self._unread: torch.Tensor | None = None  # loss of the latest step, on the device
 
     @property
     def scored(self) -> ClassifierNet:
@@ -140,6 +149,7 @@ class ClassifierTraining:
 
     def state(self) -> dict[str, Any]:
         """Return the rest of the state as JSON: the position and the gradient scaler."""
+        self._read_loss()
         position = asdict(self.position)
         position["best"] = position["best"] if self.best else None
         return {"place": position, "scaler": self.scaler.state_dict()}
@@ -159,11 +169,12 @@ class ClassifierTraining:
         position = state["place"]
         self.position = Position(**{**position, "best": -math.inf if position["best"] is None else position["best"]})
 
-    def run(self, after_step: Callable[[float, int], None], after_epoch: Callable[[EpochMetrics], None]) -> None:
+    def run(self, after_step: Callable[[float | None, int], None], after_epoch: Callable[[EpochMetrics], None]) -> None:
         """Train to the end. The state may be saved whenever a hook is called.
 
         Args:
-            after_step: called with the step's loss and its number of films.
+            after_step: called with the loss of the step before (waiting for the step's own would leave a GPU idle; None
+                in an attempt's first step) and the step's number of films.
             after_epoch: called with the epoch's metrics.
 
         Raises:
@@ -172,25 +183,32 @@ class ClassifierTraining:
         while not self.finished:
             stage = self.model.stages[self.position.stage]
             begun = time.monotonic()
-            for loss, films in self._steps(stage):
+            for films in self._steps(stage):
                 now = time.monotonic()
                 self.position.seconds, begun = self.position.seconds + now - begun, now
-                after_step(loss, films)
+                after_step(self.loss, films)
             after_epoch(self._end_epoch(stage, begun))
 
-    def _steps(self, stage: LearningStage) -> Iterator[tuple[float, int]]:
-        """Train the remaining steps of an epoch; yields the loss and the number of films of each."""
+    def _steps(self, stage: LearningStage) -> Iterator[int]:
+        """Train the remaining steps of an epoch; yields the number of films of each."""
         model, inputs, epoch = self.model, self.inputs, len(self.position.curve)
         films = TrainingFilms(inputs.training, inputs.pack, self.masks, self.augmentation, epoch)
         order = epoch_batches(len(inputs.training), model.batch, model.accumulate, inputs.seed, epoch)
         left = order[self.position.step * model.accumulate :]
         loaded = iter(batches(films, left, self.workers, pin=self.device == "cuda"))
         for start in range(0, len(left), model.accumulate):
-            parts = len(left[start : start + model.accumulate])
-            yield self._step(stage, [next(loaded) for _ in range(parts)])
+            with self.spent.measure("waiting"):
+                parts = [next(loaded) for _ in left[start : start + model.accumulate]]
+            with self.spent.measure("training"):
+                self._step(stage, parts)
+            yield sum(len(part.films) for part in parts)
 
-    def _step(self, stage: LearningStage, parts: list[Batch]) -> tuple[float, int]:
-        """Take one optimiser step on the mean loss over the films of all parts."""
+    def _step(self, stage: LearningStage, parts: list[Batch]) -> None:
+        """Take one optimiser step on the mean loss over the films of all parts.
+
+        The host waits for the step before only, whose loss it reads once this step is launched; with fp16 and MADGRAD
+        it also waits to know whether the gradients are finite.
+        """
         position = self.position
         torch.manual_seed(random_stream(self.inputs.seed, len(position.curve), position.step))
         number = position.epoch * self.epoch_steps + position.step
@@ -199,22 +217,28 @@ class ClassifierTraining:
         self.net.train()
         total = torch.zeros((), device=self.device)
         for part in parts:
-            loss = self._forward(self.net, part)[1] * (len(part.films) / films)
+            loss = self._forward(self.compiled, part)[1] * (len(part.films) / films)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        value = self._finite(float(total))
         if self.model.clip:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.model.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
-        if self.averaged:
-            average_into(self.averaged, self.net, self.model.ema)
-        position.step, position.loss = position.step + 1, position.loss + value
-        return value, films
+        if self.average:
+            self.average.update()
+        self._read_loss()
+        self._unread = total
+        position.step += 1
 
-    def _forward(self, net: ClassifierNet, batch: Batch) -> tuple[Answer, torch.Tensor]:
+    def _read_loss(self) -> None:
+        """Wait for the step whose loss is unread, and add its loss to the epoch's."""
+        if self._unread is not None:
+            self.loss, self._unread = self._finite(float(self._unread)), None
+            self.position.loss += self.loss
+
+    def _forward(self, net: Callable[[torch.Tensor], Answer], batch: Batch) -> tuple[Answer, torch.Tensor]:
         """Return the net's output for a batch and its loss."""
         batch = batch.to(self.device)
         with autocast(self.model.precision, self.device):
@@ -224,8 +248,12 @@ class ClassifierTraining:
     def _end_epoch(self, stage: LearningStage, begun: float) -> EpochMetrics:
         """Score the epoch, keep the weights if they are the best so far, and move to the next epoch or stage."""
         position = self.position
-        val_loss, val_score = self._evaluate(self.inputs.validation)
-        _, train_score = self._evaluate(self.inputs.sample)
+        with self.spent.measure("training"):
+            self._read_loss()
+        with self.spent.measure("evaluating"):
+            val_loss, val_score = self._evaluate(self.inputs.validation)
+            due = (len(position.curve) + 1) % self.model.train_score_every == 0
+            train_score = self._evaluate(self.inputs.sample)[1] if due else None
         metrics: EpochMetrics = {
             "epoch": len(position.curve),
             "stage": position.stage,
@@ -261,14 +289,19 @@ class ClassifierTraining:
     def _evaluate(self, films: Films) -> tuple[float, float]:
         """Return the mean loss and the score on films without augmentation."""
         net = self.scored.eval()
-        losses, probabilities = 0.0, []
-        for start in range(0, len(films), self.model.batch):
-            numbers = range(start, min(start + self.model.batch, len(films)))
-            answer, loss = self._forward(net, films.batch(numbers, self.inputs.pack, self.masks))
-            losses += float(loss) * len(numbers)
-            probabilities.append(class_probabilities(answer.logits.double(), self.model.classes).cpu().numpy())
-        mean = losses / len(films)
-        return mean, score(self.model, np.concatenate(probabilities), films) if math.isfinite(mean) else math.nan
+        size = self.model.eval_batch or self.model.batch * (4 if self.device == "cuda" else 1)
+        parts = [range(start, min(start + size, len(films))) for start in range(0, len(films), size)]
+        losses, probabilities = [], []
+        with explained(size, self.model.size, "eval_batch"):
+            for numbers in parts:
+                answer, loss = self._forward(net, films.batch(numbers, self.inputs.pack, self.masks))
+                losses.append(loss)
+                probabilities.append(class_probabilities(answer.logits.double(), self.model.classes))
+        means = torch.stack(losses).tolist()  # the first time that the host waits for the device
+        mean = sum(loss * len(numbers) for loss, numbers in zip(means, parts, strict=True)) / len(films)
+        if not math.isfinite(mean):
+            return mean, math.nan
+        return mean, score(self.model, torch.cat(probabilities).cpu().numpy(), films)
 
     @property
     def masks(self) -> Masks | None:

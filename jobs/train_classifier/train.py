@@ -2,13 +2,13 @@
 
 import json
 import os
-import time
 from typing import Final
 
 from safetensors.torch import save_file
 
 from jobs.contract.records import Done
-from jobs.nets.inference import explained_memory
+from jobs.nets.failures import explained
+from jobs.nets.precision import resolve_precision
 from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work
@@ -31,9 +31,9 @@ def train(context: Context, work: Work) -> Done:
     fold = ClassifierFold.of(context)
     context.progress.phase("loading")
     device = context.device()
-    checkpoints = Checkpoints(context.store, work.prefix, work.inputs)
-    with explained_memory(fold.model.batch, fold.model.size, "batch"):
-        training = ClassifierTraining(_training_inputs(fold), device, _workers(context, device))
+    checkpoints = Checkpoints(context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds)
+    with explained(fold.model.batch, fold.model.size, "batch"):
+        training = ClassifierTraining(_training_inputs(fold), device, _workers(context, device), context.progress.spent)
         if (saved := checkpoints.load()) is not None:
             training.restore(*saved)
             context.progress.say(f"continuing after step {training.steps_done} of {training.steps}")
@@ -62,20 +62,19 @@ def _workers(context: Context, device: str) -> int:
 
 
 def _run(context: Context, training: ClassifierTraining, checkpoints: Checkpoints) -> None:
-    saved_at = time.monotonic()
     epochs = sum(stage.epochs for stage in training.model.stages)
     context.progress.phase("training", steps=training.steps, epochs=epochs, start=training.steps_done)
 
     def save_if_due() -> None:
-        nonlocal saved_at
         stopping = context.stop.requested
-        if stopping or time.monotonic() - saved_at > context.settings.checkpoint_seconds:
-            checkpoints.save(training.tensors(), training.state())
-            saved_at = time.monotonic()
+        if stopping or checkpoints.due:
+            with context.progress.spent.measure("writing"):
+                checkpoints.save(training.tensors(), training.state())
         if stopping:
+            checkpoints.flush()
             context.stop.check()
 
-    def after_step(loss: float, films: int) -> None:
+    def after_step(loss: float | None, films: int) -> None:
         context.progress.step(films=films, loss=loss)
         save_if_due()
 
@@ -96,7 +95,8 @@ def _finish(context: Context, work: Work, training: ClassifierTraining) -> Done:
     scores = [row["val_score"] for row in curve]
     best = max(scores)
     headline = {"best": best, "last": scores[-1], "best_epoch": float(scores.index(best))}
-    return work.finish(paths, headline, context.cost())
+    precision = resolve_precision(training.model.precision, training.device)
+    return work.finish(paths, headline, context.cost(precision))
 
 
 def _save(tensors: Tensors, path: os.PathLike[str]) -> None:

@@ -2,13 +2,15 @@
 """The stage's first piece of work: the trained weights and their learning curve."""
 
 import json
-from typing import Any
 
 from safetensors.torch import save_file
 
+from jobs.contract.exits import Stopped
 from jobs.contract.records import Done
-from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup, averaged
-from jobs.runtime.checkpoint import Checkpoints, Tensors
+from jobs.nets.precision import resolve_precision
+from jobs.nets.yolo.state import under
+from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup
+from jobs.runtime.checkpoint import Checkpoints, State, Tensors
 from jobs.runtime.work import Work
 from jobs.train_detector.fold import DetectorFold
 
@@ -24,15 +26,14 @@ def train(fold: DetectorFold, work: Work) -> Done:
         Diverged: the loss is no longer finite.
         BadInput: the data, the settings or the GPU's memory do not allow it.
     """
-    checkpoints = Checkpoints(fold.context.store, work.prefix, work.inputs)
+    context = fold.context
+    checkpoints = Checkpoints(context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds)
     saved = checkpoints.load()
     if saved is None or not saved[1]["finished"]:
         _train(fold, checkpoints)
         saved = checkpoints.load()
-    best = checkpoints.load_best()
     assert saved is not None
-    assert best is not None
-    done = _finish(fold, work, best[0], saved)
+    done = _finish(fold, work, *saved)
     checkpoints.clear()
     return done
 
@@ -56,16 +57,23 @@ def _train(fold: DetectorFold, checkpoints: Checkpoints) -> None:
         net=fold.untrained(), train=fold.training_films(), valid=fold.held_out_films(fold.detector.size),
         seed=context.experiment.seed, device=context.device(), threads=context.threads, folder=context.scratch,
     )  # fmt: skip
-    DetectorTraining(fold.detector, setup, checkpoints, context.progress, context.stop).train()
+    training = DetectorTraining(fold.detector, setup, checkpoints, context.progress, context.stop)
+    try:
+        training.train()
+    except Stopped:
+        checkpoints.flush()
+        raise
+    with context.progress.spent.measure("writing"):
+        checkpoints.flush()
 
 
-def _finish(fold: DetectorFold, work: Work, best: Tensors, saved: tuple[Tensors, dict[str, Any]]) -> Done:
-    last, state = saved
+def _finish(fold: DetectorFold, work: Work, tensors: Tensors, state: State) -> Done:
     folder = fold.context.scratch
     paths = {name: folder / name for name in ("best.safetensors", "last.safetensors", "curve.json")}
-    save_file(averaged(best), paths["best.safetensors"])
-    save_file(averaged(last), paths["last.safetensors"])
+    save_file(under("best/", tensors), paths["best.safetensors"])
+    save_file(under("ema/", tensors), paths["last.safetensors"])
     paths["curve.json"].write_text(json.dumps({"epochs": state["curve"]}, indent=1))
     scores = [row["val_score"] for row in state["curve"]]
     headline = {"best": max(scores), "last": scores[-1], "best_epoch": float(scores.index(max(scores)))}
-    return work.finish(paths, headline, fold.context.cost())
+    precision = resolve_precision(fold.detector.precision, fold.context.device())
+    return work.finish(paths, headline, fold.context.cost(precision))

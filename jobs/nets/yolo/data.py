@@ -68,9 +68,9 @@ class DetectorFilms:
         return found
 
     def images(self, positions: range) -> torch.Tensor:
-        """Films as (n, 1, S, S) float32 from 0 to 1."""
+        """Films as (n, 1, S, S) uint8, as they travel to a GPU."""
         squares = np.stack([self.pack[int(self.rows[position])] for position in positions])
-        return torch.from_numpy(squares)[:, None].float() / 255
+        return torch.from_numpy(squares)[:, None]
 
 
 class PackedDataset(YOLODataset):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from ultralytics.utils.nms import non_max_suppression
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import DetectorInference
 from jobs.films.letterbox import Letterbox
+from jobs.nets.failures import explained
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import supports_tta
 from jobs.scoring import metric
@@ -47,6 +48,7 @@ def predict(
     *,
     tta: bool = False,
     loss: bool = False,
+    knob: str = "inference.batch",
 ) -> Prediction:
     """Predict films batch by batch, in single precision.
 
@@ -58,6 +60,7 @@ def predict(
         step: called after each batch with its number of films; may raise to stop.
         tta: ultralytics' three passes (as is; mirrored at .83; at .67) before one suppression.
         loss: also work out the loss, for which ``net.args`` must be set, as a trainer sets it.
+        knob: the experiment's field that the batch comes from, for messages.
 
     Raises:
         BadInput: ``tta`` is asked of a net that ignores it, or the GPU's memory does not suffice.
@@ -69,22 +72,16 @@ def predict(
         )
     net = net.to(device).eval()
     total, found = 0.0, []
-    try:
-        with torch.no_grad():
-            for start in range(0, len(films), settings.batch):
-                positions = range(start, min(start + settings.batch, len(films)))
-                images = films.images(positions).to(device)
-                raw = net(images, augment=tta)
-                if loss:
-                    total += len(positions) * _loss(net, films, positions, images, raw)
-                for position, kept in zip(positions, _suppress(raw[0], settings), strict=True):
-                    found.append(_rows(films.index["image"][position], films.letterboxes[position], kept))
-                step(len(positions))
-    except torch.OutOfMemoryError as error:
-        raise BadInput(
-            f"the GPU's memory does not hold {settings.batch} films of {films.pack.size} pixels at inference; "
-            f"lower inference.batch ({error})"
-        ) from error
+    with explained(settings.batch, films.pack.size, knob), torch.no_grad():
+        for start in range(0, len(films), settings.batch):
+            positions = range(start, min(start + settings.batch, len(films)))
+            images = films.images(positions).to(device).float() / 255
+            raw = net(images, augment=tta)
+            if loss:
+                total += len(positions) * _loss(net, films, positions, images, raw)
+            for position, kept in zip(positions, _suppress(raw[0], settings), strict=True):
+                found.append(_rows(films.index["image"][position], films.letterboxes[position], kept))
+            step(len(positions))
     return Prediction(pd.concat(found, ignore_index=True), total / len(films) if loss else float("nan"))
 
 

@@ -18,6 +18,7 @@ def snapshot(trainer: Any) -> tuple[Tensors, State]:
     tensors = (
         _prefixed("raw/", trainer.model.state_dict())
         | _prefixed("ema/", trainer.ema.ema.state_dict())
+        | _prefixed("best/", trainer.best_weights)
         | _prefixed("optimizer/", optimizer_tensors(trainer.optimizer))
     )
     stopper = trainer.stopper

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """ultralytics' trainer on packed films, made to stop at any time and to go on bit by bit.
 
-What differs from the original: no files, no network, no callbacks but ours; the optimiser and its learning rate are
-those asked for, never ``auto``; gradients are accumulated within an epoch only; validation scores boxes in original
+What differs from the original: no files, no network, no callbacks; a loop of our own, which never waits for the device
+in order to print, and never halves the batch; the optimiser and its learning rate are those asked for, never ``auto``;
+gradients are accumulated within an epoch only; the loss is computed in float32; validation scores boxes in original
 pixels by the competition's metric; a checkpoint at each epoch's end holds all of ``state.snapshot``.
 """
 
+import math
 import random
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +21,12 @@ import numpy as np
 import torch
 from ultralytics.models.yolo.detect import DetectionTrainer
 
-from jobs.contract.exits import BadInput, Stopped
+from jobs.contract.exits import BadInput, DeviceFailed, Stopped
 from jobs.contract.experiment import Detector, DetectorInference
+from jobs.nets.compilation import compiled
+from jobs.nets.determinism import set_determinism
+from jobs.nets.failures import explained
+from jobs.nets.precision import autocast, resolve_precision
 from jobs.nets.yolo import state
 from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
 from jobs.nets.yolo.model import CHANNELS, CLASSES
@@ -28,6 +35,7 @@ from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.preemption import Stop
 from jobs.runtime.telemetry.progress import Progress
 
+NOT_FINITE: Final = 5  # losses in a row after which a training has diverged
 TRAIN_SAMPLE: Final = 256  # training films scored after each epoch, to be held against the validation score
 
 
@@ -62,6 +70,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     """One training of a detector. Not named a trainer: by that word ultralytics attaches its reporting services."""
 
     best_fitness: float | None
+    tloss: dict[str, torch.Tensor]  # mean over the epoch's batches so far
 
     def __init__(
         self, detector: Detector, setup: Setup, checkpoints: Checkpoints, progress: Progress, stop_wish: Stop
@@ -69,12 +78,19 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.detector, self.setup = detector, setup
         self.checkpoints, self.progress, self.wish = checkpoints, progress, stop_wish
         self.sample = setup.train.sample(min(len(setup.valid), TRAIN_SAMPLE), setup.seed)
-        self.curve: list[dict[str, float | int]] = []
+        self.curve: list[dict[str, float | None]] = []
         # Scores while training follow fixed settings: the experiment's inference may change without training anew.
-        self.scoring = DetectorInference(batch=2 * detector.batch)
-        self.batch_index, self.judged = 0, {"val_loss": float("nan"), "train_score": float("nan")}
+        films = detector.eval_batch or detector.batch * (4 if setup.device == "cuda" else 2)
+        self.scoring = DetectorInference(batch=films)
+        self.judged: dict[str, float | None] = {}
+        self.best_weights: Tensors = {}
+        self.read_loss: float | None = None  # of the latest step whose loss has been read
+        self.unread: torch.Tensor | None = None  # the loss of the latest step, on the device
+        self.batch_index = self.not_finite = 0
         super().__init__(overrides=arguments(detector, setup))
-        torch.set_num_threads(setup.threads)  # ultralytics has just set its own number; another gives other bits
+        # ultralytics has just set its own number of threads, of which another gives other bits, and its determinism.
+        torch.set_num_threads(setup.threads)
+        set_determinism(detector.deterministic, setup.device)
 
     def train(self) -> None:
         """Train to the end, from the latest checkpoint where there is one.
@@ -82,30 +98,106 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         Raises:
             Stopped: somebody asked to stop; at most the epoch begun is lost.
             BadInput: the GPU's memory does not suffice.
+            DeviceFailed: the GPU failed, or a process that reads films was killed.
             Diverged: the loss is no finite number.
         """
         try:
-            super().train()
-        except torch.OutOfMemoryError as error:
-            raise BadInput(
-                f"the GPU's memory does not hold a batch of {self.detector.batch} films of {self.detector.size} pixels "
-                f"({error}); lower batch and raise accumulate by as much, or lower size"
-            ) from error
-        except RuntimeError as error:
+            with explained(self.detector.batch, self.detector.size, "batch"):
+                self._train_epochs()
+        except DeviceFailed as error:
             if self.wish.requested:  # a signal to the whole process group may end loader workers first
                 raise Stopped("Asked to stop; the epoch begun is lost, the ones before are stored.") from error
             raise
 
+    def _train_epochs(self) -> None:
+        self._setup_train()
+        batches = len(self.train_loader)
+        self.progress.phase(
+            "training", steps=self.epochs * batches, epochs=self.epochs, start=self.start_epoch * batches
+        )
+        self.optimizer.zero_grad()
+        for epoch in range(self.start_epoch, self.epochs):
+            self.epoch = epoch
+            self._train_epoch()
+            with self.progress.spent.measure("evaluating"):
+                self.fitness = self.validate()
+            self.stop = self.stopper(self.epoch + 1, self.fitness) or self.epoch + 1 == self.epochs
+            self._epoch_ends()
+            if self.stop:
+                break
+
+    def _train_epoch(self) -> None:
+        """One pass over the films, in the order of ultralytics' own loop."""
+        self._epoch_starts()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the scheduler is stepped before the optimiser
+            self.scheduler.step()
+        self._model_train()
+        if self.args.close_mosaic and self.epoch >= self.epochs - self.args.close_mosaic:
+            self._close_dataloader_mosaic()
+        spent, loaded = self.progress.spent, iter(self.train_loader)
+        for number in range(len(self.train_loader)):
+            with spent.measure("waiting"):
+                batch = next(loaded)
+            with spent.measure("training"):
+                self._warm_up(number)
+                self._step(number, batch)
+            left = len(self.setup.train) - number * self.detector.batch
+            self.progress.step(films=min(left, self.detector.batch), loss=self.read_loss)
+            self.wish.check()
+        with spent.measure("training"):
+            self._read_loss()
+        self.lr = {f"lr/pg{number}": group["lr"] for number, group in enumerate(self.optimizer.param_groups)}
+        self.ema.update_attr(self.model, include=["yaml", "nc", "args", "names", "stride", "class_weights"])
+
+    def _step(self, number: int, batch: dict[str, Any]) -> None:
+        """Forward, backward, and an update where it is due; then the loss of the step before is read."""
+        with autocast(self.detector.precision, self.device.type):
+            batch = self.preprocess_batch(batch)
+            loss, items = self.model.criterion(self.forward(batch["img"]), batch)
+        total = loss.sum()
+        if number:
+            items = {name: (self.tloss[name] * number + value) / (number + 1) for name, value in items.items()}
+        self.tloss = items
+        self.scaler.scale(total).backward()
+        self.optimizer_step()
+        self._read_loss()
+        self.unread = total.detach()
+
+    def _warm_up(self, number: int) -> None:
+        """The learning rates and momentum of a step of the warm-up, as ultralytics has them."""
+        batches = len(self.train_loader)
+        done, steps = number + batches * self.epoch, self._get_warmup_iterations(batches)
+        if not steps or done > steps:
+            return
+        span, factor = [0, steps], self.lf(self.epoch)
+        for group in self.optimizer.param_groups:
+            first = self.args.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
+            group["lr"] = float(np.interp(done, span, [first, group["initial_lr"] * factor]))
+            if "momentum" in group:
+                group["momentum"] = float(np.interp(done, span, [self.args.warmup_momentum, self.args.momentum]))
+
+    def _read_loss(self) -> None:
+        """Wait for the latest step but the one under way, and take in its loss.
+
+        Raises:
+            Diverged: several losses in a row were no finite numbers.
+        """
+        if self.unread is None:
+            return
+        self.read_loss, self.unread = float(self.unread), None
+        self.not_finite = 0 if math.isfinite(self.read_loss) else self.not_finite + 1
+        if self.not_finite == NOT_FINITE:
+            raise self._diverged(f"the loss was {self.read_loss} in {NOT_FINITE} batches in a row")
+
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(
+            f"{what}, up to epoch {self.epoch}, batch {self.batch_index}; lower lr ({self.detector.lr}) or lengthen "
+            f"warmup ({self.detector.warmup} epochs)"
+        )
+
     def run_callbacks(self, event: str) -> None:
-        """Ours in place of ultralytics' lists, which report to its services."""
-        handlers: dict[str, Callable[[], None]] = {
-            "on_train_start": self._training_starts,
-            "on_train_epoch_start": self._epoch_starts,
-            "on_train_batch_end": self._batch_ends,
-            "on_fit_epoch_end": self._epoch_ends,
-        }
-        if event in handlers:
-            handlers[event]()
+        """Nothing: ultralytics' callbacks report to its services."""
 
     def get_dataset(self) -> dict[str, Any]:
         """What ultralytics reads of a dataset's YAML."""
@@ -136,13 +228,17 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 
     def resume_training(self, ckpt: object) -> None:
         """Called once net, average and optimiser are made: mixed precision, then what an earlier attempt left."""
-        # Asking ultralytics for mixed precision makes it fetch a net to try it on.
-        self.amp = self.device.type == "cuda"
-        self.scaler = torch.amp.GradScaler("cuda", enabled=self.amp)
+        kind, precision = self.device.type, resolve_precision(self.detector.precision, self.device.type)
+        if precision == "fp16":
+            self.scaler = torch.amp.GradScaler(kind)
+        else:  # nothing to scale; what is left is that gradients that are not finite update nothing
+            self.scaler = torch.amp.GradScaler(kind, init_scale=1.0, growth_interval=2**31 - 1)
+        self.forward = compiled(self.model, self.detector.compile)
+        self.model.criterion = Float32Loss(self.model.init_criterion(), kind)
         saved = self.checkpoints.load()
         if saved is not None:
             state.restore(self, *saved)
-            self.curve = saved[1]["curve"]
+            self.curve, self.best_weights = saved[1]["curve"], state.under("best/", saved[0])
 
     def optimizer_step(self) -> None:
         """Step at every k-th batch and at the epoch's last, so that no gradient crosses a checkpoint."""
@@ -150,35 +246,27 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         if self.batch_index % self.detector.accumulate == 0 or self.batch_index == len(self.train_loader):
             super().optimizer_step()
 
-    def validate(self) -> tuple[dict[str, float], float]:
-        """Score the averaged weights on the fold's films, and on as many of the training films."""
-        valid = self._judge(self.setup.valid)
-        train = self._judge(self.sample)
-        self.judged = {"val_loss": valid[0], "train_score": train[1]}
-        return {}, valid[1]
+    def validate(self) -> float:
+        """Score the averaged weights on the fold's films, and every n-th epoch on as many of the training films.
 
-    def save_model(self) -> bool:
-        """Nothing: ``_epoch_ends`` stores the checkpoint, once it is known whether training goes on."""
-        return False
-
-    def save_metrics(self, metrics: dict[str, float]) -> None:
-        """Nothing: the curve is part of the checkpoint."""
-
-    def final_eval(self) -> None:
-        """Nothing: it would read a file that is not there."""
+        Raises:
+            Diverged: the loss on the fold's films is no finite number.
+        """
+        loss, score = self._judge(self.setup.valid)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the validation loss became {loss}")
+        due = (self.epoch + 1) % self.detector.train_score_every == 0
+        self.judged = {"val_loss": loss, "train_score": self._judge(self.sample)[1] if due else None}
+        return score
 
     def _judge(self, films: DetectorFilms) -> tuple[float, float]:
-        found = predict(self.ema.ema, films, self.scoring, self.device.type, lambda _: self.wish.check(), loss=True)
+        found = predict(
+            self.ema.ema, films, self.scoring, self.device.type, lambda _: self.wish.check(), loss=True,
+            knob="eval_batch",
+        )  # fmt: skip
         return found.loss, opacity_ap(found.boxes, films.index)
 
-    def _training_starts(self) -> None:
-        batches = len(self.train_loader)
-        self.progress.phase(
-            "training", steps=self.epochs * batches, epochs=self.epochs, start=self.start_epoch * batches
-        )
-
     def _epoch_starts(self) -> None:
-        self._oom_retries = 3  # of 3: ultralytics would halve the batch and go on, silently another experiment
         self.batch_index, self.epoch_began = 0, time.monotonic()
         self.train_loader.start(self.epoch)
         words = np.random.SeedSequence([self.setup.seed, self.epoch]).generate_state(3)
@@ -186,39 +274,49 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         np.random.seed(int(words[1]))
         torch.manual_seed(int(words[2]))
 
-    def _batch_ends(self) -> None:
-        loss = float(self.loss.detach())
-        if not np.isfinite(loss):
-            raise Diverged(
-                f"the loss became {loss} in epoch {self.epoch}, batch {self.batch_index}; "
-                f"lower lr ({self.detector.lr}) or lengthen warmup ({self.detector.warmup} epochs)"
-            )
-        left = len(self.setup.train) - (self.batch_index - 1) * self.detector.batch
-        self.progress.step(films=min(left, self.detector.batch), loss=loss)
-        self.wish.check()
-
     def _epoch_ends(self) -> None:
         score = float(self.fitness)
-        best = self.best_fitness is None or score > self.best_fitness
-        if best:
+        if self.best_fitness is None or score > self.best_fitness:
             self.best_fitness = score
+            weights = self.ema.ema.state_dict()
+            self.best_weights = {name: tensor.to("cpu", copy=True) for name, tensor in weights.items()}
         row = {
             "epoch": self.epoch, "stage": 0, "lr": self.lr["lr/pg0"],
             "train_loss": float(sum(self.tloss.values())), **self.judged, "val_score": score,
             "seconds": time.monotonic() - self.epoch_began,
         }  # fmt: skip
         self.curve.append(row)
-        tensors, kept = state.snapshot(self)
-        finished = {"finished": bool(self.stop), "curve": self.curve}
-        self.checkpoints.save(tensors, {**kept, **finished}, best=best)
+        with self.progress.spent.measure("writing"):
+            tensors, kept = state.snapshot(self)
+            self.checkpoints.save(tensors, {**kept, "finished": bool(self.stop), "curve": self.curve})
         self.progress.epoch(self.epoch + 1, best=self.best_fitness, lr=row["lr"], val_score=score)
         if not self.stop:
             self.wish.check()
 
 
-def averaged(tensors: Tensors) -> Tensors:
-    """The weights of a checkpoint that are scored and handed on: the moving average, in single precision."""
-    return state.under("ema/", tensors)
+class Float32Loss:
+    """ultralytics' loss, outside mixed precision: bf16 would round boxes to a quarter of a cell.
+
+    Args:
+        criterion: called with the net's raw output and a batch.
+        device: ``cuda`` or ``cpu``.
+    """
+
+    def __init__(self, criterion: Callable[..., Any], device: str) -> None:
+        self.criterion, self.device = criterion, device
+
+    def __call__(self, raw: Any, batch: dict[str, torch.Tensor]) -> Any:
+        """The loss and its parts."""
+        with torch.autocast(self.device, enabled=False):
+            return self.criterion(_float32(raw), batch)
+
+
+def _float32(raw: Any) -> Any:
+    if isinstance(raw, torch.Tensor):
+        return raw.float()
+    if isinstance(raw, dict):
+        return {name: _float32(value) for name, value in raw.items()}
+    return type(raw)(_float32(value) for value in raw)
 
 
 def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:
@@ -238,7 +336,7 @@ def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:
         "exist_ok": True,
         "pretrained": False,
         "seed": setup.seed,
-        "deterministic": True,
+        "deterministic": detector.deterministic,
         "amp": False,
         "plots": False,
         "save": False,

@@ -21,6 +21,7 @@ from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from jobs.runtime.telemetry.heartbeat import HeartbeatThread
 from jobs.runtime.telemetry.metrics import Metrics
+from jobs.runtime.telemetry.stopwatch import Stopwatch
 from jobs.runtime.telemetry.tracker import Wandb
 
 log = logging.getLogger("progress")
@@ -45,6 +46,7 @@ class Progress:
         self._begun, self._start, self._films = time.monotonic(), 0, 0
         self._part, self._number, self._count = "", 1, 1
         self._line_at = self._files_at = 0.0
+        self.spent = Stopwatch()
         self.tracker: Wandb | None = None
         self._bar: Bar | None = None
         self._bar_task: TaskID | None = None
@@ -73,6 +75,8 @@ class Progress:
     def part(self, name: str, number: int, count: int, best: float | None) -> Iterator[None]:
         """Inside the block, phases carry ``name number/count`` and the time left covers all ``count`` trainings.
 
+        The time spent is counted anew.
+
         Args:
             name: of each training, e.g. ``candidate``.
             number: of this one, from 1.
@@ -80,6 +84,7 @@ class Progress:
             best: the best score of those before; None for the first.
         """
         self._part, self._number, self._count = f"{name} {number}/{count}", number, count
+        self.spent.seconds.clear()
         self._set(best=best)
         try:
             yield
@@ -154,7 +159,8 @@ class Progress:
 
     def _set(self, **fields: object) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self.beat = self.beat.model_copy(update={"at": datetime.now(UTC), "memory": memory, **fields})
+        always = {"at": datetime.now(UTC), "memory": memory, "spent": self.spent.rounded()}
+        self.beat = self.beat.model_copy(update={**always, **fields})
 
     def _show(self, loss: float | None) -> None:
         now = time.monotonic()
@@ -167,6 +173,7 @@ class Progress:
             parts += [f"epoch {beat.epoch:.1f}/{beat.epochs}"] if beat.epoch is not None and beat.epochs else []
             parts += [f"loss {loss:.4g}"] if loss is not None else []
             parts += [f"{beat.films_per_second:.1f} films/s"] if beat.films_per_second else []
+            parts += [f"{share:.0%} waiting for films"] if (share := self.spent.share("waiting")) >= 0.01 else []
             parts += [f"{duration(beat.eta)} left"] if beat.eta is not None else []
             log.info("%s: %s", beat.phase, ", ".join(parts))
         if now - self._files_at > FILE_SECONDS:

@@ -19,3 +19,12 @@ class Stopwatch:
             yield
         finally:
             self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - begun
+
+    def rounded(self) -> dict[str, float]:
+        """The seconds, to a tenth."""
+        return {what: round(seconds, 1) for what, seconds in self.seconds.items()}
+
+    def share(self, what: str) -> float:
+        """The part of all seconds that one thing took; 0 where none is measured yet."""
+        whole = sum(self.seconds.values())
+        return self.seconds.get(what, 0.0) / whole if whole else 0.0

@@ -9,7 +9,9 @@ import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ from jobs.nets.classifier import create_classifier
 from jobs.nets.inference import predict
 from jobs.nets.prediction import selected_output
 from jobs.nets.pretrained import Pretrained
+from jobs.runtime.context import Context
+from jobs.train_classifier.fold import ClassifierFold
 from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.nets.classifier_films import TINY, training_inputs, write_films
 
@@ -135,6 +139,47 @@ def siblings(folder: Path) -> None:
     assert _differ(two, three)
 
 
+def deterministic(folder: Path) -> None:
+    """PyTorch is told before a fold is trained."""
+    experiment = SimpleNamespace(classifiers={"on": BASE.model_copy(update={"deterministic": True}), "off": BASE})
+    with patch("jobs.train_classifier.fold.set_determinism") as chosen:
+        for model in ("on", "off"):
+            context = SimpleNamespace(
+                experiment=experiment, model=model, fold=0, threads=1, cache=folder, device=lambda: "cpu"
+            )
+            ClassifierFold.of(cast(Context, context))
+    assert [call.args for call in chosen.call_args_list] == [(True, "cpu"), (False, "cpu")]
+
+
+def compiled(folder: Path) -> None:
+    """The forward pass is compiled in the mode asked for."""
+    with patch("torch.compile", side_effect=lambda net, mode: net) as compiler:
+        for mode in ("none", "reduce-overhead"):
+            ClassifierTraining(training_inputs(_films(), BASE.model_copy(update={"compile": mode})), "cpu", 0)
+    assert [call.kwargs for call in compiler.call_args_list] == [{"mode": "reduce-overhead"}]
+
+
+def eval_batch(folder: Path) -> None:
+    """Films are scored so many at a time."""
+    sizes: list[int] = []
+    training = ClassifierTraining(training_inputs(_films(), BASE.model_copy(update={"eval_batch": 3})), "cpu", 0)
+    whole = training._forward
+
+    def forward(net: Any, batch: Any) -> Any:
+        sizes.append(len(batch.films))
+        return whole(net, batch)
+
+    with patch.object(training, "_forward", forward):
+        training._evaluate(training.inputs.validation)
+    assert set(sizes[:-1]) == {3}
+
+
+def train_score_every(folder: Path) -> None:
+    """Some epochs have no score of training films."""
+    curve = _train(BASE.model_copy(update={"train_score_every": 2})).position.curve
+    assert [row["train_score"] is None for row in curve] == [True, False]
+
+
 JOINT = BASE.model_copy(update={"head": "joint6"})
 
 LIVENESS: dict[str, Check] = {
@@ -158,6 +203,10 @@ LIVENESS: dict[str, Check] = {
     "ema": trains_otherwise(ema=0.9),
     "clip": trains_otherwise(clip=0.1),
     "precision": trains_otherwise(precision="bf16"),
+    "deterministic": deterministic,
+    "compile": compiled,
+    "eval_batch": eval_batch,
+    "train_score_every": train_score_every,
     "patience": patience,
     "aux.stride": of_aux(stride=8),
     "aux.layers": of_aux(layers=4),

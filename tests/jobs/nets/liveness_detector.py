@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from jobs.nets.prediction import selected_output
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import build, initial
 from jobs.nets.yolo.predict import predict
-from jobs.nets.yolo.trainer import DetectorTraining, averaged
+from jobs.nets.yolo.state import under
+from jobs.nets.yolo.trainer import DetectorTraining
 from tests.jobs.nets.yolo_films import TINY, write_films
 from tests.jobs.nets.yolo_lab import Memory, same, training
 
@@ -116,7 +118,7 @@ def pretrained_weights(folder: Path) -> None:
 def patience(folder: Path) -> None:
     class Falling(DetectorTraining):
         def validate(self):
-            return {}, 1 / (2 + self.epoch)
+            return 1 / (2 + self.epoch)
 
     def epochs(patience: int | None) -> int:
         job = training(films(), BASE.model_copy(update={"epochs": 3, "patience": patience}), folder)
@@ -152,14 +154,42 @@ def batches_of_inference(folder: Path) -> None:
 def selected_weights(folder: Path) -> None:
     memory = Memory()
     training(films(), BASE, folder, memory).train()
-    memory.best = memory.saved[0]
-    kept = {"best": averaged(memory.best[0]), "last": averaged(memory.saved[-1][0])}
+    kept = {"best": under("ema/", memory.saved[0][0]), "last": under("ema/", memory.saved[-1][0])}
     outputs = {f"{name}.safetensors": Output(key=name, sha256="", size=0) for name in kept}
     chosen = [kept[selected_output(outputs, DetectorInference(select=which)).key] for which in ("best", "last")]
     assert not same(*chosen)
 
 
+def deterministic(folder: Path) -> None:
+    with patch("jobs.nets.yolo.trainer.set_determinism") as chosen:
+        for wanted in (True, False):
+            training(films(), BASE.model_copy(update={"deterministic": wanted}), folder)
+    assert [call.args for call in chosen.call_args_list] == [(True, "cpu"), (False, "cpu")]
+
+
+def compiled(folder: Path) -> None:
+    with patch("torch.compile", side_effect=lambda net, mode: net) as compiler:
+        for mode in ("none", "reduce-overhead"):
+            training(films(), BASE.model_copy(update={"compile": mode}), folder)._setup_train()
+    assert [call.kwargs for call in compiler.call_args_list] == [{"mode": "reduce-overhead"}]
+
+
+def eval_batch(folder: Path) -> None:
+    jobs = [training(films(), BASE.model_copy(update={"eval_batch": size}), folder) for size in (None, 3)]
+    assert [job.scoring.batch for job in jobs] == [2 * BASE.batch, 3]
+
+
+def train_score_every(folder: Path) -> None:
+    curve = weights_after(BASE.model_copy(update={"train_score_every": 2}), folder).saved[-1][1]["curve"]
+    assert [row["train_score"] is None for row in curve] == [True, False]
+
+
 LIVENESS: dict[str, Check] = {
+    "precision": in_the_update(precision="bf16"),
+    "deterministic": deterministic,
+    "compile": compiled,
+    "eval_batch": eval_batch,
+    "train_score_every": train_score_every,
     "model": in_the_net(model="yolo11n"),
     "width": in_the_net(width=0.25),
     "weights": pretrained_weights,

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,8 @@ from jobs.contract.experiment import Aux, Classifier, ClassifierInference
 from jobs.films.dataset import Dataset
 from jobs.nets.backbone import own_normalisation
 from jobs.nets.classifier import class_probabilities, create_classifier, load_classifier
-from jobs.nets.inference import explained_memory, predict
+from jobs.nets.failures import explained
+from jobs.nets.inference import predict
 from tests.jobs.nets.classifier_films import TINY, write_films
 
 
@@ -126,10 +125,10 @@ def test_probabilities_add_up_within_each_question():
 
 
 def test_a_gpu_that_is_too_small_is_explained(monkeypatch: pytest.MonkeyPatch):
-    card = SimpleNamespace(total_memory=24 * 2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 24 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 23 * 2**30)
     sentence = r"24 GiB do not hold a batch of 8 films at 512 px: lower batch and raise accumulate"
-    with pytest.raises(BadInput, match=sentence), explained_memory(8, 512, "batch"):
+    with pytest.raises(BadInput, match=sentence), explained(8, 512, "batch"):
         raise torch.cuda.OutOfMemoryError
 
 

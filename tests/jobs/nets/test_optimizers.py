@@ -6,7 +6,7 @@ from jobs.contract.experiment import Classifier, LearningStage
 from jobs.nets.madgrad import ForeachMADGRAD
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.nets.optimizers import (
-    average_into,
+    WeightAverage,
     create_optimizer,
     learning_rate,
     set_learning_rate,
@@ -117,7 +117,7 @@ def test_averaged_weights_move_by_the_decay_and_counters_are_copied():
     net, averaged = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     nn.init.constant_(net.weight, 3.0)
     net(torch.randn(4, 2))
-    average_into(averaged, net, 0.75)
+    WeightAverage(averaged, net, 0.75).update()
     assert averaged.weight.tolist() == [1.5, 1.5]
     assert averaged.num_batches_tracked.item() == 1
     torch.testing.assert_close(averaged.running_var, 0.75 + 0.25 * net.running_var)

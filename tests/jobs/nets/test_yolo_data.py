@@ -39,7 +39,7 @@ def test_boxes_given_to_yolo_lie_where_the_film_is_bright(dataset: Dataset):
             inner = films.images(range(position, position + 1))[0, 0]
             left, right = round(float(x - width / 2)) + 1, round(float(x + width / 2)) - 1
             top, bottom = round(float(y - height / 2)) + 1, round(float(y + height / 2)) - 1
-            assert inner[top:bottom, left:right].min() > 0.55
+            assert inner[top:bottom, left:right].min() > 0.55 * 255
 
 
 def test_a_sample_follows_from_seed_epoch_and_film_alone(dataset: Dataset, tmp_path: Path):

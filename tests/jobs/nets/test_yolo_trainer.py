@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ import torch
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
-from jobs.nets.yolo.trainer import DetectorTraining
+from jobs.nets.yolo.state import under
+from jobs.nets.yolo.trainer import DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Tensors
 from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import Memory, same, training
+from tests.jobs.nets.yolo_lab import Memory, Watcher, same, training
 
 pytestmark = pytest.mark.slow
 
@@ -116,32 +118,89 @@ def test_gradients_are_accumulated_over_k_batches_and_never_across_an_epoch(data
 def test_training_ends_after_patience_epochs_without_a_better_score(dataset: Dataset, tmp_path: Path):
     class Falling(DetectorTraining):
         def validate(self):
-            return {}, 1 / (2 + self.epoch)
+            return 1 / (2 + self.epoch)
 
     base = training(dataset, TINY.model_copy(update={"epochs": 6, "patience": 2}), tmp_path)
     memory = Memory()
     Falling(base.detector, base.setup, memory, base.progress, base.wish).train()
     assert [state["finished"] for _, state in memory.saved] == [False, False, True]
-    assert memory.best is not None
-    assert memory.best[1]["epoch"] == 0
+    assert same(under("best/", memory.saved[-1][0]), under("ema/", memory.saved[0][0]))
 
 
 def test_a_loss_that_is_no_number_is_bad_input_that_names_the_learning_rate(dataset: Dataset, tmp_path: Path):
     base = training(dataset, TINY, tmp_path)
     with torch.no_grad():
         next(base.setup.net.parameters()).fill_(float("nan"))
-    with pytest.raises(BadInput, match=r"loss became nan in epoch 0.*lower lr \(0\.01\)"):
+    with pytest.raises(BadInput, match=r"validation loss became nan, up to epoch 0.*lower lr \(0\.01\)"):
         base.train()
 
 
-def test_a_gpu_too_small_is_bad_input_and_the_batch_is_never_halved(dataset: Dataset, tmp_path: Path):
-    job = training(dataset, TINY, tmp_path)
+def spoil(job: DetectorTraining, batches: range) -> None:
+    """Make the loss of some batches of the training infinite."""
+    whole, number = job.setup.net.init_criterion, iter(range(1000))
 
-    def full(batch: dict[str, torch.Tensor]) -> Tensors:
+    def spoilt() -> Any:
+        criterion = whole()
+
+        def loss(raw: Any, batch: dict[str, torch.Tensor]) -> Any:
+            total, items = criterion(raw, batch)
+            return (total * float("inf") if next(number) in batches else total), items
+
+        return loss
+
+    job.setup.net.init_criterion = spoilt
+
+
+def test_one_loss_that_is_no_number_updates_nothing_and_training_goes_on(dataset: Dataset, tmp_path: Path):
+    memory = Memory()
+    watcher = Watcher()
+    job = training(dataset, TINY, tmp_path, memory)
+    job.progress = watcher
+    spoil(job, range(1, 2))
+    job.train()
+    tensors, state = memory.saved[-1]
+    assert state["finished"]
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert math.inf in watcher.losses
+
+
+def test_losses_that_stay_no_numbers_are_the_end(dataset: Dataset, tmp_path: Path):
+    job = training(dataset, TINY, tmp_path)
+    spoil(job, range(1000))
+    with pytest.raises(Diverged, match="5 batches in a row"):
+        job.train()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_to_finite_weights_in_float32(precision: str, dataset: Dataset, tmp_path: Path):
+    tensors, _ = finish(dataset, TINY.model_copy(update={"precision": precision, "epochs": 1}), tmp_path).saved[-1]
+    floating = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    assert all(tensor.dtype is torch.float32 and tensor.isfinite().all() for tensor in floating)
+
+
+def test_a_training_score_may_be_taken_every_other_epoch(dataset: Dataset, tmp_path: Path):
+    memory = finish(dataset, TINY.model_copy(update={"train_score_every": 2}), tmp_path)
+    assert [row["train_score"] is None for row in memory.saved[-1][1]["curve"]] == [True, False, True]
+
+
+def test_the_best_weights_travel_with_every_checkpoint(dataset: Dataset, tmp_path: Path):
+    memory = finish(dataset, TINY, tmp_path)
+    scores = [row["val_score"] for row in memory.saved[-1][1]["curve"]]
+    best = memory.saved[scores.index(max(scores))][0]
+    assert same(under("best/", memory.saved[-1][0]), under("ema/", best))
+
+
+def test_a_gpu_too_small_is_bad_input_and_the_batch_is_never_halved(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job = training(dataset, TINY, tmp_path)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 24 * 2**30))
+
+    def full(images: torch.Tensor) -> Tensors:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
 
-    job.setup.net.loss = full
-    with pytest.raises(BadInput, match=r"does not hold a batch of 4 films of 64 pixels.*raise accumulate"):
+    job.setup.net.forward = full
+    with pytest.raises(BadInput, match=r"24 GiB.*do not hold a batch of 4 films at 64 px.*raise accumulate"):
         job.train()
     assert job.batch_size == TINY.batch
 
@@ -149,11 +208,11 @@ def test_a_gpu_too_small_is_bad_input_and_the_batch_is_never_halved(dataset: Dat
 def test_a_worker_that_dies_of_the_stop_signal_first_is_a_stop(dataset: Dataset, tmp_path: Path):
     job = training(dataset, TINY, tmp_path)
 
-    def dead(batch: dict[str, torch.Tensor]) -> Tensors:
+    def dead(images: torch.Tensor) -> Tensors:
         job.wish.request()
         raise RuntimeError("DataLoader worker (pid 17) is killed by signal: Terminated.")
 
-    job.setup.net.loss = dead
+    job.setup.net.forward = dead
     with pytest.raises(Stopped):
         job.train()
 

@@ -13,6 +13,7 @@ from jobs.nets.yolo.model import initial
 from jobs.nets.yolo.trainer import DetectorTraining, Setup
 from jobs.runtime.checkpoint import State, Tensors
 from jobs.runtime.preemption import Stop
+from jobs.runtime.telemetry.stopwatch import Stopwatch
 
 
 class Memory:
@@ -20,16 +21,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.saved: list[tuple[Tensors, State]] = []
-        self.best: tuple[Tensors, State] | None = None
 
     def load(self) -> tuple[Tensors, State] | None:
         return copy.deepcopy(self.saved[-1]) if self.saved else None
 
-    def save(self, tensors: Tensors, state: State, *, best: bool = False) -> None:
+    def save(self, tensors: Tensors, state: State) -> None:
         whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
         self.saved.append((whole, copy.deepcopy(state)))
-        if best:
-            self.best = self.saved[-1]
 
 
 class Watcher:
@@ -37,6 +35,7 @@ class Watcher:
 
     def __init__(self, stop: Stop | None = None, after: int | None = None) -> None:
         self.stop, self.after, self.losses, self.started = stop, after, [], []
+        self.spent = Stopwatch()
 
     def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
         self.started.append((name, steps, start))

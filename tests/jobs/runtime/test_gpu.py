@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.contract.gpu import CUDA, least_driver
-from jobs.runtime.gpu import Surroundings, driver_version, why_no_gpu
+from jobs.runtime.gpu import Surroundings, driver_version, why_no_gpu, why_unsupported
 
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\nGCC version: 12.3.0"
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version: 11.4.0"
@@ -37,3 +37,10 @@ def test_the_locked_pytorch_is_of_the_cuda_that_doctor_asks_a_driver_for():
 
     assert torch.version.cuda is None or int(torch.version.cuda.split(".")[0]) == CUDA
     assert least_driver("13.0") == 580
+
+
+def test_a_gpu_older_than_pytorchs_architectures_is_told():
+    wheels = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120", "compute_120"]
+    assert "compute capability 7.0" in why_unsupported((7, 0), wheels)
+    assert why_unsupported((7, 5), wheels) == ""
+    assert why_unsupported((9, 0), wheels) == ""

@@ -108,7 +108,7 @@ def test_asked_to_stop_it_keeps_the_step_and_goes_on(lab: Lab, dataset: Dataset)
 
 
 def test_pretrained_weights_come_from_the_store_by_hash(lab: Lab, dataset: Dataset):
-    with pytest.raises(BadInput, match=r"no pretrained weights 'mine'.*jobs weights add mine"):
+    with pytest.raises(BadInput, match=r"no pretrained weights mine .*jobs weights add mine"):
         lab.run(weights="mine")
     net = training_inputs(dataset, SHORT, seed=99).untrained()
     output = put(lab.store, "mine", net.backbone.state_dict(), None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Aux, Classifier, LearningStage
@@ -24,7 +25,7 @@ def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, 
     if kept:
         training.restore(*kept)
 
-    def after_step(loss: float, films: int) -> None:
+    def after_step(loss: float | None, films: int) -> None:
         if training.steps_done == until:
             raise Enough
 
@@ -36,6 +37,12 @@ def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, 
 def keep(training: ClassifierTraining) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """What a checkpoint holds: copies in the default layout, as they come back from a file."""
     return {name: value.detach().clone().contiguous() for name, value in training.tensors().items()}, training.state()
+
+
+def summed_loss(training: ClassifierTraining) -> float:
+    """Of the epoch's steps, the latest among them."""
+    loss: float = training.state()["place"]["loss"]
+    return loss
 
 
 def assert_same(one: ClassifierTraining, other: ClassifierTraining) -> None:
@@ -89,7 +96,7 @@ def test_the_second_stage_starts_from_the_best_of_the_first_with_a_fresh_optimis
     training = ClassifierTraining(training_inputs(dataset, TINY.model_copy(update=changes)), "cpu", 0)
     ends: list[dict[str, torch.Tensor]] = []
 
-    def after_step(loss: float, films: int) -> None:
+    def after_step(loss: float | None, films: int) -> None:
         if training.position.step == training.epoch_steps:
             ends.append({name: value.clone() for name, value in training.net.state_dict().items()})
 
@@ -111,7 +118,7 @@ def test_accumulating_equals_the_large_batch_without_batch_norm(dataset: Dataset
     model = TINY.model_copy(update={"backbone": "test_efficientnet_gn", "aux": Aux(layers=1), "augment": "basic"})
     large = train(dataset, model.model_copy(update={"batch": 8}), until=1)
     parts = train(dataset, model.model_copy(update={"batch": 2, "accumulate": 4}), until=1)
-    assert large.position.loss == pytest.approx(parts.position.loss, rel=1e-6)
+    assert summed_loss(large) == pytest.approx(summed_loss(parts), rel=1e-6)
     for mine, its in zip(large.net.parameters(), parts.net.parameters(), strict=True):
         assert mine.grad is not None
         torch.testing.assert_close(its.grad, mine.grad, rtol=1e-4, atol=1e-6)
@@ -121,7 +128,7 @@ def test_batch_norm_is_what_accumulating_cannot_make_equal(dataset: Dataset):
     model = TINY.model_copy(update={"aux": None})
     large = train(dataset, model.model_copy(update={"batch": 8}), until=1)
     parts = train(dataset, model.model_copy(update={"batch": 2, "accumulate": 4}), until=1)
-    assert large.position.loss != pytest.approx(parts.position.loss, rel=1e-3)
+    assert summed_loss(large) != pytest.approx(summed_loss(parts), rel=1e-3)
 
 
 def test_patience_ends_a_stage_and_not_the_training(dataset: Dataset):
@@ -152,3 +159,60 @@ def test_a_loss_that_is_no_number_is_explained(dataset: Dataset):
     runaway = TINY.model_copy(update={"stages": (LearningStage(lr=1e30, epochs=3),), "schedule": "constant"})
     with pytest.raises(BadInput, match=r"learning rate 1e\+30 .* lower stages\[0\].lr"):
         train(dataset, runaway)
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operations that make the host wait for the device, but for those on a counter of the host."""
+
+    def __init__(self, counters: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.counters, self.operations = counters, list[str]()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in WAITING and not any(args[0] is counter for counter in self.counters):
+            self.operations.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "equal", "is_nonzero"}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "madgrad"])
+def test_in_a_step_the_host_waits_for_the_loss_of_the_step_before_and_for_nothing_else(
+    dataset: Dataset, optimizer: str
+):
+    changes = {"optimizer": optimizer, "ema": 0.9, "clip": 1.0, "accumulate": 2, "batch": 2}
+    training = train(dataset, TINY.model_copy(update=changes), until=2)
+    inputs = training.inputs
+    parts = [inputs.training.batch(range(2), inputs.pack, training.masks) for _ in range(2)]
+    state: dict[Any, Any] = training.optimizer.state
+    with Waits([value for value in state.values() if isinstance(value, torch.Tensor)]) as waits:
+        training._step(training.model.stages[0], parts)
+    assert waits.operations == ["_local_scalar_dense"]
+
+
+def test_the_loss_of_every_step_counts_however_late_it_is_read(dataset: Dataset):
+    losses: list[float | None] = []
+    training = ClassifierTraining(training_inputs(dataset, TINY), "cpu", 0)
+    training.run(lambda loss, films: losses.append(loss), lambda metrics: None)
+    assert losses[0] is None
+    read = [loss for loss in losses[1 : training.epoch_steps + 1] if loss is not None]
+    assert sum(read) == pytest.approx(training.position.curve[0]["train_loss"] * training.epoch_steps)
+
+
+def test_a_training_score_may_be_taken_every_other_epoch(dataset: Dataset):
+    stages = (LearningStage(lr=3e-3, epochs=4),)
+    training = train(dataset, TINY.model_copy(update={"stages": stages, "train_score_every": 2}))
+    assert [row["train_score"] is None for row in training.position.curve] == [True, False, True, False]
+
+
+def test_scores_do_not_depend_on_how_many_films_are_scored_at_once(dataset: Dataset):
+    one, other = (train(dataset, TINY.model_copy(update={"eval_batch": size})) for size in (1, 64))
+    for mine, its in zip(one.position.curve, other.position.curve, strict=True):
+        assert mine["val_loss"] == pytest.approx(its["val_loss"], rel=1e-5)
+        assert mine["val_score"] == pytest.approx(its["val_score"])
+
+
+def test_time_is_measured_by_what_it_is_spent_on(dataset: Dataset):
+    assert train(dataset).spent.seconds.keys() == {"waiting", "training", "evaluating"}

@@ -18,11 +18,13 @@ SEARCH = TINY.model_copy(update={"epochs": 3, "evolve": Evolve(epochs=12)})
 
 
 def process(given: dict[str, str], detector: Detector, folder: Path) -> TrainingProcess:
-    """The training in a store of its own."""
+    """The training in a store of its own; it checkpoints at every epoch."""
     folder.mkdir()
     store = Store.beside(f"{given[environment.STORE]}/{folder.name}")
     prepare(store, folder / "prepared")
-    return TrainingProcess(training(store, experiment(detector), folder), given)
+    return TrainingProcess(
+        training(store, experiment(detector), folder), {**given, environment.CHECKPOINT_SECONDS: "0"}
+    )
 
 
 @pytest.mark.slow

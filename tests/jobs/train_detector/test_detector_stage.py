@@ -114,7 +114,7 @@ def test_weights_by_name_come_from_the_store_and_their_hash_counts(attempt: NewC
     from ultralytics.nn.tasks import DetectionModel
 
     named = QUICK.model_copy(update={"weights": "coco"})
-    with pytest.raises(BadInput, match=r"no pretrained weights 'coco'.*weights add coco"):
+    with pytest.raises(BadInput, match=r"no pretrained weights coco .*weights add coco"):
         jobs.train_detector.run(attempt(named))
     published = DetectionModel(architecture("yolov8n", 0.125), ch=3, nc=80, verbose=False).state_dict()
     context = attempt(named)
