@@ -64,6 +64,16 @@ class TaskHistory:
         return next(iter(sorted(devices - {"cpu"})), "cpu")
 
     @property
+    def precision(self) -> str:
+        """Precision that a training's net computed in, e.g. ``bf16``; empty for other tasks."""
+        return self.works["weights"].cost.precision if self.trained else ""
+
+    @property
+    def spent(self) -> Mapping[str, float]:
+        """Seconds of a training's last attempt by what they were spent on; empty for other tasks."""
+        return self.works["weights"].cost.spent if self.trained else {}
+
+    @property
     def gains(self) -> dict[str, float]:
         """Inference option (``size``, ``tta``) → how much it adds to the score on the held-out fold."""
         scores = {name: score for done in self.works.values() for name, score in done.scores.items()}

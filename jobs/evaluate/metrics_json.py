@@ -171,6 +171,8 @@ def _task(task: TaskHistory) -> dict[str, Any]:
         "peak_memory": task.peak_memory,
         "peak_gpu_memory": task.peak_gpu_memory,
         "device": task.device,
+        "precision": task.precision,
+        "spent": dict(task.spent),
         "worth": task.gains,
         "works": {kind: done.digest for kind, done in task.works.items()},
         **details,

@@ -13,7 +13,8 @@ from jobs.contract.source import PREFIX
 from jobs.evaluate import metrics_json
 from jobs.evaluate.candidates import searches
 from jobs.evaluate.charts import Axis, Series, chart, envelope
-from jobs.evaluate.formatting import DASH, duration, memory, number
+from jobs.evaluate.costs import cost_rows, mixed_precision
+from jobs.evaluate.formatting import DASH, duration, number
 from jobs.evaluate.gallery import GalleryFilm
 from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.learning_curves import learning_curves
@@ -76,7 +77,8 @@ def render(
         ensemble_search=_ensemble_search(run),
         searches=searches(trained, run.name),
         learning=learning_curves(trained, run.experiment),
-        costs=_costs(tasks),
+        costs=cost_rows(tasks),
+        mixed_precision=mixed_precision(trained),
         gallery={name: [_film(*film) for film in films] for name, films in gallery.items() if films},
         command=_command(run),
         revision=provenance.revision(),
@@ -250,30 +252,6 @@ def _confusion(results: Results) -> dict[str, Any] | None:
         for true, counts in enumerate(results.confusion)
     ]
     return {"classes": STUDY_CLASSES, "rows": rows}
-
-
-def _costs(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
-    """Return a row per stage and model."""
-    rows: list[dict[str, Any]] = []
-    most = 0.0
-    for stage, model in dict.fromkeys((task.id.stage, task.id.model) for task in tasks):
-        own = [task for task in tasks if (task.id.stage, task.id.model) == (stage, model)]
-        total = sum(task.seconds for task in own)
-        most = max(most, total)
-        rows.append(
-            {
-                "stage": stage,
-                "model": model or "",
-                "tasks": len(own),
-                "total": total,
-                "time": duration(total),
-                "longest": duration(max(task.seconds for task in own)),
-                "memory": memory(max(task.peak_memory for task in own)),
-                "gpu_memory": memory(max(task.peak_gpu_memory for task in own)),
-                "device": ", ".join(sorted({task.device for task in own})),
-            }
-        )
-    return [{**row, "share": round(100 * row["total"] / most, 1) if most else 0} for row in rows]
 
 
 def _film(film: GalleryFilm, pixels: str) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""The report's table of time and memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.contract.durations import duration
+from jobs.evaluate.formatting import memory
+from jobs.evaluate.history import TaskHistory, by_model
+
+
+def cost_rows(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
+    """Return a row per stage and model."""
+    rows: list[dict[str, Any]] = []
+    most = 0.0
+    for stage, model in dict.fromkeys((task.id.stage, task.id.model) for task in tasks):
+        own = [task for task in tasks if (task.id.stage, task.id.model) == (stage, model)]
+        total = sum(task.seconds for task in own)
+        most = max(most, total)
+        rows.append(
+            {
+                "stage": stage,
+                "model": model or "",
+                "tasks": len(own),
+                "total": total,
+                "time": duration(total),
+                "longest": duration(max(task.seconds for task in own)),
+                "spent": time_shares(own),
+                "memory": memory(max(task.peak_memory for task in own)),
+                "gpu_memory": memory(max(task.peak_gpu_memory for task in own)),
+                "device": ", ".join(sorted({task.device for task in own})),
+                "precision": ", ".join(sorted({task.precision for task in own} - {""})),
+            }
+        )
+    return [{**row, "share": round(100 * row["total"] / most, 1) if most else 0} for row in rows]
+
+
+def time_shares(tasks: Sequence[TaskHistory]) -> str:
+    """What trainings spent their time on, e.g. ``training 82 %, evaluating 15 %, waiting 2 %``; the largest first."""
+    sums: dict[str, float] = {}
+    for task in tasks:
+        for what, seconds in task.spent.items():
+            sums[what] = sums.get(what, 0.0) + seconds
+    whole = sum(sums.values())
+    largest_first = sorted(sums.items(), key=lambda item: -item[1])
+    return ", ".join(f"{what} {100 * seconds / whole:.0f} %" for what, seconds in largest_first if seconds)
+
+
+def mixed_precision(trained: Sequence[TaskHistory]) -> list[str]:
+    """A sentence for each model whose folds were trained in different precisions, on different kinds of GPU."""
+    sentences = []
+    for model, tasks in by_model(trained).items():
+        folds: dict[str, list[str]] = {}
+        for task in tasks:
+            folds.setdefault(task.precision, []).append(str(task.id.fold))
+        if len(folds) > 1:
+            parts = [f"{precision} (folds {', '.join(numbers)})" for precision, numbers in sorted(folds.items())]
+            sentences.append(
+                f"{model} was trained in {' and '.join(parts)}: part of the folds' difference may come from that; "
+                "gpu_node_selector, or precision in the experiment, makes them alike."
+            )
+    return sentences
