@@ -10,7 +10,7 @@ LOCK := $(UV) pip compile pyproject.toml --override requirements/overrides.txt -
 .DEFAULT_GOAL := help
 GENERATED := tests/workflows/manifest/test_golden.py tests/jobs/contract/test_digest.py tests/charts/test_chart.py
 
-.PHONY: help demo test fast lint types format golden bench recipes soak images cluster-test lock clean
+.PHONY: help demo test fast lint types format golden bench recipes soak images gpu-test cluster-test lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -63,6 +63,10 @@ soak: $(VENV)/dev.stamp ## put faults into everything, for an hour, and count wh
 
 images: ## build the images (IMAGES="--registry HOST --push" for a cluster)
 	$(PYTHON) images/build.py $(IMAGES)
+
+gpu-test: $(VENV)/dev.stamp ## tests and benchmark on this machine's CUDA device; says what it skips
+	$(BIN)/python -m pytest tests/gpu -rs
+	$(BIN)/python tests/benchmarks/bench_gpu.py
 
 cluster-test: $(VENV)/dev.stamp ## the same on the Kubernetes with Argo that KUBECONFIG names
 	$(BIN)/python -m pytest tests/cluster -m cluster
