@@ -164,7 +164,7 @@ def test_a_killed_loader_process_is_a_failure_to_try_again(films: Dataset, devic
         for child in _children():
             os.kill(child, signal.SIGKILL)
 
-    with pytest.raises(DeviceFailed, match="reads films was killed"), explained(4, 64, "batch"):
+    with pytest.raises(DeviceFailed, match="helper process was killed"), explained(4, 64, "batch"):
         training.run(kill, lambda metrics: None)
 
 
