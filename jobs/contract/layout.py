@@ -12,6 +12,7 @@ from jobs.contract.task import TaskId
 
 WORK: Final = "work/"
 RUNS: Final = "runs/"
+SOURCES: Final = "sources/"
 _LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
 
 
@@ -104,7 +105,7 @@ def recipe(name: str, model: str, fold: int) -> str:
 
 def source_upload(digest: str) -> str:
     """Prefix of a folder of films that ``submit`` uploaded."""
-    return f"sources/{digest[:32]}"
+    return f"{SOURCES}{digest[:32]}"
 
 
 def weights(name: str) -> str:

@@ -73,6 +73,17 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
     return result.exit
 
 
+def running_here(run: str) -> bool:
+    """Whether a process executes the run in this working directory."""
+    if not (folder := RUNS / run).is_dir():
+        return False
+    try:
+        with _locked(folder):
+            return False
+    except BadInput:
+        return True
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the run's lock, so that it is not executed twice at once; the kernel releases it with the process."""

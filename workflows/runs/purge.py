@@ -3,19 +3,20 @@
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
 from jobs.contract import layout
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.experiment import Experiment
 from jobs.contract.records import Done, Heartbeat, Reference
 from workflows.cluster import workflow_json
 from workflows.cluster.http import Http, new_session
 from workflows.manifest.spec import kept_profile
 from workflows.runs.run import Run
+from workflows.runs.stored import SILENT_AFTER, alive
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
@@ -34,6 +35,7 @@ class PurgePlan:
     objects: int
     size: int  # bytes
     metrics: tuple[str, ...]  # URLs of groups on the Pushgateway
+    films: str = ""  # prefix of uploaded films that no other run uses; empty: none
 
     def lines(self) -> list[str]:
         """The text that ``purge`` prints before it asks."""
@@ -41,23 +43,47 @@ class PurgePlan:
             f"Run {self.run}: {self.objects} objects, {self.size / 1e6:.1f} MB in the store; "
             f"{len(self.work)} pieces of work that no other run uses; {self.shared} that others use are kept.",
             f"Workflows: {', '.join(self.workflows) or 'none'}. Pushed metrics: {', '.join(self.metrics) or 'none'}.",
+            *([f"Uploaded films that no other run uses: {self.films}; --films removes them."] if self.films else []),
         ]
+
+
+@dataclass
+class WorkInUse:
+    """The work of a run.
+
+    Attributes:
+        works: prefixes of work that its tasks refer to, or have begun.
+        running: tasks that sent a heartbeat just now and have not ended.
+        starting: those of them that do not name their work yet.
+    """
+
+    works: set[str] = field(default_factory=set)
+    running: list[str] = field(default_factory=list)
+    starting: list[str] = field(default_factory=list)
 
 
 def plan_purge(run: Run) -> PurgePlan:
     """Find what to remove. Removes nothing.
 
     Raises:
-        BadInput: the run is running, or does not exist.
+        BadInput: the run is running, or does not exist; or another run has just begun.
     """
     if run.unreachable:  # it may be running
         raise run.unreachable
     if run.live:
         raise BadInput(f"Run {run.name} is running: cv.py stop {run.name} first.")
     store = run.store
-    works = _works(store)
-    mine = _closure(store, works.pop(run.name, set()))
-    kept = set(_closure(store, set().union(*works.values())))
+    others = _work_in_use(store)
+    own = others.pop(run.name, WorkInUse())
+    if own.running:
+        raise BadInput(
+            f"Run {run.name} is running: {own.running[0]} sent a heartbeat less than {SILENT_AFTER:.0f} s ago. Stop "
+            "it (Ctrl-C where it runs), or wait so long after it was killed."
+        )
+    if starting := [name for name, use in others.items() if use.starting]:
+        raise BadInput(f"Run {starting[0]} is starting and does not tell yet which work it uses: purge again later.")
+    mine = _closure(store, own.works)
+    kept = set(_closure(store, set().union(*(use.works for use in others.values()))))
     free = [work for work in reversed(mine) if work not in kept]  # dependents before what they were made from
     entries = list(store.list(f"{layout.run(run.name)}/"))
     if not entries and not run.workflows:
@@ -67,44 +93,82 @@ def plan_purge(run: Run) -> PurgePlan:
     return PurgePlan(
         run.name, tuple(map(workflow_json.name, run.workflows)), tuple(free), len(mine) - len(free), len(entries),
         sum(entry.size for entry in entries), tuple(_pushed(gateway, run.name)) if gateway else (),
+        _uploaded_films(store, run.name, others),
     )  # fmt: skip
 
 
-def purge(run: Run, plan: PurgePlan) -> None:
-    """Remove what the plan lists. The run's own objects go last, so that an interrupted purge can be repeated."""
+def purge(run: Run, plan: PurgePlan, *, films: bool = False) -> None:
+    """Remove what the plan lists, except work that another run has begun to use since.
+
+    The run's own objects go last, so that an interrupted purge can be repeated.
+
+    Args:
+        run: the run.
+        plan: what was confirmed.
+        films: whether to remove the uploaded films as well.
+
+    Raises:
+        BadInput: the run has been started since.
+    """
+    now = plan_purge(run)
     if run.cluster:
         for workflow in plan.workflows:
             run.cluster.workflows.delete(run.cluster.namespace, workflow)
     for address in plan.metrics:
         _gateway(address).call("DELETE", "")
-    for work in plan.work:
+    for work in (work for work in plan.work if work in now.work):
         run.store.delete([layout.done(work)])  # first: half-deleted work must not look finished
         run.store.delete_prefix(f"{work}/")
+    if films and plan.films and now.films == plan.films:
+        run.store.delete_prefix(f"{plan.films}/")
     run.store.delete_prefix(f"{layout.run(run.name)}/")
 
 
-def _works(store: "Store") -> dict[str, set[str]]:
-    """Prefixes of the work of each run: referenced by its tasks, or started and not finished."""
+def _work_in_use(store: "Store") -> dict[str, WorkInUse]:
+    """The work of each run, from the references and heartbeats of its tasks."""
     keys = [entry.key for entry in store.list(layout.RUNS) if entry.key.endswith(".json")]
+    in_use: dict[str, WorkInUse] = {}
+    now = store.clock.now()
     with ThreadPoolExecutor(16) as pool:
-        prefixes = pool.map(lambda key: _work_in(store, key), keys)
-        works: dict[str, set[str]] = {}
-        for key, of_key in zip(keys, prefixes, strict=True):
-            works.setdefault(key.split("/")[1], set()).update(of_key)
-    return works
+        for key, record in zip(keys, pool.map(lambda key: _record(store, key), keys), strict=True):
+            use = in_use.setdefault(key.split("/")[1], WorkInUse())
+            if isinstance(record, Reference):
+                use.works.update(layout.work(record.stage, digest) for digest in record.works.values())
+            elif record is not None:
+                use.works.update(record.works)
+                if alive(record, now):
+                    (use.running if record.works else use.starting).append(record.stage)
+    for use in in_use.values():
+        use.running += use.starting
+    return in_use
 
 
-def _work_in(store: "Store", key: str) -> Iterable[str]:
-    """Prefixes of the work that a reference or heartbeat names; none for any other file."""
+def _record(store: "Store", key: str) -> Reference | Heartbeat | None:
+    """Read a reference or heartbeat; None for any other file, one that is damaged, or deleted since it was listed."""
+    from jobs.runtime.store import Missing
+
+    with suppress(Damaged, Missing):
+        if key.endswith("/heartbeat.json"):
+            return store.get_record(key, Heartbeat)
+        return store.get_record(key, Reference)
+    return None
+
+
+def _uploaded_films(store: "Store", run: str, others: Iterable[str]) -> str:
+    """Prefix of the films that ``submit`` uploaded for a run, unless another run names them; empty without any."""
+    source = _source(store, run)
+    if not source.startswith(f"{store.url}/{layout.SOURCES}") or source in {_source(store, name) for name in others}:
+        return ""
+    return source.removeprefix(f"{store.url}/")
+
+
+def _source(store: "Store", run: str) -> str:
     from jobs.runtime.store import Missing
 
     try:
-        if key.endswith("/heartbeat.json"):
-            return Heartbeat.model_validate(store.get_json(key)).works
-        reference = Reference.model_validate(store.get_json(key))
-        return [layout.work(reference.stage, digest) for digest in reference.works.values()]
-    except (ValidationError, Missing):  # another kind of file, or deleted since it was listed
-        return ()
+        return store.get_record(layout.run_experiment(run), Experiment).data.source
+    except (Damaged, Missing):
+        return ""
 
 
 def _closure(store: "Store", works: Iterable[str]) -> list[str]:
@@ -120,8 +184,8 @@ def _closure(store: "Store", works: Iterable[str]) -> list[str]:
             continue
         closure[work] = None
         try:
-            done = Done.model_validate(store.get_json(layout.done(work)))
-        except Missing:
+            done = store.get_record(layout.done(work), Done)
+        except (Damaged, Missing):
             continue
         waiting += [by_digest[digest[:32]] for digest in _digests(done.inputs) if digest[:32] in by_digest]
         waiting += [output.key.rsplit("/", 1)[0] for output in done.outputs.values()]

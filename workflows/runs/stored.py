@@ -166,6 +166,11 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str], now: datet
     return row
 
 
+def alive(beat: Heartbeat, now: datetime) -> bool:
+    """Whether a task has not ended and sent its heartbeat in time."""
+    return beat.phase not in END_STATES and (now - beat.at).total_seconds() < SILENT_AFTER
+
+
 def _row_of_beat(row: Row, beat: Heartbeat, now: datetime) -> Row:
     state = END_STATES.get(beat.phase, "running")
     end = beat.at if state != "running" else now

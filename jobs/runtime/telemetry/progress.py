@@ -152,6 +152,7 @@ class Progress:
         """Name in the heartbeat a work (by its prefix) that the task makes or reads, so that ``purge`` keeps it."""
         if work not in self.beat.works:
             self._set(works=(*self.beat.works, work))
+            self._thread.wake()
 
     def say(self, text: str) -> None:
         """Log a line."""

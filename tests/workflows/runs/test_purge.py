@@ -13,7 +13,7 @@ from jobs.runtime.store import Store
 from workflows.runs.purge import plan_purge, purge
 from workflows.runs.run import Run
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
+NOW = datetime(2025, 11, 23, tzinfo=UTC)
 
 
 def work(store: Store, stage: Stage, inputs: dict[str, Any], outputs: dict[str, Output] | None = None) -> str:
@@ -42,9 +42,9 @@ def refer(store: Store, run: str, stage: Stage, *digests: str, fold: int | None 
     store.put_json(layout.run_experiment(run), {"name": run})
 
 
-def beat(store: Store, run: str, stage: Stage, *works: str) -> None:
+def beat(store: Store, run: str, stage: Stage, *works: str, at: datetime = NOW, phase: str = "training") -> None:
     """A task's sign of life, with the work that it makes or reads."""
-    said = Heartbeat(stage=stage, phase="training", attempt=0, at=NOW, started=NOW, works=works)
+    said = Heartbeat(stage=stage, phase=phase, attempt=0, at=at, started=NOW, works=works)
     store.put_json(layout.heartbeat(run, _task(stage)), said.model_dump(mode="json"))
     store.put_json(layout.run_experiment(run), {"name": run})
 
@@ -161,3 +161,44 @@ def test_a_run_that_runs_or_is_not_there_is_refused(s3_store: Store) -> None:
     run.workflows = [{"metadata": {"name": "mine-1"}, "status": {"phase": "Running"}}]
     with pytest.raises(BadInput, match=r"is running: cv.py stop mine first"):
         plan_purge(run)
+
+
+def test_a_run_that_sends_heartbeats_is_not_purged(s3_store: Store) -> None:
+    begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun, at=datetime.now(UTC))
+    with pytest.raises(BadInput, match="Run mine is running: train-classifier sent a heartbeat less than 100 s ago"):
+        plan_purge(a_run("mine", s3_store))
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun, at=datetime.now(UTC), phase="stopped")
+    assert plan_purge(a_run("mine", s3_store)).work == (begun,)
+
+
+def test_nothing_is_purged_while_another_run_does_not_tell_yet_what_it_uses(s3_store: Store) -> None:
+    refer(s3_store, "mine", Stage.PREPARE, work(s3_store, Stage.PREPARE, {"films": 1}))
+    beat(s3_store, "theirs", Stage.PREPARE, at=datetime.now(UTC), phase="starting")
+    with pytest.raises(BadInput, match="Run theirs is starting"):
+        plan_purge(a_run("mine", s3_store))
+
+
+def test_work_that_another_run_begins_while_somebody_confirms_stays(s3_store: Store) -> None:
+    begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
+    s3_store.put(f"{layout.checkpoints(begun)}/latest.json", b"{}")
+    beat(s3_store, "mine", Stage.TRAIN_CLASSIFIER, begun)
+    plan = plan_purge(a_run("mine", s3_store))
+    beat(s3_store, "theirs", Stage.TRAIN_CLASSIFIER, begun, at=datetime.now(UTC))
+    purge(a_run("mine", s3_store), plan)
+    assert f"{layout.checkpoints(begun)}/latest.json" in keys(s3_store)
+
+
+def test_uploaded_films_go_where_asked_for_and_no_other_run_uses_them(s3_store: Store) -> None:
+    films = layout.source_upload(digest("films"))
+    s3_store.put(f"{films}/train/s/e/i.dcm", b"film")
+    experiment = {"name": "e", "data": {"source": f"{s3_store.url}/{films}"}, "classifiers": {"net": {}}}
+    for run in ("mine", "theirs"):
+        s3_store.put_json(layout.run_experiment(run), experiment)
+    assert plan_purge(a_run("mine", s3_store)).films == ""
+    purge(a_run("theirs", s3_store), plan_purge(a_run("theirs", s3_store)))
+    plan = plan_purge(a_run("mine", s3_store))
+    assert plan.films == films
+    assert "--films removes them" in plan.lines()[-1]
+    purge(a_run("mine", s3_store), plan, films=True)
+    assert keys(s3_store) == set()
