@@ -1,9 +1,9 @@
 """The profile: where pods run. Nothing in it changes a result, so it is not part of an experiment."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from jobs.contract.experiment import Count, Frozen
 from jobs.contract.names import Stage
@@ -13,6 +13,22 @@ Seconds = Annotated[int, Field(ge=1)]
 
 # The stages that request a GPU. These are also the stages with Stage.per_fold, by coincidence.
 GPU_STAGES = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR, Stage.PREDICT)
+
+
+def check_endpoint(endpoint: str) -> str:
+    """Return the URL of an S3 server if it is one, or is empty, which means AWS.
+
+    Raises:
+        ValueError: it has no http or https, no host, or no valid port.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port that is none
+        valid = False
+    if endpoint and not (valid and endpoint.isprintable() and " " not in endpoint):
+        raise ValueError("the endpoint of an S3 server is a URL such as https://minio.example.org:9000")
+    return endpoint
 
 
 class Secret(Frozen):
@@ -26,8 +42,10 @@ class StoreSettings(Frozen):
     """The S3 store that a run reads from and writes to."""
 
     url: Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$")] = "s3://cxrfold"
-    endpoint: str | None = Field(None, description="address of the S3 server; AWS itself where not given")
-    region: str = "us-east-1"
+    endpoint: Annotated[str, AfterValidator(check_endpoint)] | None = Field(
+        None, description="address of the S3 server; AWS itself where not given"
+    )
+    region: Annotated[str, StringConstraints(pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)?$")] = "us-east-1"
     addressing: Literal["auto", "path", "virtual"] = "auto"
     secret: str | None = Field(
         None,

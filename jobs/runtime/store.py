@@ -8,6 +8,7 @@ fails raises :class:`ServiceAway` where a later attempt may succeed, and :class:
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -29,6 +29,7 @@ from pydantic import BaseModel, ValidationError
 from jobs.contract import environment
 from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.profile import check_endpoint
 from jobs.contract.records import Output
 from jobs.runtime.disk import room_in
 from jobs.runtime.s3_errors import Missing as Missing
@@ -83,29 +84,34 @@ class Store:
         """Open ``s3://bucket/prefix`` with the credentials that boto3 finds. Nothing is sent yet.
 
         Raises:
-            BadInput: the URL is not an S3 URL.
+            BadInput: the URL is not an S3 URL, or a setting of the client is not valid.
         """
-        parts = urlsplit(url)
-        if parts.scheme != "s3" or not parts.netloc:
-            raise BadInput(f"{url!r} is not an S3 URL: write s3://bucket or s3://bucket/prefix.")
-        config = Config(
-            retries={"mode": "legacy"},
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-            max_pool_connections=32,
-            s3={"addressing_style": addressing},
-            # Servers other than AWS refuse or ignore the checksums that boto3 adds by default.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
+        bucket, prefix = split_url(url)
         region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        try:
+            config = Config(
+                retries={"mode": "legacy"},
+                connect_timeout=CONNECT_TIMEOUT,
+                read_timeout=READ_TIMEOUT,
+                max_pool_connections=32,
+                s3={"addressing_style": addressing},
+                # Servers other than AWS refuse or ignore the checksums that boto3 adds by default.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            )
+            url_of_server = check_endpoint(endpoint or "") or None
+            client = boto3.session.Session().client("s3", endpoint_url=url_of_server, region_name=region, config=config)
+        except (ValueError, aws.BotoCoreError) as error:
+            raise BadInput(
+                f"The store {url} at {endpoint or 'AWS S3'}, region {region}, cannot be opened: {error}. Check the "
+                f"profile's store, {environment.ENDPOINT}, {environment.ADDRESSING}, AWS_REGION, AWS_PROFILE and "
+                "AWS's configuration file."
+            ) from error
         retries = Retries()
         retries.attach(client)
         clock = ServerClock()
         client.meta.events.register("after-call.s3", partial(_read_clock, clock))
-        prefix = parts.path.strip("/")
-        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, client, retries, clock=clock)
+        return cls(bucket, f"{prefix}/" if prefix else "", endpoint, client, retries, clock=clock)
 
     @classmethod
     def from_environment(cls) -> "Store":
@@ -312,6 +318,18 @@ def _read_clock(clock: ServerClock, parsed: dict[str, Any], **_: Any) -> None:
     """Read the server's time from an answer. When its request was sent is not known: some seconds before."""
     now = time.time()
     clock.read(parsed["ResponseMetadata"]["HTTPHeaders"].get("date"), now - 10, now)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return bucket and prefix of ``s3://bucket/prefix``. ``#`` and ``?`` belong to the prefix, unlike in a web URL.
+
+    Raises:
+        BadInput: it is not an S3 URL.
+    """
+    found = re.fullmatch(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/+(.*))?", url)
+    if not found or not url.isprintable():
+        raise BadInput(f"{url!r} is not an S3 URL: write s3://bucket or s3://bucket/prefix.")
+    return found.group(1), (found.group(2) or "").rstrip("/")
 
 
 def sha256_of(path: Path) -> str:

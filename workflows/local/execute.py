@@ -57,6 +57,7 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
         with quiet_terminal(), Board(spec.run, console) as board:
 
             def watch(runs: Sequence[StepRun]) -> None:
+                store.ensure_running()
                 if board.due or all(run.state.ended for run in runs):
                     board.show([row_of(run) for run in runs])
 

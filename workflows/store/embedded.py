@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import IO, Final
 
 from jobs.contract import command_line, environment
 from jobs.contract.exits import BadInput, ServiceAway
-from workflows.store.guard import STOP_SECONDS, locked
+from workflows.store.guard import FORMER, STOP_SECONDS, locked
 
 BUCKET: Final = "cxrfold"
 READY_SECONDS: Final = 60.0  # about 1 on an idle machine
@@ -56,9 +56,33 @@ class Server:
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
+
+    def in_place_of(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment with this server as its store, and without any setting of the user's for AWS."""
+        kept = {name: value for name, value in environ.items() if not name.startswith(("AWS_", "BOTO_"))}
+        return {**kept, **self.environment()}
+
+
+@contextmanager
+def as_store(server: Server) -> Iterator[None]:
+    """Make the server this process' store inside the context."""
+    before = dict(os.environ)
+    _replace_environment(server.in_place_of(before))
+    try:
+        yield
+    finally:
+        _replace_environment(before)
+
+
+def _replace_environment(variables: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+    os.environ.update(variables)
 
 
 def default_folder() -> Path:
@@ -66,10 +90,10 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrfold" / "s3"
 
 
-def is_embedded(endpoint: str | None) -> bool:
-    """Return whether an endpoint is that of the embedded server that runs now."""
+def find_embedded(endpoint: str | None) -> Server | None:
+    """Return the embedded server that runs now if the endpoint is its own."""
     server = _published(default_folder())
-    return server is not None and server.endpoint == endpoint
+    return server if server and server.endpoint == endpoint else None
 
 
 @contextmanager
@@ -89,7 +113,8 @@ def embedded_s3(folder: Path) -> Iterator[Server]:
         fcntl.flock(users, fcntl.LOCK_SH)  # blocks while a guard stops its server
         server = _find_or_start(folder)
         try:
-            _make_bucket(server)
+            with as_store(server):
+                _create_bucket()
             yield server
         finally:
             if locked(users):  # no other user is left: wait until the server has stopped
@@ -121,7 +146,8 @@ def _find_or_start(folder: Path) -> Server:
                 if starts == MAX_STARTS:
                     raise ServiceAway(f"the embedded S3 server exited right after its start.\n{_last_lines(folder)}")
                 starts += 1
-                (folder / "server.json").unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # left by a guard that was killed
+                    (folder / "server.json").replace(folder / FORMER)
                 _start_guard(folder, binary, guard)
         if server := _published(folder):
             return server
@@ -148,21 +174,25 @@ def _start_guard(folder: Path, binary: str, lock: IO[str]) -> None:
     subprocess.run(command, pass_fds=[lock.fileno()], start_new_session=True, stdin=subprocess.DEVNULL, check=True)
 
 
-def _make_bucket(server: Server) -> None:
-    import boto3
-    from botocore.config import Config
+def _create_bucket() -> None:
+    from jobs.runtime.store import Store  # boto3 is slow to import
 
-    client = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, proxies={}),
-    )
-    with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
-        client.create_bucket(Bucket=BUCKET)
-    client.close()
+    Store.from_environment().create_bucket()
+
+
+def ensure_running(folder: Path, server: Server) -> None:
+    """Start the server again at its address if its guard was killed, which ends the server.
+
+    Raises:
+        ServiceAway: it does not start, or its port was taken meanwhile.
+    """
+    with (folder / "guard.lock").open("w") as guard:
+        if not locked(guard):
+            return
+    if _find_or_start(folder).endpoint != server.endpoint:
+        raise ServiceAway(
+            "the embedded S3 server was killed, and another program took its port. The same command continues the run"
+        )
 
 
 def _stop(folder: Path) -> None:
@@ -191,7 +221,7 @@ def _last_lines(folder: Path) -> str:
 def main() -> None:
     """Run the command that the arguments name with the embedded server as its store; exit with its code."""
     with embedded_s3(default_folder()) as server:
-        done = subprocess.run(sys.argv[1:], env={**os.environ, **server.environment()}, check=False)
+        done = subprocess.run(sys.argv[1:], env=server.in_place_of(os.environ), check=False)
     sys.exit(done.returncode)
 
 

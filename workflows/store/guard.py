@@ -21,6 +21,7 @@ from typing import IO, Final
 from workflows.store.process import dies_with_parent
 
 STOP_SECONDS: Final = 15.0  # about 1 on an idle machine
+FORMER: Final = "former.json"  # server.json of a server whose guard was killed
 PORTS: Final = ("s3", "master", "volume", "filer", "admin")  # each has a gRPC port, too
 
 
@@ -34,19 +35,35 @@ def locked(file: IO[str]) -> bool:
 
 
 def guard(folder: Path, binary: str) -> None:
-    """Run SeaweedFS on ``folder`` until it has no user, SIGTERM arrives, or it exits."""
+    """Run SeaweedFS on ``folder`` until it has no user, SIGTERM arrives, or it does not start.
+
+    Where SeaweedFS or an earlier guard was killed, the server starts again with the address and keys that its users
+    know.
+    """
+    port, keys = _former(folder) or (None, (secrets.token_hex(10), secrets.token_hex(20)))
+    with (folder / "users.lock").open("w") as users:
+        while True:
+            ports = _free_ports(port)
+            port = ports["s3"]
+            if not _serve(folder, binary, ports, keys, users):
+                return
+
+
+def _serve(folder: Path, binary: str, ports: dict[str, int], keys: tuple[str, str], users: IO[str]) -> bool:
+    """Run SeaweedFS once; return whether it ended by itself after it was ready."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ports = _free_ports()
-    weed = _start_weed(folder, binary, ports, keys := (secrets.token_hex(10), secrets.token_hex(20)))
+    weed = _start_weed(folder, binary, ports, keys)
     try:
-        with (folder / "users.lock").open("w") as users:
-            while not _ready(ports["s3"]):
-                if weed.poll() is not None or locked(users):
-                    return
-                time.sleep(0.02)
-            _publish(folder, f"http://127.0.0.1:{ports['s3']}", *keys)
-            while weed.poll() is None and not locked(users):
-                time.sleep(0.2)
+        while not _ready(ports["s3"]):
+            if weed.poll() is not None or locked(users):
+                return False
+            time.sleep(0.02)
+        _publish(folder, f"http://127.0.0.1:{ports['s3']}", *keys)
+        while weed.poll() is None:
+            if locked(users):
+                return False
+            time.sleep(0.2)
+        return True
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         (folder / "server.json").unlink(missing_ok=True)
@@ -60,13 +77,35 @@ def guard(folder: Path, binary: str) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _free_ports() -> dict[str, int]:
+def _former(folder: Path) -> tuple[int, tuple[str, str]] | None:
+    """Port and keys of a server whose guard was killed."""
+    former = folder / FORMER
+    try:
+        content = json.loads(former.read_text())
+        return int(content["endpoint"].rpartition(":")[2]), (content["access_key"], content["secret_key"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    finally:
+        former.unlink(missing_ok=True)
+
+
+def _free_ports(s3: int | None) -> dict[str, int]:
+    """A free port for each service; the given one for S3 if it is free."""
     names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    sockets = [_listen(s3 or 0), *(_listen(0) for _ in names[1:])]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:
         server.close()
     return dict(zip(names, ports, strict=True))
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        if port == 0:
+            raise
+        return _listen(0)
 
 
 def _start_weed(folder: Path, binary: str, ports: dict[str, int], keys: tuple[str, str]) -> "subprocess.Popen[bytes]":

@@ -2,16 +2,25 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from jobs.contract import environment
 from jobs.contract.exits import BadInput, ServiceAway
-from jobs.contract.profile import StoreSettings
-from workflows.store.embedded import BUCKET, default_folder, embedded_s3, is_embedded
+from jobs.contract.profile import StoreSettings, check_endpoint
+from workflows.store.embedded import (
+    BUCKET,
+    Server,
+    as_store,
+    default_folder,
+    embedded_s3,
+    ensure_running,
+    find_embedded,
+)
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
@@ -49,10 +58,12 @@ class LocalStore:
     Attributes:
         environment: variables for processes; None means the variable must not be set.
         embedded: whether it is the embedded server's.
+        ensure_running: starts the embedded server again if it was killed; does nothing for other stores.
     """
 
     environment: Mapping[str, str | None]
     embedded: bool
+    ensure_running: Callable[[], None] = lambda: None
 
 
 @contextmanager
@@ -64,23 +75,23 @@ def local_store() -> Iterator[LocalStore]:
     if os.environ.get(environment.STORE) or os.environ.get(environment.ENDPOINT):
         os.environ.setdefault(environment.STORE, f"s3://{BUCKET}")
         # Inside a study, or a command that the embedded server runs, the configured store is the embedded one.
-        embedded = is_embedded(os.environ.get(environment.ENDPOINT))
-        yield LocalStore({name: os.environ.get(name) for name in STORE_VARIABLES}, embedded=embedded)
+        variables = {name: os.environ.get(name) for name in STORE_VARIABLES}
+        server = find_embedded(os.environ.get(environment.ENDPOINT))
+        yield _embedded(variables, server) if server else LocalStore(variables, embedded=False)
         return
-    with embedded_s3(default_folder()) as server:
-        variables = server.environment()
-        before = dict(os.environ)
-        os.environ.update(variables)
-        try:
-            yield LocalStore(variables, embedded=True)
-        finally:
-            for variable in variables:
-                os.environ.pop(variable)
-            os.environ.update(before)
+    with embedded_s3(default_folder()) as server, as_store(server):
+        yield _embedded(server.environment(), server)
+
+
+def _embedded(variables: Mapping[str, str | None], server: Server) -> LocalStore:
+    return LocalStore(variables, embedded=True, ensure_running=partial(ensure_running, default_folder(), server))
 
 
 def _check_reachable(endpoint: str) -> None:
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(check_endpoint(endpoint))
+    except ValueError as error:
+        raise BadInput(f"{environment.ENDPOINT}={endpoint}: {error}") from error
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()

@@ -87,6 +87,49 @@ def test_an_address_that_is_none_is_bad_input():
         Store.open("/some/folder")
 
 
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3:///key", "s3://bucket?versions", "s3://b#x", "s3://bucket/a\nb", "S3://b"]
+)
+def test_an_address_without_a_valid_bucket_is_refused(url: str):
+    with pytest.raises(BadInput, match="is not an S3 URL"):
+        Store.open(url)
+
+
+def test_a_hash_sign_or_question_mark_in_an_address_is_part_of_the_prefix(s3_server: Server, s3_store: Store):
+    for name in ("films#2", "films?x=1", "films%20 2;a=b&c"):
+        store = Store.open(f"{s3_store.url}/{name}/", endpoint=s3_server.endpoint, addressing="path")
+        assert store.url == f"{s3_store.url}/{name}"
+        store.put("key", name.encode())
+        assert s3_store.get(f"{name}/key") == name.encode()
+        assert [entry.key for entry in store.list()] == ["key"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        ({"endpoint": "localhost:9000"}, {}),
+        ({"endpoint": "minio"}, {}),
+        ({"endpoint": "http://"}, {}),
+        ({"endpoint": "http://minio:port"}, {}),
+        ({"endpoint": "http://minio :9000"}, {}),
+        ({"region": "us east"}, {}),
+        ({"addressing": "paths"}, {}),
+        ({}, {"AWS_PROFILE": "nowhere"}),
+        ({}, {"AWS_MAX_ATTEMPTS": "many"}),
+        ({}, {"AWS_CONFIG_FILE": "broken"}),
+    ],
+)
+def test_a_setting_that_is_not_valid_is_bad_input(
+    settings: dict[str, str], variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "broken").write_text("[default\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=r"cannot be opened: .*Check the profile's store"):
+        Store.open("s3://bucket", **settings)
+
+
 @pytest.mark.parametrize("fate", ["refuse", "answer", "cut 300"])
 def test_two_faults_in_a_row_are_borne(fate: str, s3_server: Server, s3_store: Store, tmp_path: Path):
     source = tmp_path / "source"

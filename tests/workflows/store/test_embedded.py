@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import pytest
 from botocore.config import Config
 
 from jobs.contract.exits import BadInput, ServiceAway
+from jobs.runtime.store import Store
 from workflows.store import embedded as s3_server
-from workflows.store.embedded import BUCKET, Server, embedded_s3
+from workflows.store.embedded import BUCKET, Server, as_store, embedded_s3, ensure_running
 
 USER = """
 import sys, time
@@ -153,6 +155,66 @@ def test_environment_is_enough_for_a_client(tmp_path, monkeypatch):
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         boto3.session.Session().client("s3").list_objects_v2(Bucket=BUCKET)
+
+
+def test_a_killed_server_starts_again_where_its_users_look_for_it(tmp_path):
+    with embedded_s3(tmp_path) as server:
+        client(server).put_object(Bucket=BUCKET, Key="kept", Body=b"x")
+        time.sleep(1)  # SeaweedFS has written it to its disk
+        [weed] = weeds_of(tmp_path)
+        os.kill(weed, signal.SIGKILL)
+        assert wait_until(lambda: weeds_of(tmp_path) not in ([], [weed]))
+        assert wait_until(lambda: (tmp_path / "server.json").exists())
+        ensure_running(tmp_path, server)  # the guard did it
+        assert client(server).get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"x"
+    assert weeds_of(tmp_path) == []
+
+
+def test_a_killed_guard_is_replaced_at_the_same_address(tmp_path):
+    with embedded_s3(tmp_path) as server:
+        os.kill(server.guard, signal.SIGKILL)
+        assert wait_until(lambda: not weeds_of(tmp_path))
+        ensure_running(tmp_path, server)
+        client(server).list_objects_v2(Bucket=BUCKET)
+    assert weeds_of(tmp_path) == []
+
+
+def test_a_server_whose_port_was_taken_meanwhile_is_away(tmp_path):
+    with embedded_s3(tmp_path) as server:
+        os.kill(server.guard, signal.SIGKILL)
+        assert wait_until(lambda: not weeds_of(tmp_path))
+        port = int(server.endpoint.rpartition(":")[2])
+        taken = pytest.raises(ServiceAway, match="another program took its port")
+        with socket.create_server(("127.0.0.1", port)), taken:
+            ensure_running(tmp_path, server)
+    assert weeds_of(tmp_path) == []
+
+
+def test_the_users_settings_for_aws_do_not_reach_it(tmp_path, monkeypatch):
+    (config := tmp_path / "config").write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n[broken\n")
+    for name, value in {
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_SHARED_CREDENTIALS_FILE": str(config),
+        "AWS_PROFILE": "nowhere",
+        "AWS_SECURITY_TOKEN": "token",
+        "AWS_SESSION_TOKEN": "token",
+        "AWS_CREDENTIAL_EXPIRATION": "2000-01-01T00:00:00Z",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+        "AWS_CA_BUNDLE": "/nowhere",
+        "AWS_MAX_ATTEMPTS": "x",
+    }.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with embedded_s3(tmp_path / "s3") as server:
+        with as_store(server):
+            assert "AWS_PROFILE" not in os.environ
+            Store.from_environment().put("key", b"x")
+        assert dict(os.environ) == before
+        code = "from jobs.runtime.store import Store; print(Store.from_environment().get('key'))"
+        environ = server.in_place_of(os.environ)
+        assert subprocess.check_output([sys.executable, "-c", code], env=environ, text=True) == "b'x'\n"
 
 
 def test_full_disk_is_said_before_anything_starts(tmp_path, monkeypatch):
