@@ -12,6 +12,17 @@ from workflows.runs.run import Run
 from workflows.runs.trouble import last_ended
 
 LAST_LINES: Final = 6
+# Reasons of the scheduler, the kubelet and quotas that do not pass by waiting, and what helps.
+REMEDIES: Final = {
+    "didn't match Pod's node affinity/selector": "correct node_selector or gpu_node_selector in the profile "
+    "(kubectl get nodes --show-labels); then cv.py stop {run}; cv.py resume {run} --profile PROFILE",
+    "untolerated taint": "add tolerations to the profile, or remove the taint (kubectl describe nodes); then cv.py "
+    "stop {run}; cv.py resume {run} --profile PROFILE",
+    "ImagePullBackOff": "cv.py doctor looks for the image; for a registry with a login: kubectl create secret "
+    "docker-registry NAME, and NAME under images.pull_secrets in the profile",
+    "must specify limits": "the namespace's quota wants limits: cv.py doctor names them; then cv.py resume {run}",
+    "exceeded quota": "wait, or ask for a larger quota (kubectl describe resourcequota); then cv.py resume {run}",
+}
 # Argo's own exit codes.
 ARGO_CODES: Final = {"64": "Argo's executor failed in the pod", "65": "Argo's supervisor failed in the pod"}
 
@@ -116,10 +127,19 @@ def _event(event: dict[str, Any]) -> str:
     return f"{event.get('reason')}: {event.get('message')}" + (f" ({times} times)" if times > 1 else "")
 
 
+def remedy_of(message: str) -> str | None:
+    """What helps against a reason that does not pass by waiting; None if it may pass."""
+    if "Insufficient" in message:  # some nodes fit and are full: the other reasons are of other nodes
+        return None
+    return next((remedy for reason, remedy in REMEDIES.items() if reason in message), None)
+
+
 def _next(run: Run, task: TaskId, row: Row, last: NodeStatus | None) -> str:
     options = f" -s {task.stage}" + (f" -m {task.model} -k {task.fold}" if task.model else "")
     if row.state == "succeeded":
         return f"cv.py logs {run.name}{options}"
+    if row.state in ("waiting", "failed") and (remedy := remedy_of(f"{row.note} {last.message if last else ''}")):
+        return remedy.format(run=run.name)
     if row.state == "running":
         return f"cv.py logs {run.name}{options} -f"
     if row.state == "omitted":

@@ -3,7 +3,7 @@ import pytest
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from tests.workflows.fake_cluster import FakeCluster
-from workflows.runs.explanation import explain
+from workflows.runs.explanation import explain, remedy_of
 from workflows.runs.logs import TaskFilter
 from workflows.runs.run import Run, find_run
 
@@ -52,3 +52,19 @@ def test_a_pick_that_matches_no_task_names_the_tasks(run: Run) -> None:
 def test_an_unknown_run_is_refused_by_name(failed: FakeCluster, s3_environment: dict[str, str]) -> None:
     with find_run("nobody") as found, pytest.raises(BadInput, match="nobody"):
         found.status()
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("3 node(s) didn't match Pod's node affinity/selector", "correct node_selector"),
+        ("1 node(s) didn't match Pod's node affinity/selector, 2 Insufficient nvidia.com/gpu", None),
+        ("1 node(s) had untolerated taint {dedicated: infra}", "add tolerations"),
+        ("ImagePullBackOff: Back-off pulling image", "create secret docker-registry"),
+        ('pods "x" is forbidden: failed quota: all: must specify limits.cpu for: main', "the namespace's quota wants"),
+        ("ContainerCreating", None),
+    ],
+)
+def test_reasons_that_do_not_pass_by_waiting_have_a_remedy(message: str, remedy: str | None) -> None:
+    found = remedy_of(message)
+    assert found is None if remedy is None else remedy in (found or "")
