@@ -8,6 +8,7 @@ from jobs.contract.task import TaskId
 from workflows.board.rows import Row, how_far
 from workflows.cluster.workflow_json import NodeStatus
 from workflows.runs.logs import TaskFilter, last_lines
+from workflows.runs.overlay import SLOW_START
 from workflows.runs.run import Run
 from workflows.runs.trouble import last_ended
 
@@ -62,7 +63,10 @@ def explain(run: Run, task_filter: TaskFilter) -> list[Explanation]:
 
 
 def _stuck(row: Row) -> bool:
-    return row.phase in {"queued", "waiting to retry"} or (row.state in {"waiting", "running"} and row.attempt > 0)
+    slow = row.phase == "starting" and (row.seconds or 0.0) > SLOW_START
+    return (
+        slow or row.phase in {"queued", "waiting to retry"} or (row.state in ("waiting", "running") and row.attempt > 0)
+    )
 
 
 def _explain(run: Run, task: TaskId, row: Row) -> Explanation:

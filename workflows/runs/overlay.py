@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from jobs.contract.durations import duration
 from jobs.contract.exits import TABLE, Exit
 from jobs.contract.plan import PlannedTask
 from workflows.board.rows import FINISHING, Row
@@ -14,6 +15,8 @@ from workflows.runs.trouble import how_it_ended, last_ended
 
 # Allowed clock skew; a heartbeat older than its attempt belongs to an earlier workflow.
 CLOCK_SKEW: Final = timedelta(seconds=5)
+# Seconds after which a start is trouble. A large image takes minutes at first.
+SLOW_START: Final = 180.0
 # Argo's messages for a pod that is assigned to a node and not running yet.
 PREPARING: Final = {"PodInitializing", "ContainerCreating"}
 
@@ -57,7 +60,10 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         reported = row.phase == "failed"  # the heartbeat has the task's own message
         return replace(row, state=end, phase=end, eta=None, note=row.note if reported else message)
     if attempt.message in PREPARING:
-        return replace(row, state="running", phase="starting", eta=None, note=f"pulling the image and starting{before}")
+        waited = seconds(attempt.started, "", now) or 0.0
+        slow = f" for {duration(waited)}: cv.py explain says why" if waited > SLOW_START else ""
+        note = f"pulling the image and starting{slow}{before}"
+        return replace(row, state="running", phase="starting", eta=None, note=note)
     if nodes.attempts and attempt.phase == SUCCEEDED:  # after argo retry, until the controller has seen it
         return replace(row, state="running", phase=FINISHING, eta=None)
     if not nodes.attempts or attempt.phase == "Pending":
