@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput, ServiceAway
+from jobs.contract.exits import TABLE, BadInput, Exit, ServiceAway
 from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask
 from jobs.contract.task import TaskId
@@ -245,7 +245,8 @@ def under_way(*attempts: NodeStatus) -> TaskNodes:
 
 def test_the_end_of_the_last_attempt_stands_on_the_board() -> None:
     row = overlay(FOLD, under_way(ended(0)), None, live=True, now=START)
-    expected = "attempt 1 ended: main: Error (exit code 69): a service (S3) or the GPU failed during the stage"
+    meaning = TABLE[Exit.SERVICE_AWAY].says.split(";")[0]
+    expected = f"attempt 1 ended: main: Error (exit code 69): {meaning}"
     assert (row.phase, row.note) == ("starting", f"node0; {expected}")
 
 
