@@ -69,7 +69,7 @@ def pretrained(store: Store, name: str, cache: Path) -> Pretrained:
     """Weights from the store, verified, in the cache of this machine.
 
     Raises:
-        BadInput: the store has none of that name.
+        BadInput: the store has none of that name, or its file is malformed.
     """
     output = find(store, name)
     path = fetch(store, output, cache)
@@ -101,22 +101,29 @@ def read_file(path: Path) -> "tuple[dict[str, torch.Tensor], Normalisation | Non
     """The tensors of a safetensors file, and what they expect of their input where it says so.
 
     Raises:
-        BadInput: it is no safetensors file, or is cut off.
+        BadInput: it is no safetensors file, is cut off, or its normalisation is malformed.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise BadInput(f"{path} is no whole safetensors file: {error}") from error
-    return tensors, _normalisation(path)
+    normalisation = _normalisation(path)
+    tensors: dict[str, torch.Tensor] = load_file(path)
+    return tensors, normalisation
 
 
 def _normalisation(path: Path) -> Normalisation | None:
-    from safetensors import safe_open
+    """Read the normalisation from a file's header, whose offsets safetensors holds against the file's size."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    figures = json.loads(metadata["normalisation"]) if "normalisation" in metadata else None
-    return Normalisation(tuple(figures["mean"]), tuple(figures["std"])) if figures else None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        if "normalisation" not in metadata:
+            return None
+        figures = json.loads(metadata["normalisation"])
+        mean, std = (tuple(map(float, figures[name])) for name in ("mean", "std"))
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise BadInput(
+            f"{path} is no whole safetensors file of weights: {type(error).__name__}: {error}. Add it to the store "
+            "again with python -m jobs weights add."
+        ) from error
+    return Normalisation(mean, std)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from jobs.contract import layout
@@ -147,15 +147,16 @@ class Checkpoints:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 path = self.store.download(output, Path(folder) / "checkpoint.safetensors")
-            except (Missing, Damaged) as error:
+                with safe_open(path, framework="pt") as file:
+                    metadata = file.metadata()
+                    identity, state = metadata["identity"], json.loads(metadata["state"])
+                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            except (Missing, Damaged, SafetensorError, TypeError, KeyError, ValueError) as error:
                 log.warning("The %s checkpoint %s cannot be read: %s", role, output.key, error)
                 return None
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                if metadata["identity"] != self.identity:
-                    raise self._foreign(output.key)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        return tensors, json.loads(metadata["state"])
+        if identity != self.identity:
+            raise self._foreign(output.key)
+        return tensors, state
 
     def _foreign(self, key: str) -> BadInput:
         return BadInput(

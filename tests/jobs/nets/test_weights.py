@@ -35,6 +35,26 @@ def test_a_file_that_is_not_what_its_hash_says_is_refused(s3_store: Store, tmp_p
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        (2**62).to_bytes(8, "little") + b"{}",
+        b"\x04" + bytes(7) + b"{{{{",
+        *(
+            len(header).to_bytes(8, "little") + header
+            for header in (b'{"__metadata__":{"normalisation":"[]"}}', b'{"__metadata__":{"normalisation":"{"}}')
+        ),
+    ],
+)
+def test_a_malformed_file_is_refused_with_what_to_do(content: bytes, s3_store: Store, tmp_path: Path):
+    (tmp_path / "x").write_bytes(content)
+    output = s3_store.upload(tmp_path / "x", "weights/mine-x.safetensors")
+    s3_store.put_json("weights/mine.json", output.model_dump())
+    with pytest.raises(BadInput, match=r"no whole safetensors file of weights.*weights add"):
+        pretrained(s3_store, "mine", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("no_such_net", "Neither timm nor ultralytics knows 'no_such_net'"),

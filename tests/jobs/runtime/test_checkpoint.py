@@ -67,6 +67,20 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage: str, s3_
     assert loaded[1]["step"] == 1
 
 
+@pytest.mark.parametrize(
+    "header", [b"", (2**62).to_bytes(8, "little"), b"\x02" + bytes(7) + b"{}", b"\x04" + bytes(7) + b"{{{{"]
+)
+def test_a_checkpoint_with_a_malformed_header_is_passed_over(header: bytes, s3_store: Store, tmp_path: Path):
+    checkpoints = Checkpoints(s3_store, PREFIX, {})
+    store(checkpoints, 1)
+    store(checkpoints, 2)
+    (tmp_path / "x").write_bytes(header)
+    output = s3_store.upload(tmp_path / "x", checkpoints.kept["latest"].key)
+    pointer = s3_store.get_json(f"{PREFIX}/checkpoints/latest.json")
+    s3_store.put_json(f"{PREFIX}/checkpoints/latest.json", {**pointer, "latest": output.model_dump()})
+    assert stored_step(s3_store) == 1
+
+
 def test_two_writers_of_one_training_leave_each_other_a_readable_checkpoint(s3_store: Store):
     one, two = Checkpoints(s3_store, PREFIX, {}), Checkpoints(s3_store, PREFIX, {})
     for step in range(4):
