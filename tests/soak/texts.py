@@ -7,6 +7,7 @@ import csv
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,17 +67,19 @@ def trials(world: World, folder: Path) -> Iterator[Trial]:
     _write(right, world.warm)
     texts = {path.name: path.read_bytes() for path in right.iterdir() if path.is_file() and path.suffix != ".log"}
     undisturbed: dict[str, tuple[bytes, int]] = {}
+    lock = threading.Lock()
 
     def run(reader: Reader, place: Path, *more: str) -> Process:
         return _start(world.warm, (*reader.argv, *more), place)
 
     def trial(number: int, chance: random.Random) -> list[Outcome]:
         reader = READERS[number % len(READERS)]
-        if reader.name not in undisturbed:
-            process = run(reader, right)
-            if process.wait(patience()) != Exit.DONE:
-                raise RuntimeError(f"{reader.argv} fails on the right texts ({process.code}):\n{process.text()}")
-            undisturbed[reader.name] = process.log.read_bytes(), process.memory
+        with lock:
+            if reader.name not in undisturbed:
+                process = run(reader, right)
+                if process.wait(patience()) != Exit.DONE:
+                    raise RuntimeError(f"{reader.argv} fails on the right texts ({process.code}):\n{process.text()}")
+                undisturbed[reader.name] = process.log.read_bytes(), process.memory
         said, memory = undisturbed[reader.name]
         place = folder / f"trial-{number:05d}"
         place.mkdir()
@@ -89,7 +92,7 @@ def trials(world: World, folder: Path) -> Iterator[Trial]:
         seconds = time.monotonic() - began
         problems = _problems(process, reader, memory)
         equal = what not in BENIGN or process.log.read_bytes() == said
-        problems += [] if equal else [f"{process.text()[-300:]}"]
+        problems += [] if equal else [f"it says {process.log.read_bytes()!r:.600}\nin place of {said!r:.600}"]
         return [Outcome(reader.name, 1, "; ".join(f"[{what}] {p}" for p in problems), equal, seconds)]
 
     yield trial
