@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from pydantic import ValidationError
 
@@ -116,7 +116,7 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
     check_run_name(run)
     store = Store.from_environment()
     store.retries.stop = stop
-    experiment = _experiment(store, run)
+    experiment = _experiment(store, run, task)
     _check_task(experiment, task)
     attempt = int(environment.number(environment.ATTEMPT))
     earlier = _earlier_seconds(store, run, task)
@@ -139,7 +139,7 @@ def _earlier_seconds(store: Store, run: str, task: TaskId) -> float:
     return 0.0 if beat.exit_code == Exit.DONE else beat.earlier + (beat.at - beat.started).total_seconds()
 
 
-def _experiment(store: Store, run: str) -> Experiment:
+def _experiment(store: Store, run: str, task: TaskId) -> Experiment:
     """The run's experiment: from the environment, which is then stored with the run, else the stored one.
 
     Profile, revision and test set of the run are stored beside it, for ``cv.py resume``.
@@ -155,11 +155,21 @@ def _experiment(store: Store, run: str) -> Experiment:
         ) from error
     except ValidationError as error:
         raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
+    if given and task.stage is Stage.PREPARE and _is_of_another(store.find_json(key), experiment):
+        store.delete_prefix(f"{layout.run(run)}/")  # its references must not be taken for this experiment's
     if given:
         store.put(key, experiment.model_dump_json(indent=1).encode())
     if order := os.environ.get(environment.ORDER):
         store.put(layout.run_order(run), order.encode())
     return experiment
+
+
+def _is_of_another(stored: Any | None, experiment: Experiment) -> bool:
+    """Whether the run's stored experiment computes something else."""
+    try:
+        return stored is not None and Experiment.model_validate(stored).hash != experiment.hash
+    except ValidationError:
+        return True  # written by another version
 
 
 def _check_task(experiment: Experiment, task: TaskId) -> None:

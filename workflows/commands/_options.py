@@ -47,6 +47,9 @@ ClusterProfile = Annotated[
         help="profile of the cluster: a name, a YAML file, or cluster for the one that the chart wrote there",
     ),
 ]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="let the run take the name of an ended run of another experiment")
+]
 OfRun = Annotated[str, typer.Argument(help="name of the run", metavar="RUN")]
 OneRun = Annotated[
     str | None, typer.Argument(help="name of the run; default: the newest on the cluster", metavar="[RUN]")
@@ -118,3 +121,12 @@ def profile_or_default(name: str | None) -> "Profile":
     from jobs.contract.profile import Profile
 
     return profile_of(name) or Profile()
+
+
+def confirm_replacement(taken: str) -> None:
+    """Ask whether a run may take the name of an ended one; raises where nobody can be asked."""
+    import sys
+
+    if not sys.stdin.isatty():
+        raise BadInput(f"{taken} Nothing was started: choose another --run, or give --replace.")
+    typer.confirm(f"{taken} Replace its results?", abort=True, err=True)

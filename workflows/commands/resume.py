@@ -1,9 +1,16 @@
 """The command ``resume``."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from workflows.commands._options import AsJson, ClusterProfile, OfRun, Revision, Watch, profile_of
+from workflows.commands._output import console
 from workflows.commands.submit import send
+
+if TYPE_CHECKING:
+    from jobs.contract.exits import Exit
+    from workflows.manifest.spec import RunSpec
 
 
 def resume(
@@ -13,7 +20,7 @@ def resume(
     revision: Revision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a stopped, failed or suspended run on a cluster. Finished tasks are skipped."""
+    """Resume a stopped, failed or suspended run where it ran: on a cluster or here. Finished tasks are skipped."""
     from workflows.runs.resubmission import continue_suspended, resubmission
     from workflows.runs.run import find_run
 
@@ -26,4 +33,13 @@ def resume(
             spec, remarks = resubmission(run, revision)
     for remark in remarks:
         typer.echo(remark, err=True)
+    if spec.local:
+        raise typer.Exit(_execute(spec))
     send(spec, watch=watch, as_json=as_json)
+
+
+def _execute(spec: "RunSpec") -> "Exit":
+    from workflows.local.execute import execute
+    from workflows.local.machine import this_machine
+
+    return execute(spec, this_machine(), console())

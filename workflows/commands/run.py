@@ -13,9 +13,11 @@ from workflows.commands._options import (
     Jobs,
     PredictSource,
     ProfileName,
+    Replace,
     RunName,
     Settings,
     Smoke,
+    confirm_replacement,
     profile_or_default,
     recipe_names,
     resolve,
@@ -49,6 +51,7 @@ def run(
     gpus: Gpus = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
+    replace: Replace = False,
 ) -> None:
     """Run an experiment on this machine, with processes instead of pods.
 
@@ -56,7 +59,7 @@ def run(
     and AWS_ENDPOINT_URL_S3, an embedded S3 server stores everything under ~/.cache/cxrfold.
     """
     from jobs.runtime.provenance import revision
-    from workflows.local.execute import execute
+    from workflows.local.execute import execute, finished_otherwise
     from workflows.local.machine import this_machine
     from workflows.manifest.spec import RunSpec
 
@@ -66,6 +69,8 @@ def run(
     else:
         resolved = resolve(experiment or "demo", data, folds, settings, smoke=smoke)
     spec = RunSpec.of(resolved, profile_or_default(profile), revision=revision(), run=run, test_set=test)
+    if run and not replace and (taken := finished_otherwise(spec)):
+        confirm_replacement(taken)
     raise typer.Exit(execute(spec, this_machine(jobs, gpus), console()))
 
 

@@ -4,7 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,11 +18,13 @@ from workflows.commands._options import (
     FoldList,
     FromRun,
     PredictSource,
+    Replace,
     Revision,
     RunName,
     Settings,
     Smoke,
     Watch,
+    confirm_replacement,
     profile_or_default,
     resolve,
     test_set,
@@ -48,9 +50,7 @@ def submit(
     from_run: FromRun = None,
     watch: Watch = False,
     revision: Revision = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="let the run take the name of an ended run of another experiment")
-    ] = False,
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit an experiment to a cluster after checking both. The same command continues the same run."""
@@ -81,7 +81,7 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
     created = running(spec, cluster)
     if created is None:
         if not replace and (taken := replaced(spec, cluster)):
-            _confirm_replacement(taken)
+            confirm_replacement(taken)
         created = _check_and_create(spec, cluster)
     if as_json:
         print_json(asdict(created))
@@ -92,13 +92,6 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
     if watch:
         with find_run(spec.run, spec.profile) as run:
             raise typer.Exit(watch_board(run, console()))
-
-
-def _confirm_replacement(taken: str) -> None:
-    """Ask whether to take the name of another run; without a terminal, refuse."""
-    if not sys.stdin.isatty():
-        raise BadInput(f"{taken} Nothing was submitted: choose another --run, or give --replace.")
-    typer.confirm(f"{taken} Replace its results?", abort=True, err=True)
 
 
 def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":

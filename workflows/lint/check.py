@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
-from workflows.lint import experiment, manifest, objects, profile, templates
+from workflows.lint import experiment, manifest, objects, order, profile, templates
 from workflows.lint.findings import Finding, Level, Rule
 from workflows.manifest.spec import Manifest, RunSpec
 
 RULES: Final[tuple[Rule[Any], ...]] = (
     *objects.rule, *manifest.rule, *templates.container_rule, *templates.dag_rule, *experiment.rule, *profile.rule,
+    *order.rule,
 )  # fmt: skip
 SEVERITY: Final[tuple[Level, ...]] = ("error", "warning", "note")
 
@@ -29,4 +30,5 @@ def check(spec: RunSpec, workflow: Manifest) -> list[Finding]:
         findings += templates.dag_rule.findings(dag)
     findings += experiment.rule.findings(spec.experiment)
     findings += profile.rule.findings(spec.profile)
+    findings += order.rule.findings(spec)
     return sorted(dict.fromkeys(findings), key=lambda finding: (SEVERITY.index(finding.level), finding.code))

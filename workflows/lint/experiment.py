@@ -1,6 +1,8 @@
 """Rules for an experiment whose values are each valid but do not fit together."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Final
 
 from jobs.contract.experiment import Classifier, Experiment, Model
@@ -10,6 +12,8 @@ from workflows.lint.findings import Problem, Rules
 LOW_CONFIDENCE: Final = 1e-3
 # Pixels a side from which a training is meant to reach a score, not to try the path.
 FULL_SIZE: Final = 256
+
+BACKBONES: Final = Path(__file__).with_name("backbones.txt")
 
 rule = Rules[Experiment]()
 
@@ -128,3 +132,15 @@ def full_size_model_from_random_weights(experiment: Experiment) -> Iterator[Prob
     for path, model in _models(experiment):
         if model.weights is None and model.size >= FULL_SIZE:
             yield Problem(f"{path}.weights", f"training at {model.size} pixels starts from random weights")
+
+
+@rule("CXR112", "error", "use a name of timm.list_models()")
+def unknown_backbone(experiment: Experiment) -> Iterator[Problem]:
+    """Every fold would fail once its films are prepared. ``backbones.txt`` is written by ``make golden``."""
+    known = BACKBONES.read_text(encoding="utf-8").split()
+    for name, classifier in experiment.classifiers.items():
+        architecture = classifier.backbone.partition(".")[0]  # a tag names weights
+        if architecture not in known:
+            near = get_close_matches(architecture, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield Problem(f"classifiers.{name}.backbone", f"timm has no model {classifier.backbone}{hint}")

@@ -6,8 +6,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Exit
+from jobs.contract.experiment import Experiment
 from jobs.contract.pretrained import check_pretrained
 from workflows.board.board import Board, quiet_terminal
 from workflows.local.engine import Engine, StepRun
@@ -23,10 +26,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RUNS: Final = Path("runs")
-RESULTS: Final = ("report.html", "quality.html", "metrics.json", "submission.csv")
+METRICS, SUBMISSION = "metrics.json", "submission.csv"
+RESULTS: Final = ("report.html", "quality.html", METRICS, SUBMISSION)
 DELIVERED: Final = (Exit.DONE, Exit.DEGRADED)
 # Libraries cache compiled code and fonts there. A pod loses these caches; a local run keeps them.
 LIBRARY_CACHES: Final = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
+
+
+def finished_otherwise(spec: RunSpec) -> str | None:
+    """A sentence if a finished run of this name in the store had another experiment, whose results would be lost."""
+    with local_store():
+        store = open_store()
+        if (stored := store.find_json(layout.run_experiment(spec.run))) is None:
+            return None
+        finished = any(store.size(layout.report(spec.run, file)) is not None for file in (METRICS, SUBMISSION))
+        try:
+            same = Experiment.model_validate(stored).hash == spec.on_its_films.hash
+        except ValidationError:
+            same = False  # written by another version
+        return f"Run {spec.run} exists with another experiment ({stored['name']})." if finished and not same else None
 
 
 def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
@@ -67,7 +85,7 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
                 if task := tasks.get(run.step.name):
                     record_end(opened, spec.run, task, run)
 
-            overrides = {**store.environment, **_local_environment()}
+            overrides = {**store.environment, **_local_environment(spec)}
             result = Engine(program, (folder / "tasks").absolute(), machine, overrides, watch, record).run()
         fetched = _fetch_results(spec, folder) if result.exit in DELIVERED else []
     say_end(console, folder, result, fetched, embedded=store.embedded)
@@ -102,13 +120,14 @@ def _manifest(spec: RunSpec) -> Manifest:
     return manifest(spec)
 
 
-def _local_environment() -> dict[str, str | None]:
-    """Return the variables that differ from a pod's. ``resume``, which needs the order, is for clusters only."""
+def _local_environment(spec: RunSpec) -> dict[str, str | None]:
+    """Return the variables that differ from a pod's."""
     cache = default_folder().parent
     caches = {variable: str(cache / folder) for variable, folder in LIBRARY_CACHES.items()}
     for folder in caches.values():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    return {**caches, environment.CACHE: str(cache / "packs"), environment.ORDER: None, "HOME": str(Path.home())}
+    order = spec.model_copy(update={"local": True}).kept
+    return {**caches, environment.CACHE: str(cache / "packs"), environment.ORDER: order, "HOME": str(Path.home())}
 
 
 def _fetch_results(spec: RunSpec, folder: Path) -> list[Path]:

@@ -55,6 +55,7 @@ class RunSpec(Frozen):
         profile: the cluster's settings.
         revision: git revision of the code, for the tags of images.
         test_set: films to predict instead of training.
+        local: whether processes of the user's machine execute it in place of pods; only in a stored order.
         memory: memory by task name that replaces the profile's after an OOM kill.
     """
 
@@ -63,6 +64,7 @@ class RunSpec(Frozen):
     profile: Profile
     revision: str
     test_set: TestSet | None = Field(None, validation_alias=AliasChoices("test_set", "predict"))
+    local: bool = False
     memory: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("run")
@@ -164,7 +166,7 @@ def default_run(experiment: Experiment, test_set: TestSet | None = None) -> str:
     """The default name of a run: the same settings give the same name."""
     if test_set is None:
         return experiment.default_run
-    suffix = f"-on-{digest(test_set.source)[:6]}"
+    suffix = f"-on-{digest([test_set.source, experiment.hash])[:6]}"
     return test_set.from_run[: LONGEST_RUN_NAME - len(suffix)].rstrip("-") + suffix
 
 

@@ -76,6 +76,8 @@ def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
     sentences = [_first_sentence(task, row, len(attempts))]
     if last and not last.live and row.state != "succeeded":
         sentences += _end(last, task, run)
+    elif last is None and row.note and row.state in {"failed", "stopped"}:
+        sentences.append(f"{row.note.rstrip('.')}.")
     elif row.note not in ("", row.node) and row.state == "waiting":
         sentences.append(f"Reason: {row.note.split('; attempt ')[0]}.")
     if ended := last_ended(attempts):

@@ -19,14 +19,14 @@ def resubmission(run: Run, revision: str | None = None) -> tuple[RunSpec, list[s
         revision: revision of the images; None keeps the run's own.
 
     Raises:
-        BadInput: the run is running, or was never submitted to a cluster.
+        BadInput: the run is running, or its order was not stored.
     """
     if run.live:
         raise BadInput(f"Run {run.name} is running: cv.py status {run.name} -w.")
     if run.spec is None:
-        raise BadInput(f"Run {run.name} was not submitted to a cluster; cv.py run with the same options continues it.")
+        raise BadInput(f"Run {run.name} has no stored order; cv.py run or submit with the same options continues it.")
     spec = run.spec
-    if run.profile:
+    if run.profile and not spec.local:
         spec = spec.model_copy(update={"profile": run.profile})
     memory, remarks = raised_memory(_killed(run), spec.profile.memory_cap)
     update = {"memory": {**spec.memory, **memory}, "revision": revision or spec.revision}

@@ -154,7 +154,7 @@ class Run:
 
     @cached_property
     def spec(self) -> RunSpec | None:
-        """What was submitted; None for a run that was not submitted to a cluster, or whose record is damaged.
+        """What was submitted, or run on the user's machine; None where only the experiment is stored, or damaged.
 
         Raises:
             BadInput: neither the workflow nor the store has a valid spec.
@@ -222,7 +222,7 @@ class Run:
     def status(self) -> list[Row]:
         """Return a row for each task."""
         if self.workflow is None:
-            return stored.status(self.store, self.name)
+            return stored.ended(stored.status(self.store, self.name), self.store.clock.now())
         rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), self.now()
         live = workflow_json.live(self.workflow)
         rows = [

@@ -1,7 +1,7 @@
 """Read runs from the store: the references, heartbeats and logs of their tasks. Needs no cluster."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -81,6 +81,17 @@ def status(store: "Store", run: str) -> list[Row]:
     now = store.clock.now()
     with ThreadPoolExecutor(16) as pool:
         return list(pool.map(lambda task: _row(store, run, task, keys, now), _tasks(experiment, run, keys)))
+
+
+def ended(rows: Sequence[Row], now: datetime) -> list[Row]:
+    """Return the rows of a run that no cluster executes: a task without a recent heartbeat was killed."""
+    killed = "its process was killed, or its machine went down"
+    return [
+        replace(row, state="failed", phase="failed", eta=None, note=f"{row.note}: {killed}")
+        if row.state == "running" and (now - datetime.fromisoformat(row.at)).total_seconds() > SILENT_AFTER
+        else row
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True)

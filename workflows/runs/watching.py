@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.contract import layout
 from jobs.contract.exits import Exit
+from jobs.contract.records import without_text
 from workflows.board.board import Board, line, quiet_terminal, table, title
+from workflows.board.rows import missing_folds
 from workflows.cluster import workflow_json
 from workflows.runs.run import Run
 
@@ -70,6 +72,10 @@ def ended(run: Run, console: "Console") -> Exit:
     )  # fmt: skip
     if (run.workflow.get("spec") or {}).get("shutdown"):
         return Exit.CHECKPOINTED
+    if missing := missing_folds(run.status()):
+        console.print(f"Degraded: the result is{without_text(missing)}.", style="yellow", highlight=False)
+        _print_result(run, console)
+        return Exit.DEGRADED
     codes = [node.attempts[-1].exit_code for node in workflow_json.tasks(run.workflow).values() if node.attempts]
     known = [Exit(int(code)) for code in codes if code.isdigit() and int(code) in list(Exit)]
     return next((code for code in known if code is not Exit.DONE), Exit.BUG)

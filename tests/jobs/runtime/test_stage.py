@@ -315,3 +315,15 @@ def test_costs_count_every_attempt_until_one_succeeds(stage, s3_store):
     stage(body)
     assert heartbeat(s3_store).earlier == 0
     assert costs[0] > 50 > costs[1]
+
+
+def test_prepare_of_another_experiment_leaves_nothing_of_the_run_before(stage, s3_store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jobs.prepare", SimpleNamespace(run=lambda context: {}))
+    s3_store.put(layout.run_experiment("tiny-run"), EXPERIMENT.model_dump_json().encode())
+    s3_store.put(layout.reference("tiny-run", NET_2), b"{}")
+    run_stage(TaskId(Stage.PREPARE))
+    assert s3_store.size(layout.reference("tiny-run", NET_2)) is not None, "the same experiment goes on"
+    other = EXPERIMENT.model_copy(update={"seed": 2})
+    monkeypatch.setenv(environment.EXPERIMENT, other.model_dump_json())
+    run_stage(TaskId(Stage.PREPARE))
+    assert s3_store.size(layout.reference("tiny-run", NET_2)) is None

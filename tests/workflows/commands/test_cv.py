@@ -74,6 +74,10 @@ def test_lint_of_a_mistake_exits_with_bad_input():
     found = call("lint", "--set", "classifiers.tiny.batch=1", "--json")
     assert found.exit_code == Exit.BAD_INPUT
     assert [one["code"] for one in json.loads(found.stdout)] == ["CXR101"]
+    late = call("lint", "--set", "classifiers.tiny.backbone=resnet5O", "--set", "data.source=/no/films", "--json")
+    assert [(one["code"], one["where"]) for one in json.loads(late.stdout)] == [
+        ("CXR112", "classifiers.tiny.backbone"), ("CXR301", "data.source"),
+    ]  # fmt: skip
     invalid = call("lint", "--set", "classifiers.tiny.bach=1", "--json")
     assert invalid.exit_code == Exit.BAD_INPUT
     assert [(one["level"], "did you mean batch?" in one["message"]) for one in json.loads(invalid.stdout)] == [

@@ -161,7 +161,9 @@ EXPERIMENTS = {
     "CXR107": ["ensemble.none={boxes: 0, negative: 0}"],
     "CXR108": ["ensemble.fusion.floor=0.01"],
     "CXR109": ["ensemble.weights={yolo: 0}"],
+    "CXR112": ["classifiers.tiny.backbone=resnet5O"],
     "CXR115": ["detectors.yolo.size=512"],
+    "CXR301": ["data.source=/no/films"],
 }
 
 

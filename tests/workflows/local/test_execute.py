@@ -20,6 +20,8 @@ from workflows.local.machine import Machine, this_machine
 from workflows.local.program import Program, Step, Template, Variable, read
 from workflows.manifest.dag import manifest
 from workflows.manifest.spec import RunSpec, TestSet
+from workflows.runs.resubmission import resubmission
+from workflows.runs.run import Run
 from workflows.runs.stored import find_logs, read_log, status
 from workflows.settings.files import load_experiment, load_profile
 from workflows.store.opening import local_store
@@ -116,6 +118,30 @@ def test_a_killed_process_leaves_its_end_and_its_log_in_the_store(tmp_path, monk
     task = TaskId(Stage.TRAIN_CLASSIFIER, "b", 2)
     (log,) = find_logs(s3_store, "r", [task])[name]
     assert [record["text"] for record in read_log(s3_store, log.key)[0]] == ["epoch 3"]
+
+
+def test_a_local_run_stores_its_order_so_that_resume_executes_it_here(tmp_path, monkeypatch, s3_store):
+    code = """
+        import os
+        from jobs.contract import layout
+        from jobs.runtime.store import Store
+        Store.from_environment().put(layout.run_order("r"), os.environ["CXRFOLD_ORDER"].encode())
+    """
+    execute(monkeypatch, tmp_path, plan(prepare=code))
+    s3_store.put(layout.run_experiment("r"), EXPERIMENT.model_dump_json().encode())
+    spec, _ = resubmission(Run("r", None, None, []))
+    assert (spec.run, spec.local, spec.experiment) == ("r", True, EXPERIMENT)
+
+
+def test_a_finished_runs_name_is_not_given_to_another_experiment(tmp_path, monkeypatch, s3_store):
+    monkeypatch.chdir(tmp_path)
+    spec = RunSpec.of(EXPERIMENT, Profile(), revision="v1", run="r")
+    other = spec.model_copy(update={"experiment": EXPERIMENT.model_copy(update={"seed": 2})})
+    s3_store.put(layout.run_experiment("r"), EXPERIMENT.model_dump_json().encode())
+    assert local.finished_otherwise(other) is None, "an unfinished run may be changed"
+    s3_store.put_json(layout.report("r", "metrics.json"), {})
+    assert local.finished_otherwise(spec) is None
+    assert local.finished_otherwise(other) == "Run r exists with another experiment (x)."
 
 
 def test_folds_that_fail_alike_are_shown_once(tmp_path, monkeypatch, s3_environment):

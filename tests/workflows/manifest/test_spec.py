@@ -106,6 +106,7 @@ def test_the_default_name_follows_experiment_and_test_set() -> None:
     one, other = (TestSet(source=f"s3://films/{number}", from_run=name) for number in range(2))
     assert default_run(experiment, one).startswith(f"{name}-on-")
     assert default_run(experiment, one) != default_run(experiment, other)
+    assert default_run(load_experiment("demo", folds=[0]), one) != default_run(experiment, one)
     longest = TestSet(source="s3://films", from_run="a" * 53)
     assert len(default_run(experiment, longest)) == 53
 

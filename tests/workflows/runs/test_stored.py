@@ -12,8 +12,9 @@ from jobs.contract.plan import plan
 from jobs.contract.profile import Profile
 from jobs.contract.records import Heartbeat, Reference
 from jobs.contract.task import TaskId
+from workflows.board.rows import Row
 from workflows.runs.listing import listing
-from workflows.runs.stored import find_logs, list_runs, read_log, status
+from workflows.runs.stored import ended, find_logs, list_runs, read_log, status
 
 EXPERIMENT = Experiment.model_validate(
     {"name": "x", "title": "A title", "folds": {"count": 2}, "classifiers": {"b": {}}}
@@ -122,3 +123,15 @@ def test_the_logs_of_a_run_that_was_sent_again_stand_beside_the_first_ones(s3_st
     ]  # fmt: skip
     assert set(found) == {"b-fold-0"}
     assert not any(found.values())
+
+
+def test_a_silent_task_of_a_run_that_no_cluster_executes_was_killed():
+    now = datetime.now(UTC)
+    rows = [
+        Row("a", "running", "training", note="no heartbeat for 2m00s", at=(now - timedelta(seconds=120)).isoformat()),
+        Row("b", "running", "training", at=(now - timedelta(seconds=20)).isoformat()),
+    ]
+    killed, alive = ended(rows, now)
+    assert (killed.state, killed.phase) == ("failed", "failed")
+    assert killed.note == "no heartbeat for 2m00s: its process was killed, or its machine went down"
+    assert alive == rows[1]
