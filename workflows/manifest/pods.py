@@ -4,18 +4,23 @@ Every pod passes the *restricted* pod-security standard. Nothing here knows an e
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hera.workflows import Container, EmptyDirVolume, Env, FieldEnv, Parameter, Resources, RetryStrategy, SecretEnv
 from hera.workflows import models as m
 from hera.workflows.retry_strategy import RetryPolicy
+from pydantic import BaseModel, ValidationError
 
 from jobs.contract import environment
+from jobs.contract.exits import BadInput
 from jobs.contract.names import FOLD_LABEL, MODEL_LABEL, STAGE_LABEL, Stage
 from jobs.contract.profile import GPU_STAGES, Profile, Secret
 from workflows.manifest import retry
+
+KubernetesObject = TypeVar("KubernetesObject", bound=BaseModel)
 
 TMP: Final = "/tmp"  # noqa: S108 - an emptyDir of the pod
 SHM: Final = "/dev/shm"  # noqa: S108
@@ -171,7 +176,10 @@ def shared_volumes(profile: Profile) -> list[m.Volume]:
     """The volumes of every pod: the cache of packs and those of the profile."""
     cache = profile.cache_volume or {"emptyDir": {}}
     sources = {CACHE_VOLUME: cache} | {volume.name: volume.source for volume in profile.volumes}
-    return [m.Volume.model_validate({"name": name, **source}) for name, source in sources.items()]
+    return [
+        _from_profile(m.Volume, {"name": name, **source}, f"the source of the volume {name}")
+        for name, source in sources.items()
+    ]
 
 
 def image(kind: TemplateKind, profile: Profile, revision: str) -> str:
@@ -220,9 +228,19 @@ def _environment(
     ]
 
 
+def _from_profile(model: type[KubernetesObject], value: Mapping[str, Any], what: str) -> KubernetesObject:
+    """Build a Kubernetes object from a part of the profile that has no schema of its own."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(step) for step in first["loc"])
+        raise BadInput(f"The profile's {what} is not valid for Kubernetes: {path}: {first['msg']}.") from error
+
+
 def _tolerations(profile: Profile, gpus: int) -> list[m.Toleration]:
     """The profile's tolerations; pods with a GPU also tolerate the usual taint of GPU nodes."""
-    given = [m.Toleration.model_validate(toleration) for toleration in profile.tolerations]
+    given = [_from_profile(m.Toleration, toleration, "a toleration") for toleration in profile.tolerations]
     if gpus and not any(toleration.key == profile.gpu.taint for toleration in given):
         given.append(m.Toleration(key=profile.gpu.taint, operator="Exists", effect="NoSchedule"))
     return given

@@ -6,6 +6,8 @@ import pytest
 
 from jobs.contract.exits import BadInput
 from jobs.contract.text_files import read_text
+from workflows.manifest.dag import manifest
+from workflows.manifest.spec import RunSpec
 from workflows.settings.files import load_experiment, load_profile
 from workflows.settings.tree import load_yaml
 
@@ -127,3 +129,18 @@ def test_a_bad_setting_is_refused(setting, says):
         load_experiment("study-01", [setting])
     assert says in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("volumes: [{name: a, mount_path: /a, source: {hostPath: [x]}}]", "source of the volume a is not valid"),
+        ("cache_volume: {emptyDir: 3}", "source of the volume cache is not valid"),
+        ("tolerations: [{key: [x]}]", "a toleration is not valid for Kubernetes: key: "),
+    ],
+)
+def test_a_part_of_the_profile_that_kubernetes_would_refuse_is_named(tmp_path, text, says):
+    (tmp_path / "mine.yaml").write_text(text)
+    spec = RunSpec.of(load_experiment("demo"), load_profile(tmp_path / "mine.yaml"), revision="abc")
+    with pytest.raises(BadInput, match=says):
+        manifest(spec)
