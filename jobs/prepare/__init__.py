@@ -30,7 +30,7 @@ from jobs.runtime.store import sha256_of
 from jobs.runtime.work import Work, fetch
 
 # Raise by hand when the same films and labels lead to another index.
-VERSION: Final = 1
+VERSION: Final = 2
 PACK_VERSION: Final = 2  # the same for the files of a pack
 INDEX: Final = "index.parquet"
 AUDIT: Final = "audit.json"

@@ -11,7 +11,7 @@ from jobs.contract.experiment import Experiment
 from jobs.films.dicom.film import Facts
 from jobs.films.labels import Labels, join_labels
 from jobs.films.problems import refuse
-from jobs.films.splitting.duplicates import Pair, near_duplicates
+from jobs.films.splitting.duplicates import Pair, blank, near_duplicates
 from jobs.films.splitting.folds import assign_folds, read_split
 from jobs.films.splitting.leakage import FOLDS, Audit, audit
 from jobs.films.splitting.patients import group, read_patients
@@ -35,7 +35,9 @@ class Findings:
     identical: list[tuple[str, str]]  # films with the same pixels
     near_duplicates: list[tuple[str, str, float]]  # and the correlation of their pixels
     across_patients: int  # pairs of either kind whose films belong to two patients
+    disagreeing: int  # films whose PatientID differs from the patient that the table names
     clipped: int  # boxes that exceeded their film
+    blank: list[str]  # films that show a single grey level
     burnt: list[str]  # films of which more than half is white
     audit: Audit | None  # of a split by study; None with too few studies
 
@@ -46,8 +48,15 @@ class Findings:
             f"across patients: {self.across_patients}; each pair is kept in one fold",
             f"boxes clipped to their film: {self.clipped}",
         ]
+        if self.disagreeing:
+            sentences.append(
+                f"films whose PatientID differs from their patient in the table: {self.disagreeing}; the table counts, "
+                "and films that share either are kept in one fold"
+            )
         if self.audit:
             sentences.append(f"a split by study would leak {self.audit.leaked:.0%} of the validation studies")
+        if self.blank:
+            sentences.append(f"blank films, whose window or rescale may be wrong: {', '.join(self.blank)}")
         if self.burnt:
             sentences.append(f"mostly white films, whose window may be wrong: {', '.join(self.burnt)}")
         return sentences
@@ -71,11 +80,16 @@ def make_index(
     """
     rows = pd.DataFrame([{"image": f.image, "study": f.study, "series": f.series} for f in films])
     rows = rows.join(pd.DataFrame([asdict(fact) for fact in facts]))
-    rows["patient"] = _patients(rows, tables)
+    tags = [fact.patient for fact in facts]  # in a column of strings, pandas turns None into NaN, which is true
+    rows["patient"], disagreeing = _patients(rows, tags, tables)
+    flat = blank(thumbnails)
     pixels = rows["pixels_sha256"]
     near = [p for p in near_duplicates(thumbnails, experiment.data.duplicates) if pixels[p.one] != pixels[p.other]]
-    same = [Pair(int(r[0]), int(n), 1.0) for r in rows.groupby(pixels).indices.values() for n in r[1:]]
-    rows["group"] = group(rows, [(pair.one, pair.other) for pair in same + near])
+    equal = rows[~flat].groupby(pixels[~flat]).groups.values()
+    same = [Pair(int(first), int(other), 1.0) for first, *others in equal for other in others]
+    rows["group"] = group(
+        rows.assign(tag=pd.Series(tags, rows.index, dtype=object)), [(pair.one, pair.other) for pair in same + near]
+    )
     clipped = 0
     if tables.labels:
         joined = join_labels(rows, tables.labels)
@@ -84,17 +98,17 @@ def make_index(
         rows["fold"] = read_split(tables.split, rows, count) if tables.split else assign_folds(rows, count, seed)
     else:
         rows = rows.assign(study_class=None, boxes=pd.Series([[] for _ in films], dtype=object), fold=-1)
-    return rows, _findings(rows, same, near, clipped)
+    return rows, _findings(rows, same, near, flat, disagreeing, clipped)
 
 
-def _patients(rows: pd.DataFrame, tables: Tables) -> list[str]:
-    """Return each film's patient: from its file, else from the table, else in a test set its study."""
+def _patients(rows: pd.DataFrame, tags: list[str | None], tables: Tables) -> tuple[list[str], int]:
+    """Return each film's patient, and how many films' PatientID differs from the table.
+
+    The patient comes from the table, else from the film's file, else in a test set from its study.
+    """
     table = read_patients(tables.patients) if tables.patients else {}
     fallback = {} if tables.labels else dict(zip(rows["study"], rows["study"], strict=True))
-    patients = [
-        patient or table.get(study) or fallback.get(study)
-        for patient, study in zip(rows["patient"], rows["study"], strict=True)
-    ]
+    patients = [table.get(study) or tag or fallback.get(study) for tag, study in zip(tags, rows["study"], strict=True)]
     unknown = [
         f"film {image} of study {study}"
         for image, study, patient in zip(rows["image"], rows["study"], patients, strict=True)
@@ -106,10 +120,18 @@ def _patients(rows: pd.DataFrame, tables: Tables) -> list[str]:
         "Their files have no PatientID (0010,0020): set data.patients to a CSV in the source that has a column study "
         "and a column patient, such as the competition's train_meta.csv.",
     )
-    return [str(patient) for patient in patients]
+    differ = sum(bool(tag) and tag != patient for tag, patient in zip(tags, patients, strict=True))
+    return [str(patient) for patient in patients], differ
 
 
-def _findings(rows: pd.DataFrame, same: list[Pair], near: list[Pair], clipped: int) -> Findings:
+def _findings(
+    rows: pd.DataFrame,
+    same: list[Pair],
+    near: list[Pair],
+    flat: NDArray[np.bool_],
+    disagreeing: int,
+    clipped: int,
+) -> Findings:
     image, patient = list(rows["image"]), list(rows["patient"])
     studies = rows.groupby("study", sort=True)[["study_class", "patient"]].first().reset_index()
     enough = rows["study_class"].notna().all() and len(studies) >= FOLDS
@@ -117,7 +139,9 @@ def _findings(rows: pd.DataFrame, same: list[Pair], near: list[Pair], clipped: i
         identical=[(image[pair.one], image[pair.other]) for pair in same],
         near_duplicates=[(image[pair.one], image[pair.other], round(pair.correlation, 4)) for pair in near],
         across_patients=sum(patient[pair.one] != patient[pair.other] for pair in same + near),
+        disagreeing=disagreeing,
         clipped=clipped,
+        blank=list(rows["image"][flat]),
         burnt=list(rows["image"][rows["burnt"] > 0.5]),
         audit=audit(studies, len(rows)) if enough else None,
     )

@@ -26,7 +26,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
 
 # Raise by hand when the same films lead to other pixels or facts.
-VERSION: Final = 1
+VERSION: Final = 2
 FACTS: Final = "facts.json"
 THUMBNAILS: Final = "thumbnails.npy"
 PIXELS: Final = "pixels.npy"
@@ -68,7 +68,7 @@ def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list
         count = sum(len(shard.films) for shard in todo)
         context.progress.phase("decoding", steps=len(films), start=len(films) - count)
         problems: list[str] = []
-        with closing(_decode(source, todo, context.threads)) as decoded:
+        with closing(_decode(source, todo, context)) as decoded:
             for shard in todo:
                 problems += _finish(context, shard, decoded)
         refuse(f"The films in {source.name}", problems, "Replace these files, or remove them and their labels.")
@@ -94,7 +94,7 @@ def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> S
     return Shard(films, facts, packs, done)
 
 
-def _decode(source: Source, shards: list[Shard], processes: int) -> Generator[Decoded, None, None]:
+def _decode(source: Source, shards: list[Shard], context: Context) -> Generator[Decoded, None, None]:
     """Download and decode the films of shards, in order; a film's file is released once it is decoded."""
 
     def task(film: FilmFile, sizes: tuple[int, ...]) -> DecodeRequest:
@@ -102,7 +102,9 @@ def _decode(source: Source, shards: list[Shard], processes: int) -> Generator[De
 
     films = ((film, shard.sizes) for shard in shards for film in shard.films)
     with ThreadPoolExecutor(DOWNLOADS) as downloads:
-        for decoded in decode_all(windowed(downloads, lambda film: task(*film), films, AHEAD), processes):
+        check = context.stop.check
+        requests = windowed(downloads, lambda film: task(*film), films, AHEAD, check)
+        for decoded in decode_all(requests, context.threads, check):
             source.release(decoded.path)
             yield decoded
 

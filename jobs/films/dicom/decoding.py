@@ -1,30 +1,35 @@
-"""Decodes films in parallel processes, in order, in bounded memory."""
+"""Decodes films in parallel processes, in order, each film within limits of time and memory."""
 
+import math
 import multiprocessing
-import os
+import resource
 import signal
-import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, DeviceFailed
 from jobs.films.dicom.film import Facts, read_film
 from jobs.films.splitting.duplicates import thumbnail
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+SECONDS: Final = 30  # of CPU time a film; a film of the largest supported size takes a few
+MEMORY: Final = 768 * 2**20  # bytes a film, on top of what an idle process has
+POLL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,46 +56,152 @@ def decode(request: DecodeRequest) -> Decoded:
     """Read a film and letterbox it."""
     try:
         film = read_film(request.path, request.name)
+        squares = {size: film.square(size) for size in request.sizes}
+        return Decoded(request.path, "", film.facts, thumbnail(film.grey), squares)
     except BadInput as error:
         return Decoded(request.path, problem=str(error))
-    squares = {size: film.square(size) for size in request.sizes}
-    return Decoded(request.path, "", film.facts, thumbnail(film.grey), squares)
 
 
-def decode_all(requests: Iterable[DecodeRequest], processes: int) -> Generator[Decoded, None, None]:
+def no_check() -> None:
+    """Check nothing."""
+
+
+def decode_all(
+    requests: Iterable[DecodeRequest], processes: int, check: Callable[[], None] = no_check
+) -> Generator[Decoded, None, None]:
     """Decode films in parallel. Results come in the order of the requests, of which few are taken ahead.
 
+    A film that takes too much time or memory, or crashes its decoder, is a film with a problem.
+
+    Args:
+        requests: films to decode.
+        processes: number of decoding processes.
+        check: called while waiting for a film; it raises to stop.
+
     Raises:
-        BadInput: a process was killed, most likely by the kernel for lack of memory.
+        DeviceFailed: a process was killed, most likely by the kernel for lack of memory.
     """
+    workers, threads = _Workers(processes), ThreadPoolExecutor(processes)
     try:
-        with _pool(processes) as pool:
-            yield from windowed(pool, decode, requests, 2 * processes + 2)
-    except BrokenProcessPool as error:
-        raise BadInput(
-            f"One of {processes} decoding processes was killed, most likely for lack of memory: "
-            "give the stage prepare more memory or fewer CPUs."
-        ) from error
+        yield from windowed(threads, workers.decode, requests, 2 * processes + 2, check)
+    finally:
+        workers.kill()
+        threads.shutdown(cancel_futures=True)
+        workers.join()
 
 
 def windowed(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+    pool: Executor,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    window: int,
+    check: Callable[[], None] = no_check,
 ) -> Iterator[Result]:
-    """Like ``pool.map``, but submit at most ``window`` items ahead of the result that is consumed."""
+    """Like ``pool.map``, but submit at most ``window`` items ahead of the result that is consumed.
+
+    Call ``check`` while waiting for a result.
+    """
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
         if len(waiting) >= window:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft(), check)
     while waiting:
-        yield waiting.popleft().result()
+        yield _result(waiting.popleft(), check)
 
 
-@contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes forked from a clean server process: the stage itself has threads, so forking it is unsafe."""
-    method = multiprocessing.get_context("forkserver")
-    method.set_forkserver_preload(["jobs.films.dicom.decoding"])
+def _result(future: Future[Result], check: Callable[[], None]) -> Result:
+    while not wait([future], POLL_SECONDS).done:
+        check()
+    return future.result()
+
+
+class _Worker:
+    """A process that decodes one film at a time."""
+
+    def __init__(self, context: ForkServerContext) -> None:
+        self._connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, decode, SECONDS), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def decode(self, request: DecodeRequest) -> Decoded:
+        """Decode a film.
+
+        Raises:
+            EOFError: the process has died.
+        """
+        try:
+            self._connection.send(request)
+            result: Decoded | Exception = self._connection.recv()
+        except ConnectionError as error:
+            raise EOFError from error
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+class _Workers:
+    """Processes that decode films; one that dies is replaced."""
+
+    def __init__(self, count: int) -> None:
+        self._context, self._ended = _clean_context(), False
+        self._all: list[_Worker] = []
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for _ in range(count):
+            self._idle.put(self._start())
+
+    def decode(self, request: DecodeRequest) -> Decoded:
+        """Decode a film in an idle process. Called by as many threads as there are processes.
+
+        Raises:
+            DeviceFailed: the process was killed.
+        """
+        worker = self._idle.get()
+        try:
+            return worker.decode(request)
+        except EOFError:
+            worker.process.join()
+            code = worker.process.exitcode or 0
+            if not self._ended:
+                worker = self._start()
+            return Decoded(request.path, problem=f"{request.name} {_cause(code, request.name)}")
+        finally:
+            self._idle.put(worker)
+
+    def kill(self) -> None:
+        """Kill all processes, so that no thread waits for a film any longer."""
+        self._ended = True
+        for worker in self._all:
+            worker.process.kill()
+
+    def join(self) -> None:
+        """Wait for the end of all processes."""
+        for worker in self._all:
+            worker.process.join()
+
+    def _start(self) -> _Worker:
+        self._all.append(worker := _Worker(self._context))
+        return worker
+
+
+def _cause(code: int, name: str) -> str:
+    """Explain the exit code of a process that died while it decoded a film."""
+    if code == -signal.SIGKILL:
+        raise DeviceFailed(
+            f"The process that decoded {name} was killed, most likely for lack of memory: "
+            "give the stage prepare more memory or fewer CPUs."
+        )
+    if code == -signal.SIGXCPU:
+        return f"takes more than {SECONDS} seconds of CPU time to decode"
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"crashes its decoder ({how})"
+
+
+def _clean_context() -> ForkServerContext:
+    """Return a context that forks from a clean server process: forking the stage, which has threads, is unsafe."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["jobs.films.dicom.decoding"])
     # The stage alone handles these signals. The server process and its forks inherit the blocked mask. The resource
     # tracker must run before, because starting it unblocks both signals.
     resource_tracker.ensure_running()
@@ -99,21 +210,36 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    pool = ProcessPoolExecutor(processes, mp_context=method, initializer=_initialise)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return context
 
 
-def _initialise() -> None:
-    """Initialise a worker process: one thread, and exit when the stage does, however it ends."""
+def _serve(connection: Connection, function: Callable[[DecodeRequest], Decoded], seconds: int) -> None:
+    """Decode films until the stage closes the connection, which it also does when it dies."""
     cv2.setNumThreads(1)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_DATA, _private_memory() + MEMORY)
+    while True:
+        try:
+            request = connection.recv()
+            _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + seconds)
+            try:
+                result: Decoded | Exception = function(request)
+            except MemoryError:
+                problem = f"{request.name} needs more than {MEMORY >> 20} MiB of memory to decode"
+                result = Decoded(request.path, problem=problem)
+            except Exception as error:
+                result = error
+            connection.send(result)
+        except (EOFError, ConnectionError):
+            return
 
 
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+def _limit(which: int, value: int) -> None:
+    """Set the soft limit of a resource, which cannot exceed the hard one."""
+    hard = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _private_memory() -> int:
+    """Return the bytes that count against RLIMIT_DATA: the field ``data`` of ``/proc/self/statm`` (proc(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()

@@ -2,13 +2,14 @@
 
 import hashlib
 import mmap
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
@@ -96,30 +97,29 @@ def stored_values(path: Path) -> NDArray[np.int32]:
 def _read(path: Path) -> tuple[Header, StoredPixels]:
     """Return the header and the stored bit patterns."""
     try:
-        with path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise Unreadable(f"cannot be opened: {error.strerror}") from error
-    except ValueError as error:
-        raise Unreadable("is empty") from error
-    header = read_header(content)
-    try:
-        if not codecs.supports(header.syntax):
-            return header, _decode_with_pydicom(path)
-        if content.tell() >= len(content):
-            raise Unreadable("is truncated: it has no pixel data")
-        return header, codecs.decode(content, header)
-    except Unreadable:
+        header, data = read_header(_mapped(path))
+        return header, codecs.decode(data, header)
+    except (Unreadable, MemoryError):
         raise
     except Exception as error:  # damaged bytes raise many types of error in the decoders
         raise Unreadable(f"has pixel data that cannot be decoded: {error}") from error
 
 
-def _decode_with_pydicom(path: Path) -> StoredPixels:
-    """Decode a transfer syntax that is rare among films, with pydicom's plugins."""
-    pixels: Any = pydicom.dcmread(path).pixel_array
-    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-    return cast(StoredPixels, native.view(f"u{native.itemsize}"))
+def _mapped(path: Path) -> mmap.mmap:
+    """Map a file, if it is a regular one: opening a FIFO would wait for its writer."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise Unreadable(f"cannot be opened: {error.strerror}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("is not a regular file")
+        if not status.st_size:
+            raise Unreadable("is empty")
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
 
 
 def _hash(pixels: StoredPixels) -> str:

@@ -72,4 +72,8 @@ def _displayed(values: NDArray[np.int32], header: Header) -> NDArray[np.float64]
             shown = np.asarray(apply_voi_lut(apply_modality_lut(values, header.elements), header.elements), np.float64)
         except Exception as error:  # wrong tables and windows raise many types of error in pydicom
             raise Unreadable(f"has a grey scale that cannot be applied: {error}") from error
+    if not np.isfinite(shown).all():
+        raise Unreadable(
+            "has a grey scale that cannot be applied: its rescale or window gives values that are no numbers"
+        )
     return -shown if header.photometric == "MONOCHROME1" else shown

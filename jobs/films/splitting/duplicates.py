@@ -43,8 +43,14 @@ def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
+def blank(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which films (N,) show a single grey level."""
+    flat = thumbnails.reshape(len(thumbnails), -1)
+    return np.asarray(flat.min(axis=1) == flat.max(axis=1)) if len(flat) else np.zeros(0, bool)
+
+
 def near_duplicates(thumbnails: NDArray[np.uint8], threshold: float) -> list[Pair]:
-    """All pairs of films whose pixels correlate by at least the threshold.
+    """Return all pairs of films whose pixels correlate by at least the threshold. Blank films have no duplicates.
 
     Args:
         thumbnails: (N, 64, 64), may be memory-mapped.
@@ -62,7 +68,7 @@ def near_duplicates(thumbnails: NDArray[np.uint8], threshold: float) -> list[Pai
 
 
 def _correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Pearson's correlation of two images; 1 for two flat ones."""
+    """Return Pearson's correlation of two images; 0 if one is blank, since it is defined for neither."""
     a, b = (image.astype(np.float64).ravel() - image.mean() for image in (one, other))
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm else float(np.array_equal(one, other))
+    return float(a @ b) / norm if norm else 0.0

@@ -19,14 +19,14 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
         seed: the same seed and films give the same folds.
 
     Raises:
-        BadInput: fewer groups than folds, or no stratum with a study a fold.
+        BadInput: fewer groups than folds, no stratum with a study a fold, or a fold that got no study.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a prepare that is done does not wait for it
 
     groups = rows["group"].nunique()
     if groups < count:
         raise BadInput(
-            f"{groups} patients (or groups of near-duplicates) cannot fill {count} folds: "
+            f"{groups} groups of films (by patient, PatientID, study and near-duplicate) cannot fill {count} folds: "
             f"set folds.count to at most {groups}, or add patients."
         )
     boxed = rows["boxes"].map(len) > 0
@@ -44,6 +44,11 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
         warnings.filterwarnings("ignore", "The least populated class")  # it is spread as far as it goes
         for number, (_, held_out) in enumerate(splitter.split(table, strata, table["group"])):
             folds.iloc[held_out] = number
+    if empty := sorted(set(range(count)) - set(folds)):
+        raise BadInput(
+            f"With folds.seed={seed}, {groups} groups of patients leave fold {', '.join(map(str, empty))} of {count} "
+            "without a study: set another folds.seed, lower folds.count, or add patients."
+        )
     return [int(fold) for fold in folds[rows["study"]]]
 
 

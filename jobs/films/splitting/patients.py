@@ -47,10 +47,10 @@ def _column(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> str:
 
 
 def group(films: pd.DataFrame, duplicates: Iterable[tuple[int, int]]) -> list[int]:
-    """Number the groups of films that must stay in one fold: same patient, same study, or near-duplicates.
+    """Number the groups of films that must stay in one fold: same patient, PatientID or study, or near-duplicates.
 
     Args:
-        films: the columns patient and study.
+        films: the columns patient, study, and tag: the PatientID of the film's file, null if it has none.
         duplicates: pairs of row numbers.
 
     Returns:
@@ -61,7 +61,7 @@ def group(films: pd.DataFrame, duplicates: Iterable[tuple[int, int]]) -> list[in
 
     row = pd.Series(np.arange(len(films)))
     links = np.array([*duplicates], np.int64).reshape(-1, 2).T
-    for column in ("patient", "study"):
+    for column in ("patient", "tag", "study"):
         first = row.groupby(films[column].to_numpy()).transform("first").fillna(row)  # each row links to itself if null
         links = np.hstack([links, np.stack([row, first]).astype(np.int64)])
     graph = coo_array((np.ones(links.shape[1]), (links[0], links[1])), shape=(len(films), len(films)))

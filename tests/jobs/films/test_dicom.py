@@ -1,15 +1,19 @@
 """Films are read as pydicom, the reference, reads them: bit for bit."""
 
+import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -17,12 +21,15 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
     RLELossless,
 )
 
 from jobs.contract.exits import BadInput
+from jobs.films.dicom import codecs, header
 from jobs.films.dicom.film import read_film, stored_values
-from jobs.films.phantom.dicom_writer import BITS, SYNTAXES, VOI, Identity, Quirks, write_dicom
+from jobs.films.phantom.dicom_writer import BITS, SYNTAXES, VOI, Identity, Quirks, encode, write_dicom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI", "ignore:The .* bit depth")
 
@@ -210,6 +217,153 @@ def test_what_is_no_single_grey_film_is_refused(tmp_path: Path, elements: dict[s
 def test_compressed_pixels_of_another_size_than_the_header_says_are_refused(tmp_path: Path):
     for syntax in (JPEG2000Lossless, RLELossless):
         assert "pixel" in refusal(change(write(tmp_path / "film.dcm", Quirks(syntax)), Rows=60))
+
+
+def test_optional_elements_that_are_empty_count_as_absent(tmp_path: Path):
+    expected = read_film(write(tmp_path / "plain.dcm", Quirks(bits=12))).grey
+    item = pydicom.Dataset()
+    item.LUTDescriptor = None
+    empty = {"RescaleSlope": "", "RescaleIntercept": "", "VOILUTFunction": "", "WindowCenter": "", "WindowWidth": "",
+             "NumberOfFrames": "", "VOILUTSequence": [item]}  # fmt: skip
+    for name, value in empty.items():
+        path = change(write(tmp_path / "film.dcm", Quirks(bits=12)), **{name: value})
+        np.testing.assert_array_equal(read_film(path).grey, expected)
+    for name in ("SamplesPerPixel", "PixelPaddingValue", "PixelPaddingRangeLimit"):
+        file = pydicom.dcmread(write(path, Quirks(bits=12)))
+        file.pop(name, None)
+        file.add_new(name, "US", None)
+        file.save_as(path)
+        np.testing.assert_array_equal(read_film(path).grey, expected)
+
+
+def test_an_empty_first_window_gives_way_to_the_next(tmp_path: Path):
+    expected = read_film(write(tmp_path / "plain.dcm", Quirks(bits=12, voi="window"))).grey
+    path = change(write(tmp_path / "film.dcm", Quirks(bits=12)), WindowCenter=["", 2048], WindowWidth=["", 3276.8])
+    np.testing.assert_array_equal(read_film(path).grey, expected)
+
+
+@pytest.mark.parametrize("written", [63536, -2000])
+def test_padding_is_compared_with_the_sign_of_the_pixels(tmp_path: Path, written: int):
+    path = write(tmp_path / "film.dcm", Quirks(bits=16, signed=True))
+    pixels = pydicom.dcmread(path).pixel_array.copy()
+    pixels[:, :5] = -2000
+    file = pydicom.dcmread(path)
+    file.PixelData = pixels.tobytes()
+    file.add_new("PixelPaddingValue", "SS" if written < 0 else "US", written)
+    file.save_as(path)
+    assert read_film(path).facts.padded == pytest.approx((pixels == -2000).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RescaleSlope", "NaN"), ("WindowWidth", "NaN"), ("RescaleSlope", "1e308")]
+)
+def test_a_grey_scale_without_numbers_is_refused(tmp_path: Path, name: str, value: str):
+    others = {"RescaleSlope": 1, "RescaleIntercept": 0, "WindowCenter": 2000, "WindowWidth": 3000}
+    path = change(write(tmp_path / "film.dcm", Quirks(bits=12)), **(others | {name: value}))
+    assert "grey scale that cannot be applied" in refusal(path)
+
+
+def relabel(path: Path, syntax: str) -> Path:
+    """Write another transfer syntax into a file, and change nothing else."""
+    data, name = path.read_bytes(), syntax.encode() + b"\0" * (len(syntax) % 2)
+    at = data.index(b"\x02\x00\x10\x00UI") + 6
+    (length,) = struct.unpack_from("<H", data, at)
+    path.write_bytes(data[:at] + struct.pack("<H", len(name)) + name + data[at + 2 + length :])
+    return path
+
+
+def test_pixels_are_located_by_how_the_file_is_encoded(tmp_path: Path):
+    expected = stored_values(write(tmp_path / "film.dcm", Quirks(bits=12)))
+    relabel(tmp_path / "film.dcm", ImplicitVRLittleEndian)
+    np.testing.assert_array_equal(stored_values(tmp_path / "film.dcm"), expected)
+    file = pydicom.dcmread(write(tmp_path / "other.dcm", Quirks(bits=12)))
+    pydicom.dcmwrite(tmp_path / "other.dcm", file, implicit_vr=True, little_endian=True, force_encoding=True)
+    np.testing.assert_array_equal(stored_values(tmp_path / "other.dcm"), expected)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[1:])
+def test_compressed_and_uncompressed_pixels_are_not_taken_for_each_other(tmp_path: Path, syntax: str):
+    path = relabel(write(tmp_path / "film.dcm", Quirks(syntax)), ExplicitVRLittleEndian)
+    assert "compressed pixel data under the uncompressed transfer syntax" in refusal(path)
+    path = relabel(write(tmp_path / "film.dcm", Quirks()), syntax)
+    assert "uncompressed pixel data under the compressed transfer syntax" in refusal(path)
+
+
+def with_stream(path: Path, quirks: Quirks, stream: bytes) -> Path:
+    """Write a film and put another code stream in the place of its own."""
+    file = pydicom.dcmread(write(path, quirks))
+    file.PixelData = encapsulate([stream])
+    file.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[1:])
+def test_a_stream_of_another_size_or_depth_than_the_headers_is_refused_before_it_is_decoded(
+    tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(codecs, "DECODERS", dict.fromkeys(codecs.DECODERS))
+    monkeypatch.setattr(codecs, "_run_lengths", None)
+    deep = encode(RNG.integers(0, 4096, SMOOTH.shape).astype(np.uint16), Quirks(syntax, 12))
+    assert "its header says" in refusal(with_stream(tmp_path / "film.dcm", Quirks(syntax, 8), deep))
+    shallow = encode(RNG.integers(0, 256, SMOOTH.shape).astype(np.uint8), Quirks(syntax, 8))
+    assert "its header says" in refusal(with_stream(tmp_path / "film.dcm", Quirks(syntax, 12), shallow))
+    if syntax != RLELossless:
+        large = encode(RNG.integers(0, 4096, (60, 41)).astype(np.uint16), Quirks(syntax, 12))
+        assert "60 x 41 pixels" in refusal(with_stream(tmp_path / "film.dcm", Quirks(syntax, 12), large))
+
+
+def test_a_colour_stream_under_a_grey_header_is_refused(tmp_path: Path):
+    colours = RNG.integers(0, 256, (*SMOOTH.shape, 3)).astype(np.uint8)
+    streams = {
+        JPEGBaseline8Bit: imagecodecs.jpeg8_encode(colours),
+        JPEGLSLossless: imagecodecs.jpegls_encode(colours),
+        JPEG2000Lossless: imagecodecs.jpeg2k_encode(colours, codecformat="j2k"),
+    }
+    for syntax, stream in streams.items():
+        path = with_stream(tmp_path / "film.dcm", Quirks(JPEGLSLossless, 8), stream)
+        assert "3 components" in refusal(relabel(path, syntax))
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[1:])
+def test_a_stream_cut_within_intact_fragments_is_refused(tmp_path: Path, syntax: str):
+    stream = encode(RNG.integers(0, 4096, SMOOTH.shape).astype(np.uint16), Quirks(syntax, 12))
+    refusal(with_stream(tmp_path / "film.dcm", Quirks(syntax, 12), stream[: len(stream) // 2]))
+
+
+def test_values_beyond_the_bits_stored_of_a_compressed_film_are_refused(tmp_path: Path):
+    stream = encode(np.full(SMOOTH.shape, 5000, np.uint16), Quirks(JPEGLSLossless, 16))
+    path = with_stream(tmp_path / "film.dcm", Quirks(JPEGLSLossless, 12), stream)
+    assert "holds pixels from 5000 to 5000, its header says 12 bits" in refusal(path)
+
+
+def test_a_jp2_file_in_place_of_a_code_stream_is_read(tmp_path: Path):
+    pixels = RNG.integers(0, 4096, SMOOTH.shape).astype(np.uint16)
+    stream = imagecodecs.jpeg2k_encode(pixels, codecformat="jp2", reversible=True, bitspersample=12)
+    path = with_stream(tmp_path / "film.dcm", Quirks(JPEG2000Lossless, 12), stream)
+    np.testing.assert_array_equal(stored_values(path), pixels)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_film_that_claims_to_be_huge_is_refused_by_its_header(tmp_path: Path, syntax: str):
+    path = change(write(tmp_path / "film.dcm", Quirks(syntax)), Rows=65500, Columns=65500)
+    assert "has 65500 rows of 65500 pixels; a film has 1 to 40,000,000" in refusal(path)
+
+
+def test_a_deflated_film_inflates_to_no_more_than_a_film_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "film.dcm", Quirks())
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    file.save_as(path)
+    assert read_film(path).facts.height == 50
+    monkeypatch.setattr(header, "MOST_INFLATED", 1000)
+    assert "inflates to more than 1000 bytes" in refusal(path)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert "is not a regular file" in refusal(tmp_path / "pipe.dcm")
+    (tmp_path / "folder.dcm").mkdir()
+    assert "is not a regular file" in refusal(tmp_path / "folder.dcm")
 
 
 @given(st.data())

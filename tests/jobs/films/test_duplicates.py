@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jobs.films.splitting.duplicates import THUMBNAIL, near_duplicates, thumbnail
+from jobs.films.splitting.duplicates import THUMBNAIL, blank, near_duplicates, thumbnail
 
 RNG = np.random.default_rng(4)
 
@@ -34,10 +34,12 @@ def test_a_film_and_its_smaller_copy_have_the_same_thumbnail():
     assert np.abs(difference).mean() < 2
 
 
-def test_flat_films_correlate_only_with_their_like():
-    flat = np.zeros((3, THUMBNAIL, THUMBNAIL), np.uint8)
+def test_a_blank_film_is_nobodys_duplicate():
+    flat = np.zeros((4, THUMBNAIL, THUMBNAIL), np.uint8)
     flat[2] = 9
-    assert [(pair.one, pair.other) for pair in near_duplicates(flat, 0.98)] == [(0, 1)]
+    flat[3] = films(1)[0]
+    assert blank(flat).tolist() == [True, True, True, False]
+    assert near_duplicates(flat, 0.98) == []
 
 
 @pytest.mark.parametrize("count", [0, 1])

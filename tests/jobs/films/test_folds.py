@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import STUDY_CLASSES
@@ -23,7 +24,7 @@ def cohort(patients: int = 100, seed: int = 0) -> pd.DataFrame:
                 rows.append({"image": f"{name}-{film}", "study": name, "patient": f"p{patient}",
                              "study_class": study_class, "boxes": boxes})  # fmt: skip
     frame = pd.DataFrame(rows)
-    return frame.assign(group=group(frame, []))
+    return frame.assign(group=group(frame.assign(tag=None), []))
 
 
 def test_no_patient_is_in_two_folds_and_classes_are_even():
@@ -44,7 +45,7 @@ def test_a_new_version_of_scikit_learn_moves_no_split():
 
 def test_near_duplicates_of_two_patients_share_a_fold():
     rows = cohort()
-    rows["group"] = group(rows, [(0, len(rows) - 1)])
+    rows["group"] = group(rows.assign(tag=None), [(0, len(rows) - 1)])
     folds = assign_folds(rows, 5, seed=1)
     assert folds[0] == folds[-1]
 
@@ -58,8 +59,18 @@ def test_folds_are_frozen_by_the_seed_and_do_not_depend_on_the_rows_order():
 
 
 def test_fewer_patients_than_folds_are_refused():
-    with pytest.raises(BadInput, match=r"4 patients .* cannot fill 5 folds: set folds.count to at most 4"):
+    with pytest.raises(BadInput, match=r"4 groups .* cannot fill 5 folds: set folds.count to at most 4"):
         assign_folds(cohort(4), 5, seed=1)
+
+
+def test_a_fold_without_studies_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def split(splitter: object, table: pd.DataFrame, *_: object) -> list[tuple[list[int], list[int]]]:
+        half = len(table) // 2
+        return [([], [*range(half)]), ([], [*range(half, len(table))]), ([], [])]
+
+    monkeypatch.setattr(StratifiedGroupKFold, "split", split)
+    with pytest.raises(BadInput, match=r"With folds\.seed=17, 20 groups of patients leave fold 2 of 3 without a study"):
+        assign_folds(cohort(20), 3, seed=17)
 
 
 def test_too_few_studies_of_every_class_are_refused():
@@ -106,10 +117,11 @@ def test_a_split_that_makes_no_sense_is_refused(tmp_path: Path, table: str, says
 
 
 def test_groups_follow_patient_study_and_duplicates_in_chains():
-    films = pd.DataFrame({"patient": list("aabcd"), "study": list("12234")})
+    films = pd.DataFrame({"patient": list("aabcd"), "study": list("12234"), "tag": None})
     assert group(films, []) == [0, 0, 0, 1, 2]
     assert group(films, [(4, 3)]) == [0, 0, 0, 1, 1]
     assert group(films, [(4, 3), (3, 0)]) == [0, 0, 0, 0, 0]
+    assert group(films.assign(tag=pd.Series(["x", None, "y", "x", None], dtype=object)), []) == [0, 0, 0, 0, 1]
 
 
 def test_a_table_of_patients_is_read_by_any_of_its_usual_names(tmp_path: Path):

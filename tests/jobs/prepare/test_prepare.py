@@ -215,6 +215,42 @@ def test_patients_come_from_a_table_where_the_films_have_none(context: Make, fil
         prepare.run(context(films, patients="other.csv"))
 
 
+def test_the_table_of_patients_counts_and_disagreeing_films_are_grouped_by_both(
+    context: Make, films: Path, s3_store: Store
+):
+    paths = sorted(films.rglob("*.dcm"))
+    expected = {path.stem: pydicom.dcmread(path, stop_before_pixels=True).PatientID for path in paths}
+    for number, path in enumerate(paths):  # as in an archive that names some patients by a tag and some not at all
+        file = pydicom.dcmread(path)
+        file.PatientID = "" if number % 2 else f"other {expected[path.stem]}"
+        file.save_as(path)
+    given = context(films, patients="train_meta.csv")
+    prepare.run(given)
+    index = fetch_dataset(given, ()).index
+    assert dict(zip(index["image"], index["patient"], strict=True)) == expected
+    assert index.groupby("patient")["fold"].nunique().max() == 1
+    _, done = given.open_work(Stage.PREPARE, works(s3_store)["index"])
+    audit = json.loads(s3_store.get(done.outputs["audit.json"].key))
+    assert audit["disagreeing"] == len(paths[::2])
+
+
+def test_blank_films_are_reported_and_join_no_patients(context: Make, films: Path, s3_store: Store):
+    prepare.run(clean := context(films))
+    groups = fetch_dataset(clean, ()).index["group"].nunique()
+    paths = sorted(films.rglob("*.dcm"))[:4]
+    for path in paths:
+        file = pydicom.dcmread(path)
+        file.WindowCenter, file.WindowWidth = 1e6, 10  # far from all values
+        file.pop("VOILUTSequence", None)
+        file.pop("VOILUTFunction", None)
+        file.save_as(path)
+    prepare.run(given := context(films))
+    _, done = given.open_work(Stage.PREPARE, works(s3_store)["index"])
+    assert json.loads(s3_store.get(done.outputs["audit.json"].key))["blank"] == sorted(path.stem for path in paths)
+    assert fetch_dataset(given, ()).index["group"].nunique() >= groups
+    assert "blank" in s3_store.get(layout.report(RUN, "quality.html")).decode()
+
+
 def test_a_split_from_outside_is_taken_and_one_that_leaks_refused(context: Make, films: Path):
     given = context(films)
     prepare.run(given)
