@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from jobs.films.phantom.files import write_phantom
+from jobs.runtime.disk import room_in
 
 
 def write_films(folder: Path, patients: int, seed: int) -> None:
     """Write a synthetic training set and its label files into a folder; the same seed gives the same bytes."""
-    write_phantom(folder, patients=patients, seed=seed)
+    with room_in(folder):
+        write_phantom(folder, patients=patients, seed=seed)
