@@ -164,7 +164,7 @@ def start(
     command = [_localize(substitute(word, values, place), folders) for word in template.command]
     if command[0] in ("python", "python3"):
         command[0] = sys.executable
-    log = folder / f"attempt-{number}.log"
+    log = folder / f"attempt-{number + 1}.log"
     return Attempt(
         number=number,
         process=_spawn(command, variables, log),

@@ -46,7 +46,7 @@ def execute(tmp_path, built, jobs=2, gpus=(), cores=2, local=None, watcher=lambd
 
 
 def logged(tmp_path, task, number=0):
-    return (tmp_path / "tasks" / task / f"attempt-{number}.log").read_text()
+    return (tmp_path / "tasks" / task / f"attempt-{number + 1}.log").read_text()
 
 
 def test_tasks_run_in_the_order_of_the_dag_and_pass_parameters_on(tmp_path):
@@ -281,7 +281,7 @@ def running(tmp_path, polite=True):
     """A run in a process of its own, once its task and that task's child have started."""
     command = [sys.executable, "-c", RUN, str(Path(__file__).parents[3]), str(tmp_path), str(polite)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    log = tmp_path / "tasks" / "a" / "attempt-0.log"
+    log = tmp_path / "tasks" / "a" / "attempt-1.log"
     deadline = time.monotonic() + 30
     while not (log.exists() and log.read_text().endswith("\n")):
         assert time.monotonic() < deadline

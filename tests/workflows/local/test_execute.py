@@ -171,7 +171,7 @@ def test_a_failure_shows_its_last_lines_its_log_its_meaning_and_how_to_repeat_it
     assert exit is Exit.BAD_INPUT
     assert "prepare failed, exit code 78: bad input or configuration; never retried" in said
     assert "the file x.csv lacks the column id" in said
-    assert "full log    runs/r/tasks/prepare/attempt-0.log" in said
+    assert "full log    runs/r/tasks/prepare/attempt-1.log" in said
     assert s3_environment["AWS_SECRET_ACCESS_KEY"] not in said
     repeat = next(line.removeprefix("repeat it   ") for line in said.splitlines() if line.startswith("repeat it"))
     again = subprocess.run(repeat, shell=True, capture_output=True, text=True, check=False)
@@ -182,7 +182,7 @@ def test_tasks_keep_the_users_own_home_and_share_a_cache(tmp_path, monkeypatch, 
     code = "import os; print(os.environ['HOME'], os.environ['CXRFOLD_CACHE'])"
     monkeypatch.setenv("HOME", str(tmp_path))
     execute(monkeypatch, tmp_path, plan(a=code))
-    assert (tmp_path / "runs/r/tasks/a/attempt-0.log").read_text() == f"{tmp_path} {tmp_path}/cache/cxrfold/packs\n"
+    assert (tmp_path / "runs/r/tasks/a/attempt-1.log").read_text() == f"{tmp_path} {tmp_path}/cache/cxrfold/packs\n"
 
 
 def test_a_bucket_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch, s3_environment):
@@ -229,7 +229,7 @@ def test_a_configured_store_wins_over_the_profiles(tmp_path, monkeypatch, s3_env
     monkeypatch.delenv("AWS_REGION")
     execute(monkeypatch, tmp_path, made)
     store, endpoint = s3_environment[environment.STORE], s3_environment[environment.ENDPOINT]
-    assert (tmp_path / "runs/r/tasks/a/attempt-0.log").read_text() == f"{store} {endpoint} None\n"
+    assert (tmp_path / "runs/r/tasks/a/attempt-1.log").read_text() == f"{store} {endpoint} None\n"
 
 
 def test_an_endpoint_without_a_bucket_means_the_default_bucket(monkeypatch):
