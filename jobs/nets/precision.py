@@ -1,7 +1,7 @@
 """Mixed precision: the number type of the net's convolutions and products."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 
@@ -32,3 +32,12 @@ def autocast(wanted: Precision, device: str) -> AbstractContextManager[object]:
 def gradient_scaler(wanted: Precision, device: str) -> torch.amp.GradScaler:
     """Create a scaler against underflow of float16 gradients; it is disabled for other types."""
     return torch.amp.GradScaler(device, enabled=resolve_precision(wanted, device) == "fp16")
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, state: dict[str, Any]) -> None:
+    """Load a scaler's state, unless another precision wrote it: then the scaler begins anew.
+
+    An attempt on another kind of GPU may resolve ``auto`` to another precision.
+    """
+    if state and scaler.is_enabled() and state["growth_interval"] == scaler.get_growth_interval():
+        scaler.load_state_dict(state)

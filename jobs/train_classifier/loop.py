@@ -31,7 +31,7 @@ from jobs.nets.optimizers import (
     learning_rate,
     set_learning_rate,
 )
-from jobs.nets.precision import autocast, gradient_scaler
+from jobs.nets.precision import autocast, gradient_scaler, restore_scaler
 from jobs.runtime.checkpoint import Tensors
 from jobs.runtime.telemetry.stopwatch import Stopwatch
 from jobs.train_classifier.scores import score
@@ -165,7 +165,7 @@ class ClassifierTraining:
             self.averaged.load_state_dict(parts["averaged"])
         self.best = parts["best"]
         restore_optimizer(self.optimizer, parts["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        restore_scaler(self.scaler, state["scaler"])
         position = state["place"]
         self.position = Position(**{**position, "best": -math.inf if position["best"] is None else position["best"]})
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
+from jobs.nets.precision import restore_scaler
 from jobs.runtime.checkpoint import State, Tensors
 
 
@@ -39,8 +40,7 @@ def restore(trainer: Any, tensors: Tensors, state: State) -> None:
     trainer.ema.updates = state["updates"]
     groups = _restored_groups(state["optimizer"]["groups"], trainer.optimizer)
     restore_optimizer(trainer.optimizer, under("optimizer/", tensors), groups)
-    if state["scaler"]:  # empty if the checkpoint was written without a GPU
-        trainer.scaler.load_state_dict(state["scaler"])
+    restore_scaler(trainer.scaler, state["scaler"])
     trainer.best_fitness = state["best_fitness"]
     stopper = trainer.stopper
     stopper.best_fitness, stopper.best_epoch, stopper.possible_stop = state["stopper"]

@@ -11,7 +11,6 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +28,7 @@ from jobs.nets.failures import explained
 from jobs.nets.precision import autocast, resolve_precision
 from jobs.nets.yolo import state
 from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
+from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.model import CHANNELS, CLASSES
 from jobs.nets.yolo.predict import opacity_ap, predict
 from jobs.runtime.checkpoint import Checkpoints, Tensors
@@ -152,9 +152,11 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 
     def _step(self, number: int, batch: dict[str, Any]) -> None:
         """Forward, backward, and an update where it is due; then the loss of the step before is read."""
+        batch[MOST_BOXES] = most_boxes(batch)
+        batch = self.preprocess_batch(batch)
         with autocast(self.detector.precision, self.device.type):
-            batch = self.preprocess_batch(batch)
-            loss, items = self.model.criterion(self.forward(batch["img"]), batch)
+            raw = self.forward(batch["img"])
+        loss, items = self.criterion(raw, batch)
         total = loss.sum()
         if number:
             items = {name: (self.tloss[name] * number + value) / (number + 1) for name, value in items.items()}
@@ -234,7 +236,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         else:  # nothing to scale; what is left is that gradients that are not finite update nothing
             self.scaler = torch.amp.GradScaler(kind, init_scale=1.0, growth_interval=2**31 - 1)
         self.forward = compiled(self.model, self.detector.compile)
-        self.model.criterion = Float32Loss(self.model.init_criterion(), kind)
+        self.criterion = DetectionLoss(self.model)
         saved = self.checkpoints.load()
         if saved is not None:
             state.restore(self, *saved)
@@ -292,31 +294,6 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.progress.epoch(self.epoch + 1, best=self.best_fitness, lr=row["lr"], val_score=score)
         if not self.stop:
             self.wish.check()
-
-
-class Float32Loss:
-    """ultralytics' loss, outside mixed precision: bf16 would round boxes to a quarter of a cell.
-
-    Args:
-        criterion: called with the net's raw output and a batch.
-        device: ``cuda`` or ``cpu``.
-    """
-
-    def __init__(self, criterion: Callable[..., Any], device: str) -> None:
-        self.criterion, self.device = criterion, device
-
-    def __call__(self, raw: Any, batch: dict[str, torch.Tensor]) -> Any:
-        """The loss and its parts."""
-        with torch.autocast(self.device, enabled=False):
-            return self.criterion(_float32(raw), batch)
-
-
-def _float32(raw: Any) -> Any:
-    if isinstance(raw, torch.Tensor):
-        return raw.float()
-    if isinstance(raw, dict):
-        return {name: _float32(value) for name, value in raw.items()}
-    return type(raw)(_float32(value) for value in raw)
 
 
 def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:

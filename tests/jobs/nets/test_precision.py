@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from jobs.nets.precision import resolve_precision
+from jobs.nets.precision import gradient_scaler, resolve_precision, restore_scaler
 
 
 def computes_bf16(including_emulation: bool = True) -> bool:
@@ -19,3 +19,17 @@ def test_auto_is_what_the_card_computes_in(supported: object, precision: str, mo
     assert resolve_precision("auto", "cuda") == precision
     assert resolve_precision("auto", "cpu") == "fp32"
     assert resolve_precision("fp32", "cuda") == "fp32"
+
+
+def test_a_scaler_goes_on_where_its_own_precision_left_it_and_begins_anew_in_another():
+    written = gradient_scaler("fp16", "cpu")
+    written.scale(torch.ones(1))  # makes the scale
+    written.update(8.0)
+    again, other = gradient_scaler("fp16", "cpu"), gradient_scaler("bf16", "cpu")
+    restore_scaler(again, written.state_dict())
+    restore_scaler(other, written.state_dict())
+    assert again.get_scale() == 8.0
+    assert not other.is_enabled()
+    fresh = gradient_scaler("fp16", "cpu")
+    restore_scaler(fresh, other.state_dict())
+    assert fresh.get_scale() == 65536.0

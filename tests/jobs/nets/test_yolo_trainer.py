@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
+from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.state import under
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Tensors
@@ -135,28 +137,25 @@ def test_a_loss_that_is_no_number_is_bad_input_that_names_the_learning_rate(data
         base.train()
 
 
-def spoil(job: DetectorTraining, batches: range) -> None:
+def spoil(monkeypatch: pytest.MonkeyPatch, batches: range) -> None:
     """Make the loss of some batches of the training infinite."""
-    whole, number = job.setup.net.init_criterion, iter(range(1000))
+    whole, number = DetectionLoss.__call__, iter(range(1000))
 
-    def spoilt() -> Any:
-        criterion = whole()
+    def spoilt(self: DetectionLoss, raw: Any, batch: dict[str, Any]) -> Any:
+        loss, items = whole(self, raw, batch)
+        return (loss * float("inf") if next(number) in batches else loss), items
 
-        def loss(raw: Any, batch: dict[str, torch.Tensor]) -> Any:
-            total, items = criterion(raw, batch)
-            return (total * float("inf") if next(number) in batches else total), items
-
-        return loss
-
-    job.setup.net.init_criterion = spoilt
+    monkeypatch.setattr(DetectionLoss, "__call__", spoilt)
 
 
-def test_one_loss_that_is_no_number_updates_nothing_and_training_goes_on(dataset: Dataset, tmp_path: Path):
+def test_one_loss_that_is_no_number_updates_nothing_and_training_goes_on(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     memory = Memory()
     watcher = Watcher()
     job = training(dataset, TINY, tmp_path, memory)
     job.progress = watcher
-    spoil(job, range(1, 2))
+    spoil(monkeypatch, range(1, 2))
     job.train()
     tensors, state = memory.saved[-1]
     assert state["finished"]
@@ -164,9 +163,9 @@ def test_one_loss_that_is_no_number_updates_nothing_and_training_goes_on(dataset
     assert math.inf in watcher.losses
 
 
-def test_losses_that_stay_no_numbers_are_the_end(dataset: Dataset, tmp_path: Path):
+def test_losses_that_stay_no_numbers_are_the_end(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     job = training(dataset, TINY, tmp_path)
-    spoil(job, range(1000))
+    spoil(monkeypatch, range(1000))
     with pytest.raises(Diverged, match="5 batches in a row"):
         job.train()
 
@@ -228,3 +227,52 @@ def test_the_seed_changes_what_is_trained(dataset: Dataset, tmp_path: Path):
 def test_no_file_but_ultralytics_own_list_of_settings_is_written(dataset: Dataset, tmp_path: Path):
     finish(dataset, TINY, tmp_path)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["args.yaml"]
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operations that make the host wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "is_nonzero"):
+            self.operations.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_in_a_step_the_host_waits_for_anchors_for_the_scaler_and_for_the_loss_of_the_step_before(
+    dataset: Dataset, tmp_path: Path
+):
+    job = training(dataset, TINY, tmp_path)
+    job._setup_train()
+    job.epoch = 0
+    job._epoch_starts()
+    job._model_train()
+    first, second = job.train_loader
+    job._step(0, first)
+    second[MOST_BOXES], most = 0, most_boxes(second)
+    with Waits() as waits, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.nets.yolo.trainer.most_boxes", lambda batch: most)
+        # Strides are on the host, where reading them is no wait; here they would count as one.
+        patch.setattr(job.criterion, "stride", job.criterion.stride.tolist())
+        job._step(1, second)
+    assert waits.operations == ["nonzero", "nonzero", "_local_scalar_dense", "_local_scalar_dense"]
+
+
+def test_the_loss_equals_ultralytics_own(dataset: Dataset, tmp_path: Path):
+    job = training(dataset, TINY, tmp_path)
+    job._setup_train()
+    job.epoch = 0
+    job._epoch_starts()
+    for batch in job.train_loader:
+        batch[MOST_BOXES] = most_boxes(batch)
+        batch = job.preprocess_batch(batch)
+        raw = job.model(batch["img"])
+        own, its = job.criterion(raw, batch)[0], job.model.init_criterion()(raw, batch)[0]
+        assert torch.equal(own, its)
+    nothing = {**batch, "batch_idx": batch["batch_idx"][:0], "cls": batch["cls"][:0], "bboxes": batch["bboxes"][:0]}
+    nothing[MOST_BOXES] = 0
+    assert torch.equal(job.criterion(raw, nothing)[0], job.model.init_criterion()(raw, nothing)[0])
