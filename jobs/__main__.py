@@ -84,6 +84,37 @@ def phantom(
     write_films(folder, patients, seed)
 
 
+@app.command("predict-films")
+def predict_films(
+    films: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them in any layout")],
+    run: Annotated[str, typer.Option(help="finished run whose weights to predict with")],
+    to: Annotated[Path, typer.Option(help="folder for pictures and JSON files")],
+    cache: Annotated[Path | None, typer.Option(envvar=environment.CACHE, help="folder that keeps downloads")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    open_picture: Annotated[bool, typer.Option("--open", help="show the picture")] = False,
+) -> None:
+    """Predict a few films with all nets of a run: classes, boxes, a picture and JSON per film."""
+    from jobs.runtime.libraries import loading
+
+    with loading():
+        from jobs.tools.predict_films import predict
+
+    raise typer.Exit(predict(films, run, to, cache, as_json=as_json, open_picture=open_picture))
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Option(help="finished run whose nets to export")],
+    to: Annotated[Path, typer.Option(help="an empty or new folder")],
+    cache: Annotated[Path | None, typer.Option(envvar=environment.CACHE, help="folder that keeps downloads")] = None,
+    half: Annotated[bool, typer.Option("--half", help="store weights in half precision: half the size")] = False,
+) -> None:
+    """Write a folder that predicts without a store, a network or this repository."""
+    from jobs.tools.export.folder import export as write_export
+
+    write_export(run, to, cache, half=half)
+
+
 @weights_app.command("add")
 def weights_add(
     name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")],

@@ -25,7 +25,6 @@ from jobs.contract.experiment import (
 from jobs.contract.names import STUDY_COLUMNS, Stage
 from jobs.contract.plan import plan
 from jobs.contract.task import TaskId
-from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import choose_folds
 from jobs.ensemble.search import search
 from jobs.evaluate import gallery
@@ -35,6 +34,7 @@ from jobs.films.splitting.duplicates import near_duplicates
 from jobs.films.splitting.folds import assign_folds
 from jobs.prepare import _tables
 from jobs.prepare.sources import FolderSource, open_source
+from jobs.scoring.combine import Combined, Voter, combine
 from jobs.scoring.submission import parse, render
 from tests.jobs.ensemble.world import boxes_table, films_table, index
 

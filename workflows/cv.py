@@ -16,9 +16,11 @@ import typer
 from jobs.contract import command_line
 from workflows.commands.doctor import doctor
 from workflows.commands.explain import explain
+from workflows.commands.export import export
 from workflows.commands.fetch import fetch
 from workflows.commands.lint import lint
 from workflows.commands.logs import logs
+from workflows.commands.predict import predict
 from workflows.commands.purge import purge
 from workflows.commands.recipes import recipes
 from workflows.commands.render import render
@@ -37,7 +39,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 for verb in (
-    recipes, render, lint, run, submit, resume, status, logs, stop, explain, fetch, purge, doctor, runs, study,
+    recipes, render, lint, run, submit, resume, status, logs, stop, explain, fetch, predict, export, purge, doctor,
+    runs, study,
 ):  # fmt: skip
     app.command()(verb)
 

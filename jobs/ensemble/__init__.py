@@ -15,15 +15,15 @@ from jobs.contract import layout
 from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble
-from jobs.contract.names import STUDY_CLASSES, Stage
+from jobs.contract.names import Stage
 from jobs.contract.records import Done
 from jobs.contract.task import TaskId
-from jobs.ensemble.combine import Combined, Voter, combine
 from jobs.ensemble.members import Members, gather
 from jobs.ensemble.search import GROUPS, Searched, apply, compare, nested, patient_groups, search
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
+from jobs.scoring.combine import Combined, Voter, combine, voters_of
 from jobs.scoring.competition import hours, hours_text
 from jobs.scoring.figures import available_figures
 from jobs.scoring.submission import check, parse, render
@@ -138,24 +138,19 @@ def _find_search(context: Context) -> Done | None:
 
 def _voters(context: Context, members: Members, state: str, test: bool) -> tuple[list[Voter], list[Voter]]:
     """The classifiers' and the detectors' voters of the trained nets, or with ``state`` of the untrained ones."""
-    experiment = context.experiment
 
-    def voters(model: str, file: str, ignored: tuple[str, ...] = ()) -> list[Voter]:
-        """A model's voters: its folds, pooled unless on a test set. ``ignored``: columns that were never trained."""
+    def tables(model: str, file: str) -> list[pd.DataFrame]:
+        """A model's tables: one per fold on a test set, else all folds pooled into one."""
         outputs = [members.done[model, fold].outputs[f"{state}{file}"] for fold in members.folds]
-        tables = [pd.read_parquet(fetch(context.store, output, context.cache)) for output in outputs]
-        tables = [
-            table.drop(columns=list(ignored), errors="ignore") for table in (tables if test else [pd.concat(tables)])
-        ]
-        weight = experiment.ensemble.weights.get(model, 1.0) / len(tables)
-        return [Voter(model, weight, table) for table in tables]
+        of_folds = [pd.read_parquet(fetch(context.store, output, context.cache)) for output in outputs]
+        return of_folds if test else [pd.concat(of_folds)]
 
-    classifiers = [
-        voter
-        for name, model in experiment.classifiers.items()
-        for voter in voters(name, "films.parquet", () if model.answers_studies else STUDY_CLASSES)
-    ]
-    return classifiers, [voter for name in experiment.detectors for voter in voters(name, "boxes.parquet")]
+    experiment = context.experiment
+    predicted = {
+        name: tables(name, "boxes.parquet" if model.answers_boxes else "films.parquet")
+        for name, model in experiment.models.items()
+    }
+    return voters_of(experiment, predicted)
 
 
 def _combine(

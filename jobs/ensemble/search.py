@@ -19,7 +19,7 @@ import pandas as pd
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble, NoneRule
 from jobs.contract.names import FILM_CLASSES, STUDY_CLASSES
-from jobs.ensemble.combine import Combined, Merged, Voter, combine, compose, merge, together
+from jobs.scoring.combine import Combined, Merged, Voter, combine, compose, merge, together
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table
 from jobs.scoring.figures import FIGURES
 from jobs.scoring.intervals import bootstrap, mean_over_classes, paired

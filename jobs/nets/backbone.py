@@ -8,7 +8,7 @@ import torch
 from timm.data.config import resolve_data_config
 
 from jobs.contract.exits import BadInput
-from jobs.nets.pretrained import Normalisation
+from jobs.nets.normalisation import Normalisation
 
 
 def create_backbone(name: str, drop_path: float, size: int) -> Any:

@@ -1,6 +1,6 @@
 """The classifier: a timm backbone, a softmax head, and an auxiliary head that sees the opacities on an inner map."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -9,7 +9,10 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Aux, Classifier
 from jobs.contract.names import STUDY_CLASSES
 from jobs.nets.backbone import create_backbone, feature_level, load_pretrained, own_normalisation
-from jobs.nets.pretrained import Normalisation, Pretrained
+from jobs.nets.normalisation import Normalisation
+
+if TYPE_CHECKING:  # it comes from the store, which an exported net does not have
+    from jobs.nets.pretrained import Pretrained
 
 
 class Answer(NamedTuple):
@@ -75,7 +78,7 @@ def aux_head(aux: Aux, channels: int) -> nn.Sequential:
     return nn.Sequential(*parts, nn.Conv2d(channels, 1, 1))
 
 
-def create_classifier(model: Classifier, seed: int, pretrained: Pretrained | None) -> ClassifierNet:
+def create_classifier(model: Classifier, seed: int, pretrained: "Pretrained | None") -> ClassifierNet:
     """The net before its first step; the same seed gives the same net.
 
     Raises:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal, assert_never
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -46,6 +47,12 @@ def predict(
             probabilities[start : start + len(part)] = torch.stack(outputs).mean(0).cpu().numpy()
             tick(len(part))
     return probabilities
+
+
+def film_table(index: pd.DataFrame, model: Classifier, probabilities: Floats) -> pd.DataFrame:
+    """Return the table of a classifier that the ensemble combines: ``image``, ``study`` and a column per class."""
+    named = index[["image", "study"]].reset_index(drop=True)
+    return pd.concat([named, pd.DataFrame(probabilities, columns=list(model.classes))], axis=1)
 
 
 def _views(films: torch.Tensor, tta: Literal["none", "flip"]) -> list[torch.Tensor]:

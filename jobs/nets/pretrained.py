@@ -13,19 +13,12 @@ from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.pretrained import PretrainedRecord, architecture_of, missing
 from jobs.contract.records import Output
+from jobs.nets.normalisation import Normalisation
 from jobs.runtime.store import Missing, Store, sha256_of
 from jobs.runtime.work import fetch
 
 if TYPE_CHECKING:  # what a stage asks before it knows whether there is anything to train must come without PyTorch
     import torch
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What a backbone expects of its input, a figure a colour channel, for values from 0 to 1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)

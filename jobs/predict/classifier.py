@@ -7,7 +7,7 @@ import torch
 from jobs.contract.records import Done
 from jobs.films.prepared import fetch_dataset
 from jobs.nets.classifier import load_classifier
-from jobs.nets.inference import predict
+from jobs.nets.inference import film_table, predict
 from jobs.nets.prediction import load_selected, start_predicting
 from jobs.predict.estimate import estimate
 from jobs.runtime.context import Context
@@ -25,6 +25,4 @@ def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[s
     seconds = estimate(context, len(rows), len(sample), lambda: predict(net, model, pack, sample, device))
     after_batch = start_predicting(context, len(rows), model.inference.batch)
     probabilities = predict(net, model, pack, rows, device, after_batch)
-    named = dataset.index[["image", "study"]].reset_index(drop=True)
-    table = pd.concat([named, pd.DataFrame(probabilities, columns=list(model.classes))], axis=1)
-    return table, {"seconds_a_film": seconds}
+    return film_table(dataset.index, model, probabilities), {"seconds_a_film": seconds}

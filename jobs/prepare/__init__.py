@@ -20,11 +20,12 @@ from jobs.contract.experiment import Data
 from jobs.contract.pretrained import check_pretrained
 from jobs.contract.records import Done, Output
 from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
+from jobs.films.film_files import FilmFile
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
 from jobs.films.quality import quality_sheet, sample
 from jobs.prepare.indexing import Tables, make_index
 from jobs.prepare.shards import PIXELS, Shard, make_shards, read_facts
-from jobs.prepare.sources import FilmFile, Source, open_source
+from jobs.prepare.sources import Source, open_source
 from jobs.runtime.context import Context
 from jobs.runtime.store import sha256_of
 from jobs.runtime.work import Work, fetch

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from jobs.contract.experiment import Experiment
 from jobs.films.dicom.film import Facts
+from jobs.films.film_files import FilmFile
 from jobs.films.labels import Labels, join_labels
 from jobs.films.problems import refuse
 from jobs.films.splitting.duplicates import Pair, blank, near_duplicates
 from jobs.films.splitting.folds import assign_folds, read_split
 from jobs.films.splitting.leakage import FOLDS, Audit, audit
 from jobs.films.splitting.patients import group, read_patients
-from jobs.prepare.sources import FilmFile
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from jobs.contract.records import Done
 from jobs.films.dataset import SHARD, save_array
 from jobs.films.dicom.decoding import Decoded, DecodeRequest, decode_all, windowed
 from jobs.films.dicom.film import Facts
+from jobs.films.film_files import FilmFile
 from jobs.films.problems import refuse
-from jobs.prepare.sources import FilmFile, Source
+from jobs.prepare.sources import Source
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work, fetch
 

@@ -2,32 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
 from jobs.contract.source import PREFIX, VERSION, Phantom
+from jobs.films.film_files import FilmFile, choose_films
 from jobs.films.phantom.files import write_phantom
 from jobs.films.problems import refuse
 from jobs.runtime.store import Missing, Store
-
-TRAIN: Final = "train/"
-TEST: Final = "test/"
-LAYOUT: Final = "<study>/<series>/<image>.dcm, in train/ or test/ or directly in the source"
-
-
-@dataclass(frozen=True)
-class FilmFile:
-    """A film's file, before it is read."""
-
-    image: str
-    study: str
-    series: str
-    path: str  # within the source
-    fingerprint: str  # changes with the file's content
 
 
 class Source(ABC):
@@ -57,32 +41,7 @@ class Source(ABC):
         Raises:
             BadInput: there are none, a film is outside the expected layout, or an image appears twice.
         """
-        part, other = (TEST, TRAIN) if test else (TRAIN, TEST)
-        everything = [(path, fingerprint) for path, fingerprint in self.listing() if path.endswith(".dcm")]
-        chosen = [film for film in everything if film[0].startswith(part)]
-        chosen = chosen or [film for film in everything if not film[0].startswith(other)]
-        if not chosen:
-            raise BadInput(f"{self.name} has no films: put them at {LAYOUT}.")
-        return sorted(_parse(self.name, part, chosen), key=lambda film: film.image)
-
-
-def _parse(name: str, part: str, files: list[tuple[str, str]]) -> list[FilmFile]:
-    films: dict[str, FilmFile] = {}
-    problems = []
-    for path, fingerprint in files:
-        parts = PurePosixPath(path.removeprefix(part)).parts
-        if len(parts) != 3:
-            problems.append(f"{path} is not at {LAYOUT}")
-            continue
-        if not path.isprintable():  # also false for names that are not UTF-8
-            problems.append(f"{path!a} has characters that cannot be printed, or is not UTF-8")
-            continue
-        film = FilmFile(parts[2].removesuffix(".dcm"), parts[0], parts[1], path, fingerprint)
-        if film.image in films:
-            problems.append(f"{path}: the image appears twice, also at {films[film.image].path}")
-        films[film.image] = film
-    refuse(f"The films in {name}", problems, "Move each film to its place and give it a unique name.")
-    return list(films.values())
+        return choose_films(self.name, self.listing(), test)
 
 
 class FolderSource(Source):

@@ -9,7 +9,8 @@ from jobs.contract import layout
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import YOLO_NAME
 from jobs.contract.pretrained import PretrainedRecord
-from jobs.nets.pretrained import Normalisation, put, read_file, write_file
+from jobs.nets.normalisation import Normalisation
+from jobs.nets.pretrained import put, read_file, write_file
 from jobs.runtime.store import Store
 
 if TYPE_CHECKING:

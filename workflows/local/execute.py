@@ -19,8 +19,7 @@ from workflows.local.program import read
 from workflows.local.record import record_end
 from workflows.local.summary import row_of, say_end, say_start
 from workflows.manifest.spec import Manifest, RunSpec
-from workflows.store.embedded import default_folder
-from workflows.store.opening import local_store, open_store
+from workflows.store.opening import cache_variables, local_store, open_store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,8 +28,6 @@ RUNS: Final = Path("runs")
 METRICS, SUBMISSION = "metrics.json", "submission.csv"
 RESULTS: Final = ("report.html", "quality.html", METRICS, SUBMISSION)
 DELIVERED: Final = (Exit.DONE, Exit.DEGRADED)
-# Libraries cache compiled code and fonts there. A pod loses these caches; a local run keeps them.
-LIBRARY_CACHES: Final = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
 
 def finished_otherwise(spec: RunSpec) -> str | None:
@@ -122,12 +119,8 @@ def _manifest(spec: RunSpec) -> Manifest:
 
 def _local_environment(spec: RunSpec) -> dict[str, str | None]:
     """Return the variables that differ from a pod's."""
-    cache = default_folder().parent
-    caches = {variable: str(cache / folder) for variable, folder in LIBRARY_CACHES.items()}
-    for folder in caches.values():
-        Path(folder).mkdir(parents=True, exist_ok=True)
     order = spec.model_copy(update={"local": True}).kept
-    return {**caches, environment.CACHE: str(cache / "packs"), environment.ORDER: order, "HOME": str(Path.home())}
+    return {**cache_variables(), environment.ORDER: order, "HOME": str(Path.home())}
 
 
 def _fetch_results(spec: RunSpec, folder: Path) -> list[Path]:

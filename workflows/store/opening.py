@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 2.0
 # The variables that locate the store. Keys are inherited like any other variable.
 STORE_VARIABLES: Final = (environment.STORE, environment.ENDPOINT, environment.ADDRESSING, "AWS_REGION")
+# Libraries cache compiled code and fonts there. A pod loses these caches; a process on this machine keeps them.
+LIBRARY_CACHES: Final = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 
 
 def open_store(settings: StoreSettings | None = None) -> "Store":
@@ -49,6 +52,25 @@ def open_store(settings: StoreSettings | None = None) -> "Store":
         _check_reachable(endpoint)
     addressing = settings.addressing if settings else os.environ.get(environment.ADDRESSING, "auto")
     return Store.open(url, endpoint=endpoint, region=settings.region if settings else None, addressing=addressing)
+
+
+def store_variables(settings: StoreSettings | None = None) -> dict[str, str]:
+    """Return the variables that make a process open the store of :func:`open_store`; for None the environment's."""
+    if settings is None:
+        return {name: os.environ[name] for name in STORE_VARIABLES if name in os.environ}
+    endpoint = os.environ.get(environment.ENDPOINT) or settings.endpoint
+    given = {environment.ENDPOINT: endpoint, "AWS_REGION": settings.region}
+    known = {name: value for name, value in given.items() if value}
+    return {environment.STORE: settings.url, environment.ADDRESSING: settings.addressing, **known}
+
+
+def cache_variables() -> dict[str, str]:
+    """Return the variables that let processes on this machine share downloads and their libraries' caches."""
+    cache = default_folder().parent
+    caches = {variable: str(cache / folder) for variable, folder in LIBRARY_CACHES.items()}
+    for folder in caches.values():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    return {**caches, environment.CACHE: str(cache / "packs")}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """YOLO nets by name, built from the package's own YAML: one grey channel in, one class out."""
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from ultralytics.nn.modules.head import Detect
@@ -11,7 +11,9 @@ from ultralytics.utils import ROOT, YAML
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector
-from jobs.runtime.checkpoint import Tensors
+
+if TYPE_CHECKING:  # checkpoints come from the store, which an exported net does not have
+    from jobs.runtime.checkpoint import Tensors
 
 CHANNELS: Final = 1
 CLASSES: Final = {0: "opacity"}
@@ -50,7 +52,7 @@ def build(detector: Detector) -> torch.nn.Module:
     return net
 
 
-def initial(detector: Detector, seed: int, pretrained: Tensors | None = None) -> torch.nn.Module:
+def initial(detector: Detector, seed: int, pretrained: "Tensors | None" = None) -> torch.nn.Module:
     """The net as its training begins: random weights of the seed, pretrained ones over them where given.
 
     Raises:
@@ -64,7 +66,7 @@ def initial(detector: Detector, seed: int, pretrained: Tensors | None = None) ->
     return net
 
 
-def trained(detector: Detector, tensors: Tensors) -> torch.nn.Module:
+def trained(detector: Detector, tensors: "Tensors") -> torch.nn.Module:
     """The net with its trained weights, ready to predict."""
     net = build(detector)
     net.load_state_dict(tensors)
@@ -77,7 +79,7 @@ def supports_tta(net: torch.nn.Module) -> bool:
     return type(head) is Detect and not net.end2end
 
 
-def _start_from(net: torch.nn.Module, pretrained: Tensors, detector: Detector) -> None:
+def _start_from(net: torch.nn.Module, pretrained: "Tensors", detector: Detector) -> None:
     """Copy what fits. Only the branch that tells classes may be of another shape; colour filters are summed to grey."""
     own = net.state_dict()
     given = dict(pretrained)

@@ -14,8 +14,8 @@ from jobs.contract.experiment import Ensemble
 from jobs.contract.names import Stage
 from jobs.contract.records import Reference
 from jobs.contract.task import TaskId
-from jobs.ensemble.combine import Voter, combine, together
 from jobs.ensemble.search import apply, compare, nested, patient_groups, search
+from jobs.scoring.combine import Voter, combine, together
 from jobs.scoring.submission import render
 from tests.jobs.ensemble.world import boxes_table, experiment, films_table, index
 

@@ -6,9 +6,9 @@ import pytest
 
 from jobs.contract.experiment import Ensemble
 from jobs.contract.names import STUDY_CLASSES
-from jobs.ensemble.combine import Voter, combine
 from jobs.evaluate import gallery
 from jobs.evaluate.results import Predictions, score_predictions
+from jobs.scoring.combine import Voter, combine
 from jobs.scoring.metric import mean_ap
 from jobs.scoring.submission import parse, render
 from tests.jobs.ensemble.world import boxes_table, films_table, index

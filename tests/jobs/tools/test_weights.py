@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
 from jobs.nets.classifier import create_classifier
-from jobs.nets.pretrained import Normalisation, pretrained, read_file
+from jobs.nets.normalisation import Normalisation
+from jobs.nets.pretrained import pretrained, read_file
 from jobs.runtime.store import Store
 from jobs.tools.weights import add, list_stored
 

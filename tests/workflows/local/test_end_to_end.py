@@ -97,6 +97,40 @@ def test_a_test_set_without_labels_is_predicted_with_the_weights_of_a_run(finish
     assert 0 <= scored["figures"]["map4"]["score"] <= 1
 
 
+def test_predict_and_an_export_give_the_numbers_of_a_predicting_run(finished):
+    done = command(
+        finished, "run", "--predict", "phantom:patients=6,seed=8", "--from", "r", "--run", "p8", "--jobs", "1"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    submission = (finished / "runs" / "p8" / "submission.csv").read_bytes()
+    rows = dict(line.split(",") for line in submission.decode().splitlines()[1:])
+    write_phantom(finished / "films", patients=6, seed=8, test=True)
+    (finished / "no-film.dcm").write_text("not DICOM")
+    predicted = command(finished, "predict", "films", "no-film.dcm", "--from", "r", "--json")
+    assert (predicted.returncode, "no-film.dcm is not a DICOM file" in predicted.stderr) == (78, True)
+    answers = json.loads(predicted.stdout)
+    assert len(answers) == 9
+    for answer in answers:
+        assert (finished / answer["picture"]).is_file()
+        none = float(rows[f"{Path(answer['film']).stem}_image"].split()[1])
+        words = rows[f"{answer['study']}_study"].split()
+        classes = dict(zip(words[::6], map(float, words[1::6]), strict=True))
+        assert answer["none"]["probability"] == pytest.approx(none, rel=1e-5)
+        assert {name: spread["probability"] for name, spread in answer["classes"].items()} == pytest.approx(
+            classes, rel=1e-5
+        )
+    exported = command(finished, "export", "r", "--to", "export")
+    assert exported.returncode == 0, exported.stderr
+    offline = [sys.executable, "export/predict.py", "films", "out.csv"]
+    for _ in range(2):  # the second call resumes with every net done
+        said = subprocess.run(
+            offline, cwd=finished, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+        )
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert (finished / "out.csv").read_bytes() == submission
+    assert "2 of 2 nets are done" in said.stdout
+
+
 def test_a_run_killed_again_and_again_ends_with_the_same_submission(finished, tmp_path):
     chance = random.Random(time.time_ns())
     for moment in ("prepare: decoding", "tiny-fold-0: training", "yolo-fold-0: "):

@@ -1,13 +1,13 @@
 """Combines the models' predictions into one submission: pure functions from tables to arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import Ensemble
+from jobs.contract.experiment import Ensemble, Experiment
 from jobs.contract.names import CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
 from jobs.scoring.fusion import FilmBoxes, fuse
 from jobs.scoring.metric import Detections, Floats
@@ -69,6 +69,29 @@ class Merged:
     film: Floats | None
     boxes: FilmBoxes
     sources: dict[str, Floats]
+
+
+def voters_of(experiment: Experiment, tables: Mapping[str, Sequence[pd.DataFrame]]) -> tuple[list[Voter], list[Voter]]:
+    """Return the classifiers' and the detectors' voters.
+
+    Args:
+        experiment: its models and the weights of its ``ensemble``.
+        tables: model → a table per voter, among which the model's weight is divided. A model that is not in it has no
+            vote.
+    """
+
+    def voters(model: str, ignored: Sequence[str] = ()) -> list[Voter]:
+        weight = experiment.ensemble.weights.get(model, 1.0) / len(tables[model])
+        return [Voter(model, weight, table.drop(columns=list(ignored), errors="ignore")) for table in tables[model]]
+
+    classifiers = [
+        voter
+        for name, model in experiment.classifiers.items()
+        if name in tables
+        # Study classes that a head was not trained on are ignored.
+        for voter in voters(name, () if model.answers_studies else STUDY_CLASSES)
+    ]
+    return classifiers, [voter for name in experiment.detectors if name in tables for voter in voters(name)]
 
 
 def combine(

@@ -7,7 +7,7 @@ import pytest
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble
 from jobs.contract.names import STUDY_CLASSES
-from jobs.ensemble.combine import Voter, combine
+from jobs.scoring.combine import Voter, combine
 from jobs.scoring.submission import check, parse, render
 
 INDEX = pd.DataFrame(

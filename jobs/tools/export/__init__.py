@@ -1,0 +1,1 @@
+"""``python -m jobs export``: a folder that predicts without a store, a network or this repository."""

@@ -1,0 +1,34 @@
+"""Run a tool of the work side on a run: a process that has its store, because the control side loads no torch."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs.contract.exits import BadInput
+from workflows.store.opening import cache_variables, store_variables
+from workflows.store.process import dies_with_parent
+
+if TYPE_CHECKING:
+    from workflows.runs.run import Run
+
+
+def run_tool(run: "Run", tool: str, arguments: Sequence[str]) -> int:
+    """Run ``python -m jobs TOOL --run RUN …`` with the run's store; return its exit code.
+
+    Raises:
+        BadInput: only the control side is installed here.
+        ServiceAway: the store does not answer.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise BadInput("This needs PyTorch on this machine: pip install cxrfold[jobs,detector].")
+    _ = run.store  # opened here first: it says at once where a store cannot be reached
+    settings = run.settings.store if run.settings else None
+    return subprocess.run(
+        [sys.executable, "-m", "jobs", tool, "--run", run.name, *arguments],
+        env={**os.environ, **store_variables(settings), **cache_variables()},
+        preexec_fn=dies_with_parent(),
+        check=False,
+    ).returncode
