@@ -35,6 +35,7 @@ def shuffled(net):
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aux", [TINY.aux, None])
 def test_more_of_the_mass_lies_inside_true_opacities_than_that_of_a_shuffled_net(aux, tmp_path):
     model, dataset = MODEL.model_copy(update={"aux": aux}), write_films(tmp_path)
