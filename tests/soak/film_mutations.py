@@ -287,7 +287,7 @@ def _bomb(base: Path, path: Path, chance: random.Random) -> None:
     film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     film.PixelData, film["PixelData"].VR = b"\0" * 4, "OW"
     pydicom.dcmwrite(out, film, enforce_file_format=True)
-    plain = out.getvalue().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99", 1)
+    plain = out.getvalue().replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x16\x001.2.840.10008.1.2.1.99", 1)
     head_end = 144 + struct.unpack_from("<L", plain, 140)[0]
     body = plain[head_end + 2 :]
     plain = plain[:140] + struct.pack("<L", head_end - 144 + 2) + plain[144 : head_end + 2]

@@ -49,6 +49,7 @@ PIXEL_DATA: Final = 0x7FE00010
 FLOAT_PIXEL_DATA: Final = (0x7FE00008, 0x7FE00009)
 MOST_PIXELS: Final = 40_000_000  # of a film; the largest detectors have half as many
 MOST_INFLATED: Final = 2 * MOST_PIXELS + 2**24  # bytes of a deflated data set: its pixels, and 16 MiB for the rest
+MOST_SLENDER: Final = 20  # longer side over shorter side; a whole spine has 4
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
 
@@ -205,7 +206,10 @@ def _check(elements: Any) -> None:
     allocated, stored = elements.BitsAllocated, elements.BitsStored
     if allocated not in (8, 16) or not 1 <= stored <= allocated:
         raise Unreadable(f"stores {stored} bits in {allocated}; supported are 1 to 16 bits in 8 or 16")
-    if not 0 < elements.Rows * elements.Columns <= MOST_PIXELS:
+    short, long = sorted((elements.Rows, elements.Columns))
+    if long > MOST_SLENDER * short > 0:
+        raise Unreadable(f"has {elements.Rows} rows of {elements.Columns} pixels; no film is so slender")
+    if not 0 < short * long <= MOST_PIXELS:
         raise Unreadable(f"has {elements.Rows} rows of {elements.Columns} pixels; a film has 1 to {MOST_PIXELS:,}")
 
 

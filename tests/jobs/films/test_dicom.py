@@ -207,6 +207,7 @@ def test_files_that_are_no_dicom_are_refused(tmp_path: Path):
         ({"BitsAllocated": 32, "BitsStored": 32}, "32 bits in 32"),
         ({"BitsStored": 17}, "17 bits in 16"),
         ({"Rows": 60}, "truncated"),
+        ({"Rows": 65535, "Columns": 1}, "no film is so slender"),
         ({"WindowCenter": 5, "WindowWidth": 0}, "grey scale that cannot be applied"),
     ],
 )
