@@ -12,7 +12,7 @@ import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from jobs.contract import layout
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Damaged
-from jobs.contract.records import Output
+from jobs.contract.records import Output, Record
 from jobs.runtime.store import Missing, Store
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,13 @@ log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
 State = dict[str, Any]
 
-ROLES: Final = ("latest", "previous")
+
+class Pointer(Record):
+    """The pointer to a training's checkpoints."""
+
+    identity: str
+    latest: Output
+    previous: Output | None = None
 
 
 class Checkpoints:
@@ -48,6 +54,7 @@ class Checkpoints:
         self.writer = secrets.token_hex(4)
         self.number = 0
         self.kept: dict[str, Output] = {}
+        self.found: list[str] = []  # checkpoints of earlier attempts
         self._background = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[None] | None = None
         self._waiting: tuple[Tensors, str] | None = None
@@ -127,6 +134,7 @@ class Checkpoints:
         Raises:
             BadInput: the checkpoint is of another configuration or dataset.
         """
+        self.found = [entry.key for entry in self.store.list(f"{self.prefix}/") if entry.key != self._pointer_key]
         pointer = self._read_pointer()
         for role in ("latest", "previous"):
             if role in pointer and (loaded := self._read(pointer[role], role)) is not None:
@@ -136,12 +144,16 @@ class Checkpoints:
 
     def _read_pointer(self) -> dict[str, Output]:
         try:
-            record = self.store.get_json(self._pointer_key)
+            pointer = self.store.get_record(self._pointer_key, Pointer)
         except Missing:
             return {}
-        if record["identity"] != self.identity:
+        except Damaged as error:
+            log.warning("%s The training starts again.", error)
+            return {}
+        if pointer.identity != self.identity:
             raise self._foreign(self._pointer_key)
-        return {role: Output.model_validate(record[role]) for role in ROLES if role in record}
+        outputs = {"latest": pointer.latest, "previous": pointer.previous}
+        return {role: output for role, output in outputs.items() if output}
 
     def _read(self, output: Output, role: str) -> tuple[Tensors, State] | None:
         with tempfile.TemporaryDirectory() as folder:
@@ -165,6 +177,15 @@ class Checkpoints:
         )
 
     def clear(self) -> None:
-        """Delete all checkpoints of the training; called when its work is done."""
-        self.store.delete_prefix(f"{self.prefix}/")
-        self.kept = {}
+        """Delete the checkpoints of this writer and of earlier attempts; called when the training's work is done.
+
+        Those of another writer, which may be reading them, are left to it.
+        """
+        self._waiting = None
+        self._settle()
+        mine = [entry.key for entry in self.store.list(f"{self.prefix}/{self.writer}/")]
+        gone = {*mine, *self.found}
+        if {output.key for output in self._read_pointer().values()} <= gone:
+            self.store.delete([self._pointer_key])
+        self.store.delete(gone)
+        self.kept, self.found = {}, []

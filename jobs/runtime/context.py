@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.contract import environment, layout
-from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.exits import BadInput, Damaged, DeviceFailed
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done, Reference
@@ -163,8 +163,8 @@ class Context:
         """Return ``cuda`` where there is a GPU, else ``cpu``.
 
         Raises:
-            BadInput: the task requests a GPU, there is none, and the profile does not allow the CPU; or PyTorch does
-                not support the GPU.
+            DeviceFailed: the task requests a GPU, this node has none, and the profile does not allow the CPU.
+            BadInput: the same where PyTorch is built without CUDA; or PyTorch does not support the GPU.
         """
         import torch
 
@@ -175,7 +175,7 @@ class Context:
             return "cuda"
         if requested and not self.settings.allow_cpu:
             why = why_no_gpu(Surroundings.look(torch.version.cuda))
-            raise BadInput(
+            raise (DeviceFailed if torch.version.cuda else BadInput)(  # another node may have one
                 f"The task requests {requested} GPU and PyTorch finds none. {why} "
                 "With gpu.allow_cpu: true it trains on the CPU instead."
             )

@@ -169,13 +169,19 @@ class ClassifierTraining:
         position = state["place"]
         self.position = Position(**{**position, "best": -math.inf if position["best"] is None else position["best"]})
 
-    def run(self, after_step: Callable[[float | None, int], None], after_epoch: Callable[[EpochMetrics], None]) -> None:
+    def run(
+        self,
+        after_step: Callable[[float | None, int], None],
+        after_epoch: Callable[[EpochMetrics], None],
+        while_evaluating: Callable[[], None] = lambda: None,
+    ) -> None:
         """Train to the end. The state may be saved whenever a hook is called.
 
         Args:
             after_step: called with the loss of the step before (waiting for the step's own would leave a GPU idle; None
                 in an attempt's first step) and the step's number of films.
             after_epoch: called with the epoch's metrics.
+            while_evaluating: called after each batch that is scored.
 
         Raises:
             BadInput: the loss is no longer finite.
@@ -187,7 +193,7 @@ class ClassifierTraining:
                 now = time.monotonic()
                 self.position.seconds, begun = self.position.seconds + now - begun, now
                 after_step(self.loss, films)
-            after_epoch(self._end_epoch(stage, begun))
+            after_epoch(self._end_epoch(stage, begun, while_evaluating))
 
     def _steps(self, stage: LearningStage) -> Iterator[int]:
         """Train the remaining steps of an epoch; yields the number of films of each."""
@@ -245,15 +251,15 @@ class ClassifierTraining:
             answer = net(batch.films)
         return answer, training_loss(self.model, answer, batch.study, batch.film, batch.counted, batch.masks)
 
-    def _end_epoch(self, stage: LearningStage, begun: float) -> EpochMetrics:
+    def _end_epoch(self, stage: LearningStage, begun: float, after_batch: Callable[[], None]) -> EpochMetrics:
         """Score the epoch, keep the weights if they are the best so far, and move to the next epoch or stage."""
         position = self.position
         with self.spent.measure("training"):
             self._read_loss()
         with self.spent.measure("evaluating"):
-            val_loss, val_score = self._evaluate(self.inputs.validation)
+            val_loss, val_score = self._evaluate(self.inputs.validation, after_batch)
             due = (len(position.curve) + 1) % self.model.train_score_every == 0
-            train_score = self._evaluate(self.inputs.sample)[1] if due else None
+            train_score = self._evaluate(self.inputs.sample, after_batch)[1] if due else None
         metrics: EpochMetrics = {
             "epoch": len(position.curve),
             "stage": position.stage,
@@ -286,7 +292,7 @@ class ClassifierTraining:
         self.scaler = gradient_scaler(self.model.precision, self.device)
 
     @torch.inference_mode()
-    def _evaluate(self, films: Films) -> tuple[float, float]:
+    def _evaluate(self, films: Films, after_batch: Callable[[], None]) -> tuple[float, float]:
         """Return the mean loss and the score on films without augmentation."""
         net = self.scored.eval()
         size = self.model.eval_batch or self.model.batch * (4 if self.device == "cuda" else 1)
@@ -297,6 +303,7 @@ class ClassifierTraining:
                 answer, loss = self._forward(net, films.batch(numbers, self.inputs.pack, self.masks))
                 losses.append(loss)
                 probabilities.append(class_probabilities(answer.logits.double(), self.model.classes))
+                after_batch()
         means = torch.stack(losses).tolist()  # the first time that the host waits for the device
         mean = sum(loss * len(numbers) for loss, numbers in zip(means, parts, strict=True)) / len(films)
         if not math.isfinite(mean):

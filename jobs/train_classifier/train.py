@@ -83,7 +83,11 @@ def _run(context: Context, training: ClassifierTraining, checkpoints: Checkpoint
         context.progress.epoch(metrics["epoch"] + 1, best=training.position.best, **shown)
         save_if_due()
 
-    training.run(after_step, after_epoch)
+    def while_evaluating() -> None:
+        if context.stop.requested:
+            save_if_due()
+
+    training.run(after_step, after_epoch, while_evaluating)
 
 
 def _finish(context: Context, work: Work, training: ClassifierTraining) -> Done:

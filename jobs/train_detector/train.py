@@ -30,9 +30,11 @@ def train(fold: DetectorFold, work: Work) -> Done:
     checkpoints = Checkpoints(context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds)
     saved = checkpoints.load()
     if saved is None or not saved[1]["finished"]:
-        _train(fold, checkpoints)
-        saved = checkpoints.load()
-    assert saved is not None
+        try:
+            saved = _train(fold, checkpoints)
+        except Diverged:
+            checkpoints.clear()  # another attempt would diverge, too
+            raise
     done = _finish(fold, work, *saved)
     checkpoints.clear()
     return done
@@ -46,12 +48,11 @@ def train_or_diverge(fold: DetectorFold, work: Work, diverged: Work) -> Done:
         fold.context.progress.say(str(error))
         curve = fold.context.scratch / "curve.json"
         curve.write_text(json.dumps({"epochs": []}))
-        done = diverged.finish({"curve.json": curve}, {"best": 0.0, "last": 0.0}, fold.context.cost())
-        Checkpoints(fold.context.store, work.prefix, work.inputs).clear()
-        return done
+        return diverged.finish({"curve.json": curve}, {"best": 0.0, "last": 0.0}, fold.context.cost())
 
 
-def _train(fold: DetectorFold, checkpoints: Checkpoints) -> None:
+def _train(fold: DetectorFold, checkpoints: Checkpoints) -> tuple[Tensors, State]:
+    """Return the finished training from memory: by now the checkpoints may be those of another writer."""
     context = fold.context
     setup = Setup(
         net=fold.untrained(), train=fold.training_films(), valid=fold.held_out_films(fold.detector.size),
@@ -65,6 +66,8 @@ def _train(fold: DetectorFold, checkpoints: Checkpoints) -> None:
         raise
     with context.progress.spent.measure("writing"):
         checkpoints.flush()
+    assert training.result is not None
+    return training.result
 
 
 def _finish(fold: DetectorFold, work: Work, tensors: Tensors, state: State) -> Done:

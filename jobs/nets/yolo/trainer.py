@@ -31,7 +31,7 @@ from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
 from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.model import CHANNELS, CLASSES
 from jobs.nets.yolo.predict import opacity_ap, predict
-from jobs.runtime.checkpoint import Checkpoints, Tensors
+from jobs.runtime.checkpoint import Checkpoints, State, Tensors
 from jobs.runtime.preemption import Stop
 from jobs.runtime.telemetry.progress import Progress
 
@@ -84,6 +84,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.scoring = DetectorInference(batch=films)
         self.judged: dict[str, float | None] = {}
         self.best_weights: Tensors = {}
+        self.result: tuple[Tensors, State] | None = None  # of the finished training
         self.read_loss: float | None = None  # of the latest step whose loss has been read
         self.unread: torch.Tensor | None = None  # the loss of the latest step, on the device
         self.batch_index = self.not_finite = 0
@@ -111,6 +112,8 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 
     def _train_epochs(self) -> None:
         self._setup_train()
+        if self.result:  # another writer has finished this training
+            return
         batches = len(self.train_loader)
         self.progress.phase(
             "training", steps=self.epochs * batches, epochs=self.epochs, start=self.start_epoch * batches
@@ -241,6 +244,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         if saved is not None:
             state.restore(self, *saved)
             self.curve, self.best_weights = saved[1]["curve"], state.under("best/", saved[0])
+            self.result = saved if saved[1]["finished"] else None
 
     def optimizer_step(self) -> None:
         """Step at every k-th batch and at the epoch's last, so that no gradient crosses a checkpoint."""
@@ -290,7 +294,9 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.curve.append(row)
         with self.progress.spent.measure("writing"):
             tensors, kept = state.snapshot(self)
-            self.checkpoints.save(tensors, {**kept, "finished": bool(self.stop), "curve": self.curve})
+            kept |= {"finished": bool(self.stop), "curve": self.curve}
+            self.checkpoints.save(tensors, kept)
+        self.result = (tensors, kept) if self.stop else None
         self.progress.epoch(self.epoch + 1, best=self.best_fitness, lr=row["lr"], val_score=score)
         if not self.stop:
             self.wish.check()

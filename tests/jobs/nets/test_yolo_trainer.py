@@ -276,3 +276,21 @@ def test_the_loss_equals_ultralytics_own(dataset: Dataset, tmp_path: Path):
     nothing = {**batch, "batch_idx": batch["batch_idx"][:0], "cls": batch["cls"][:0], "bboxes": batch["bboxes"][:0]}
     nothing[MOST_BOXES] = 0
     assert torch.equal(job.criterion(raw, nothing)[0], job.model.init_criterion()(raw, nothing)[0])
+
+
+def test_a_training_that_another_writer_finished_is_taken_as_it_is(dataset: Dataset, tmp_path: Path):
+    memory = finish(dataset, TINY, tmp_path)
+    second = training(dataset, TINY, tmp_path, memory)
+    second.train()
+    assert second.result is not None
+    assert same(second.result[0], memory.saved[-1][0])
+    assert second.result[1] == memory.saved[-1][1]
+
+
+def test_the_result_in_memory_is_that_of_the_last_checkpoint(dataset: Dataset, tmp_path: Path):
+    memory = Memory()
+    job = training(dataset, TINY, tmp_path, memory)
+    job.train()
+    assert job.result is not None
+    assert same(job.result[0], memory.saved[-1][0])
+    assert job.result[1] == memory.saved[-1][1]

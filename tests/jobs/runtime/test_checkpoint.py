@@ -175,3 +175,25 @@ def test_a_store_that_is_away_in_the_background_is_told_at_the_next_save(
         time.sleep(0.01)
     with pytest.raises(ServiceAway):
         checkpoints.save(tensors(2), {"step": 2})
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"identity": 1'])
+def test_a_damaged_pointer_means_that_the_training_starts_again(damage: bytes, s3_store: Store):
+    checkpoints = Checkpoints(s3_store, PREFIX, {})
+    store(checkpoints, 1)
+    s3_store.put(f"{checkpoints.prefix}/latest.json", damage)
+    again = Checkpoints(s3_store, PREFIX, {})
+    assert again.load() is None
+    again.clear()
+    assert list(s3_store.list(f"{PREFIX}/checkpoints")) == []
+
+
+def test_a_writer_that_is_done_leaves_the_checkpoints_of_another_that_trains(s3_store: Store):
+    one, two = Checkpoints(s3_store, PREFIX, {}), Checkpoints(s3_store, PREFIX, {})
+    assert one.load() is two.load() is None
+    store(one, 3)
+    store(two, 2)
+    one.clear()
+    assert stored_step(s3_store) == 2
+    two.clear()
+    assert list(s3_store.list(PREFIX)) == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Aux, Classifier, LearningStage
 from jobs.films.dataset import Dataset
 from jobs.train_classifier.loop import ClassifierTraining
@@ -216,3 +216,15 @@ def test_scores_do_not_depend_on_how_many_films_are_scored_at_once(dataset: Data
 
 def test_time_is_measured_by_what_it_is_spent_on(dataset: Dataset):
     assert train(dataset).spent.seconds.keys() == {"waiting", "training", "evaluating"}
+
+
+def test_a_training_stopped_while_it_is_evaluated_gives_the_same_bits(dataset: Dataset):
+    stopped = ClassifierTraining(training_inputs(dataset), "cpu", 0)
+
+    def stop() -> None:
+        raise Stopped("stopped")
+
+    with pytest.raises(Stopped):
+        stopped.run(lambda loss, films: None, lambda metrics: None, stop)
+    assert stopped.position.step == stopped.epoch_steps
+    assert_same(train(dataset, kept=keep(stopped)), train(dataset))
