@@ -1,7 +1,7 @@
 """Augmentation of training films, with their masks in step.
 
-The picture a film becomes is a function of (seed, epoch, film) alone: it does not depend on which worker draws it, on
-how many workers there are, or on where a training was interrupted.
+An augmented film depends only on (seed, epoch, film): not on the worker that draws it, the number of workers, or the
+point where a training was interrupted.
 """
 
 import os
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the internet for its latest version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for updates on the internet
 
 import albumentations as A
 
@@ -37,11 +37,11 @@ HARD: Final = (
 
 
 class Augmentation:
-    """Changes a film as its place in the training says.
+    """Random changes of a film, determined by seed, epoch and film.
 
     Args:
         level: ``none``; ``basic`` (flip, small affine, brightness); ``hard`` (larger ones, distortion, noise, holes).
-        seed: of the training.
+        seed: seed of the training.
     """
 
     def __init__(self, level: Level, seed: int) -> None:
@@ -50,12 +50,12 @@ class Augmentation:
         self._compose = A.Compose(steps, mask_interpolation=cv2.INTER_LINEAR) if steps else None
 
     def __call__(self, film: Image, mask: Image | None, epoch: int, number: int) -> tuple[Image, Image | None]:
-        """A film (S, S) and its mask (S, S), if it has one, as this epoch shows them."""
+        """Augment a film (S, S), and its mask (S, S) if given, for an epoch."""
         if self._compose is None:
             return film, mask
         place = np.random.SeedSequence([self.seed, epoch, number])
-        # One stream for all steps. Compose's own seed would give each step a copy of the same stream, and a film that
-        # is mirrored would then always be one that is also blurred.
+        # All steps share one stream. Compose's own seed would give each step a copy of the same stream, and every
+        # mirrored film would also be blurred.
         self._compose.set_random_state(np.random.default_rng(place), random.Random(int(place.generate_state(1)[0])))  # noqa: S311
         if mask is None:
             return self._compose(image=film)["image"], None

@@ -1,8 +1,8 @@
-"""The packed dataset: ``index.parquet``, a row a film, and for each size a pack of letterboxed uint8 squares.
+"""The packed dataset: ``index.parquet`` with one row per film, and a pack of letterboxed uint8 squares for each size.
 
 A folder holds ``index.parquet`` and ``pack-<size>/`` with ``shard-<n>.npy`` and ``films.json``, the films of all shards
-in their order. Shards are memory-mapped: opening a dataset reads
-nothing but the index, and the processes of a loader share the pages.
+in order. Shards are memory-mapped: opening a dataset reads only the index, and the processes of a loader share the
+pages.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
 
-SHARD: Final = 256  # films a shard: 64 MiB at 512 px, 100 MiB at 640
+SHARD: Final = 256  # films per shard: 64 MiB at 512 px, 100 MiB at 640
 FILMS: Final = "films.json"
 _SHARD_NAME: Final = re.compile(r"shard-(\d+)\.npy")
 
@@ -42,8 +42,8 @@ SCHEMA: Final = pa.schema(
         ("photometric", pa.string()),
         ("bits_stored", pa.int32()),
         ("windowed", pa.bool_()),
-        ("padded", pa.float64()),  # share of the film that is padding
-        ("burnt", pa.float64()),  # share of the film that is as white as can be
+        ("padded", pa.float64()),  # fraction of the film that is padding
+        ("burnt", pa.float64()),  # fraction of the film that is white
         ("pixels_sha256", pa.string()),
         ("group", pa.int32()),
         ("fold", pa.int32()),  # -1 in a test set
@@ -52,7 +52,7 @@ SCHEMA: Final = pa.schema(
 
 
 def index_bytes(rows: pd.DataFrame) -> bytes:
-    """The index as a parquet file: the same rows give the same bytes, so its SHA-256 names the dataset."""
+    """Serialise the index as parquet. The same rows give the same bytes, so the SHA-256 identifies the dataset."""
     table = pa.Table.from_pandas(rows.sort_values("image"), schema=SCHEMA, preserve_index=False)
     sink = BytesIO()
     pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd")
@@ -60,17 +60,17 @@ def index_bytes(rows: pd.DataFrame) -> bytes:
 
 
 def shard_name(number: int) -> str:
-    """File name of a shard within its pack."""
+    """Return the file name of a shard within its pack."""
     return f"shard-{number:03d}.npy"
 
 
 def films_json(images: Iterable[str]) -> str:
-    """The content of a pack's ``films.json``: the image ids of its films, in the order of its shards."""
+    """Serialise a pack's ``films.json``: the image ids of its films, in the order of its shards."""
     return json.dumps(list(images))
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an ``.npy`` file. Unlike with ``numpy.save``, an error of the disk keeps its number, so it can be told."""
+    """Write an ``.npy`` file. Unlike ``numpy.save``, keep the errno of a disk error, so that its cause is known."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(np.ascontiguousarray(array).data)
@@ -79,11 +79,11 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
 class Pack:
     """All films at one size, in the order of the index: ``pack[i]`` is a read-only (size, size) uint8 view.
 
-    Only paths and lengths travel when it is pickled; each process maps the shards for itself.
+    Pickling keeps only paths and lengths; each process maps the shards itself.
     """
 
     def __init__(self, size: int, shards: list[Path]) -> None:
-        """Look at the shards' headers.
+        """Map the shards and check their headers.
 
         Raises:
             BadInput: a shard is missing, damaged or of another size.
@@ -124,15 +124,15 @@ class Dataset:
     """A dataset in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Remember where it is; nothing is read yet."""
+        """Store the path; nothing is read yet."""
         self.folder = Path(folder)
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """A row a film, sorted by image: the columns of ``SCHEMA``. ``boxes`` holds lists of four floats.
+        """One row per film, sorted by image, with the columns of ``SCHEMA``. ``boxes`` holds lists of four floats.
 
         Raises:
-            BadInput: the index is missing or no parquet file.
+            BadInput: the index is missing or not a parquet file.
         """
         table = pq.read_table(BytesIO(self._index_file))
         rows: pd.DataFrame = table.to_pandas()
@@ -140,14 +140,14 @@ class Dataset:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 in hex of the index: the dataset's identity. Sizes change pixels, never the hash."""
+        """SHA-256 of the index in hex: the dataset's identity, whatever sizes are packed."""
         return hashlib.sha256(self._index_file).hexdigest()
 
     def pack(self, size: int) -> Pack:
-        """The films at a size in pixels.
+        """Open the films at a size in pixels.
 
         Raises:
-            BadInput: the pack is missing or incomplete, or holds other films than the index.
+            BadInput: the pack is missing or incomplete, or its films differ from those of the index.
         """
         folder = self.folder / f"pack-{size}"
         pack = Pack(size, _shards(folder))
@@ -167,10 +167,10 @@ class Dataset:
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The shards of a pack by number, not by name: 1000 comes after 101.
+    """List the shards of a pack by number, not by name: 1000 comes after 101.
 
     Raises:
-        BadInput: there is none, or a number is missing.
+        BadInput: the pack has no shards, or a number is missing.
     """
     numbered = {int(found[1]): path for path in folder.glob("*") if (found := _SHARD_NAME.fullmatch(path.name))}
     if absent := set(range(max(numbered, default=-1) + 1)) - set(numbered):
@@ -179,10 +179,10 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _films(folder: Path) -> list[str]:
-    """The image ids of a pack's films.
+    """Read the image ids of a pack's films.
 
     Raises:
-        BadInput: the pack does not say.
+        BadInput: ``films.json`` is missing or unreadable.
     """
     path = folder / FILMS
     try:

@@ -1,4 +1,4 @@
-"""The competition's two label files: a class a study, boxes a film."""
+"""The competition's two label files: the class of each study and the boxes of each film."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ Box = list[float]  # xmin ymin xmax ymax, original pixels
 
 @dataclass(frozen=True)
 class FilmLabel:
-    """What the label files say of a film."""
+    """The study and boxes of a film, from the label files."""
 
     study: str
     boxes: list[Box]  # as written, not clipped
@@ -28,7 +28,7 @@ class FilmLabel:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the label files say. Ids are without their suffixes."""
+    """The content of the label files. Ids are without their suffixes."""
 
     classes: dict[str, str]  # study → its class
     films: dict[str, FilmLabel]  # image → its label
@@ -39,15 +39,15 @@ class Joined:
     """Films with their labels."""
 
     rows: pd.DataFrame  # the films' rows with study_class and boxes
-    clipped: int  # boxes that reached beyond their film and were cut
+    clipped: int  # number of boxes that extended beyond their film and were cut
 
 
 def read_labels(folder: Path) -> Labels:
     """Read both label files of a folder.
 
     Raises:
-        BadInput: a file or column is missing, an id is there twice, a study has two classes or none, a film belongs to
-            a study without a class, a label or a box makes no sense. All problems are listed.
+        BadInput: a file or column is missing, an id occurs twice, a study has two classes or none, a film belongs to a
+            study without a class, a label or a box is invalid. All problems are listed.
     """
     problems: list[str] = []
     labels = Labels(_classes(folder / STUDY_FILE, problems), _films(folder / IMAGE_FILE, problems))
@@ -61,7 +61,7 @@ def read_labels(folder: Path) -> Labels:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV file as text, with at least these columns and at least one row.
+    """Read a CSV file as text; require these columns and at least one row.
 
     Raises:
         BadInput: the file cannot be read, is empty, or lacks a column.
@@ -82,15 +82,15 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def check_ids(films: Mapping[str, str], labels: Labels) -> None:
-    """Make sure that films and labels are of each other, which needs no pixels.
+    """Check that films and labels match. Does not read pixels.
 
     Args:
         films: image → study.
         labels: the label files.
 
     Raises:
-        BadInput: a film without label, a label without film, a film of another study than its label says, a study
-            without film. All are listed.
+        BadInput: a film has no label, a label has no film, a film lies in a study other than its label's, a study has
+            no film. All problems are listed.
     """
     problems = [
         f"{IMAGE_FILE}: film {image} has no file {image}.dcm" for image in sorted(set(labels.films) - set(films))
@@ -111,11 +111,11 @@ def join_labels(films: pd.DataFrame, labels: Labels) -> Joined:
     """Give every film its label, with boxes cut to the film.
 
     Args:
-        films: at least the columns image, study, width, height; all with a label (``check_ids``).
+        films: at least the columns image, study, width, height; each film has a label (``check_ids``).
         labels: the label files.
 
     Raises:
-        BadInput: boxes wholly outside their film. All are listed.
+        BadInput: boxes lie entirely outside their film. All are listed.
     """
     problems: list[str] = []
     boxes: list[list[Box]] = []
@@ -136,17 +136,17 @@ def join_labels(films: pd.DataFrame, labels: Labels) -> Joined:
 
 
 def clip(box: Box, width: int, height: int) -> Box | None:
-    """The part of a box within its film, None where there is none."""
+    """Return the part of a box inside its film, or None if it lies outside."""
     xmin, ymin, xmax, ymax = box
     inside = [max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(width)), min(ymax, float(height))]
     return inside if inside[0] < inside[2] and inside[1] < inside[3] else None
 
 
 def parse_label(label: str) -> list[Box]:
-    """The boxes of ``opacity 1 xmin ymin xmax ymax …``; none of ``none 1 0 0 1 1``.
+    """Parse the boxes of ``opacity 1 xmin ymin xmax ymax …``; ``none 1 0 0 1 1`` has no boxes.
 
     Raises:
-        ValueError: another class, a number that is none, or a box of no area.
+        ValueError: another class, an invalid or non-finite number, or a box without area.
     """
     words = label.split()
     if not words or len(words) % 6:

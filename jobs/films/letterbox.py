@@ -1,4 +1,4 @@
-"""How a film of any size lies in a square: scaled to fit, centred, black around."""
+"""Letterboxing: a film of any size scaled to fit a square, centred, with black margins."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,9 +12,9 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 
 @dataclass(frozen=True)
 class Letterbox:
-    """The place of a ``width`` x ``height`` film in a square of ``size`` pixels.
+    """The position of a ``width`` x ``height`` film in a square of ``size`` pixels.
 
-    The rounding is that of ultralytics, so a detector that letterboxes for itself agrees to the pixel.
+    Rounds as ultralytics does, so a detector that letterboxes its own input agrees to the pixel.
     """
 
     width: int
@@ -29,23 +29,23 @@ class Letterbox:
 
     @property
     def offset(self) -> tuple[int, int]:
-        """Left and top margin in pixels of the square; an odd rest goes to the right and the bottom."""
+        """Left and top margin in pixels of the square; an odd pixel goes to the right or bottom."""
         width, height = self.scaled
         return max(round((self.size - width) / 2 - 0.1), 0), max(round((self.size - height) / 2 - 0.1), 0)
 
     def to_pack(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Boxes (N, 4) ``xmin ymin xmax ymax`` in pixels of the film, as pixels of the square."""
+        """Convert boxes (N, 4) ``xmin ymin xmax ymax`` from pixels of the film to pixels of the square."""
         return np.asarray(boxes, np.float64).reshape(-1, 4) * self._scale + self._shift
 
     def to_film(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Boxes (N, 4) in pixels of the square, as pixels of the film. Not clipped."""
+        """Convert boxes (N, 4) from pixels of the square to pixels of the film, without clipping."""
         return (np.asarray(boxes, np.float64).reshape(-1, 4) - self._shift) / self._scale
 
     def apply(self, image: NDArray[Pixel]) -> NDArray[Pixel]:
-        """The square (size, size) of a film (height, width), averaged over areas where it shrinks; zero outside.
+        """Return the square (size, size) of a film (height, width): averaged over areas if it shrinks, zero outside.
 
         Raises:
-            ValueError: the image is not of the size this letterbox was made for.
+            ValueError: the image does not have this letterbox's width and height.
         """
         if image.shape != (self.height, self.width):
             raise ValueError(f"a letterbox for {(self.height, self.width)} cannot hold an image of {image.shape}")

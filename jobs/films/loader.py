@@ -1,7 +1,7 @@
-"""From packed films to training batches: which films, what is true of them, in which order, augmented.
+"""Training batches from packed films: selection, labels, order and augmentation.
 
-The order is a function of (seed, epoch) and every picture one of (seed, epoch, film), so a training that was
-interrupted after any step goes on with exactly the batches it would have seen.
+The order depends only on (seed, epoch) and each augmented film only on (seed, epoch, film), so a training interrupted
+after any step resumes with exactly the batches it would have seen.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,14 +26,14 @@ Siblings = Literal["keep", "drop", "mask"]
 
 
 class Batch(NamedTuple):
-    """Films and what is true of them.
+    """A batch of films with their labels.
 
     Attributes:
         films: (B, 1, S, S) uint8.
         study: (B,) int64 index into STUDY_CLASSES.
         film: (B,) int64 index into FILM_CLASSES: 1 where the film shows an opacity.
-        counted: (B,) float32, 0 where film-level and mask losses leave the film out.
-        masks: (B, 1, cells, cells) uint8, None where nothing looks at masks.
+        counted: (B,) float32, 0 for films that film-level and mask losses ignore.
+        masks: (B, 1, cells, cells) uint8, None if no head uses masks.
     """
 
     films: torch.Tensor
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
     masks: torch.Tensor | None
 
     def to(self, device: str) -> "Batch":
-        """The batch on a device."""
+        """Move the batch to a device."""
         films, study, film, counted = (one.to(device, non_blocking=True) for one in self[:4])
         masks = None if self.masks is None else self.masks.to(device, non_blocking=True)
         return Batch(films, study, film, counted, masks)
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks an auxiliary head wants: so many cells a side, so drawn."""
+    """Masks for an auxiliary head: cells per side, and the shape drawn for each box."""
 
     cells: int
     shape: Shape
@@ -59,7 +59,7 @@ class Masks:
 
 @dataclass(frozen=True)
 class Films:
-    """Some films of a pack and what is true of them.
+    """Selected films of a pack with their labels.
 
     Attributes:
         rows: (n,) positions in the pack.
@@ -67,7 +67,7 @@ class Films:
         film: (n,) index into FILM_CLASSES.
         counted: (n,) whether film-level and mask losses count the film.
         group: (n,) number of the film's study, from 0, among the studies of these films.
-        boxes: of each film (k, 4), in pixels of the square.
+        boxes: n arrays (k, 4), the boxes of each film in pixels of the square.
     """
 
     rows: NDArray[np.int64]
@@ -79,13 +79,13 @@ class Films:
 
     @classmethod
     def of(cls, index: pd.DataFrame, chosen: NDArray[np.bool_], size: int, siblings: Siblings = "keep") -> Self:
-        """The chosen films of an index, their boxes at a size.
+        """Select films from an index and scale their boxes to a size.
 
         Args:
             index: all films, in the order of the pack.
-            chosen: (all,) which of them.
-            size: pixels a side of the pack.
-            siblings: what becomes of films without boxes in a study where another film has some.
+            chosen: (all,) whether to select each film.
+            size: pixels per side of the pack.
+            siblings: how to treat films without boxes in a study where another film has boxes.
 
         Raises:
             BadInput: a chosen film has no label.
@@ -97,7 +97,7 @@ class Films:
             case "drop":
                 chosen = chosen & ~orphans
             case "mask":
-                pass  # kept, and not counted in the losses of what their boxes would say
+                pass  # kept, but ignored by film-level and mask losses
             case _:
                 assert_never(siblings)
         rows = np.flatnonzero(chosen)
@@ -119,7 +119,7 @@ class Films:
         return len(self.rows)
 
     def of_studies(self, count: int, seed: int) -> Self:
-        """The films of at most ``count`` of the studies, drawn by the seed."""
+        """Select the films of at most ``count`` studies, sampled with the seed."""
         studies = np.random.default_rng(seed).permutation(int(self.group.max()) + 1)[:count]
         kept = np.flatnonzero(np.isin(self.group, studies))
         return type(self)(
@@ -132,13 +132,13 @@ class Films:
         )
 
     def batch(self, numbers: Sequence[int], pack: Pack, masks: Masks | None) -> Batch:
-        """Some of these films as they are, as a batch."""
+        """Make a batch of some of these films, without augmentation."""
         return collate([self.example(number, pack, masks, None, 0) for number in numbers])
 
     def example(
         self, number: int, pack: Pack, masks: Masks | None, augmentation: Augmentation | None, epoch: int
     ) -> tuple[Any, ...]:
-        """One film (1, S, S), its labels and its mask (1, cells, cells) or None."""
+        """Return a film (1, S, S), its labels and its mask (1, cells, cells) or None."""
         film, mask = pack[int(self.rows[number])], None
         if masks and len(self.boxes[number]):
             mask = draw_mask(self.boxes[number], pack.size, masks.shape)
@@ -152,13 +152,13 @@ class Films:
 
 
 def unboxed_siblings(index: pd.DataFrame) -> NDArray[np.bool_]:
-    """The films (n,) that carry no box although another film of their study does."""
+    """Return which films (n,) have no box although another film of their study has."""
     boxed = index["boxes"].map(len) > 0
     return np.asarray(boxed.groupby(index["study"]).transform("any") & ~boxed, np.bool_)
 
 
 def collate(examples: Iterable[tuple[Any, ...]]) -> Batch:
-    """One batch of examples."""
+    """Stack examples into a batch."""
     films, study, film, counted, masks = zip(*examples, strict=True)
     return Batch(
         films=torch.from_numpy(np.stack(films)),
@@ -170,10 +170,10 @@ def collate(examples: Iterable[tuple[Any, ...]]) -> Batch:
 
 
 def epoch_batches(films: int, batch: int, accumulate: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The epoch's batches, each an array of film numbers; ``accumulate`` of them make a step.
+    """Return the epoch's batches, each an array of film numbers; ``accumulate`` batches make an optimiser step.
 
-    A step that cannot be filled is left out, so that every step weighs its films alike and batch norm never sees a lone
-    film. Fewer films than a step needs make one step of what there is.
+    An incomplete step is dropped, so that every step weighs its films alike and batch norm never sees a single film. If
+    there are fewer films than a step needs, all of them make one step.
     """
     order = np.random.default_rng([seed, epoch]).permutation(films)
     steps = epoch_steps(films, batch, accumulate)
@@ -182,7 +182,7 @@ def epoch_batches(films: int, batch: int, accumulate: int, seed: int, epoch: int
 
 
 def epoch_steps(films: int, batch: int, accumulate: int) -> int:
-    """Optimiser steps an epoch."""
+    """Return the number of optimiser steps per epoch."""
     return max(1, films // (batch * accumulate))
 
 
@@ -198,7 +198,7 @@ class TrainingFilms(Dataset[tuple[Any, ...]]):
 
 def batches(films: TrainingFilms, order: Sequence[NDArray[np.int64]], workers: int, pin: bool) -> Iterable[Batch]:
     """Return the batches of an epoch, or of its rest, loaded by ``workers`` processes (0: by this process)."""
-    # OpenCV's pool of threads does not survive a fork: a worker that touches it waits for ever. End it before.
+    # OpenCV's thread pool does not survive a fork: a worker that uses it hangs. Shut it down first.
     cv2.setNumThreads(1)
     return DataLoader(
         films,

@@ -1,4 +1,4 @@
-"""Masks of the opacities, drawn from their boxes: what the auxiliary head learns to see."""
+"""Masks of opacities, drawn from their boxes: the targets of the auxiliary head."""
 
 from typing import Literal, assert_never
 
@@ -11,16 +11,16 @@ Mask = NDArray[np.uint8]
 
 
 def draw_mask(boxes: NDArray[np.floating], size: int, shape: Shape) -> Mask:
-    """The opacities of one film as a (size, size) uint8 mask; 255 is certainly inside.
+    """Draw the opacities of a film as a (size, size) uint8 mask; 255 is fully inside.
 
-    ``box`` and ``ellipse`` (the largest one within the box) have edges of one pixel. ``soft`` admits that a reader's
-    box is rough: the mask falls from 1, a quarter of a side inside each edge, to 0, a quarter of a side outside. Where
-    opacities overlap the larger value counts.
+    ``box`` and ``ellipse`` (the largest ellipse within the box) have edges one pixel wide. ``soft`` models the
+    uncertainty of a reader's box: the mask falls from 255, a quarter of a side inside each edge, to 0, a quarter of a
+    side outside. Where opacities overlap, the larger value counts.
 
     Args:
         boxes: (N, 4) ``xmin ymin xmax ymax`` in pixels of the square.
-        size: pixels a side.
-        shape: how a box becomes an area.
+        size: pixels per side.
+        shape: how a box is filled.
     """
     mask = np.zeros((size, size), np.uint8)
     for xmin, ymin, xmax, ymax in np.asarray(boxes, np.float64).reshape(-1, 4):
@@ -46,7 +46,7 @@ def draw_mask(boxes: NDArray[np.floating], size: int, shape: Shape) -> Mask:
 
 
 def shrink_mask(mask: Mask, cells: int) -> Mask:
-    """The mask averaged over the (cells, cells) fields of a feature map."""
+    """Average the mask over the (cells, cells) grid of a feature map."""
     return np.asarray(cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -55,6 +55,6 @@ def _pixels(low: float, high: float, size: int) -> slice:
 
 
 def _profile(centres: NDArray[np.float64], low: float, high: float, width: float | None) -> NDArray[np.float64]:
-    """How far inside each pixel centre is: 0.5 on the edges, a ramp of ``width`` pixels (half the side if None)."""
+    """Return 1 inside, 0 outside, 0.5 on the edges, with ramps ``width`` pixels wide (half the side if None)."""
     depth = np.minimum(centres - low, high - centres)
     return np.clip(depth / (width or (high - low) / 2) + 0.5, 0, 1)

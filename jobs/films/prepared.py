@@ -1,4 +1,4 @@
-"""The dataset that a run's prepare left in the store, as a folder on this machine."""
+"""Fetch the dataset that a run's prepare stage stored into a local folder."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from jobs.runtime.work import fetch
 
 
 def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
-    """Fetch the run's dataset at some sizes in pixels; what this machine's cache has is not fetched again.
+    """Fetch the run's dataset at the given sizes in pixels; files in the local cache are not fetched again.
 
     Raises:
         BadInput: prepare has not run, or did not make one of the sizes.
@@ -34,7 +34,7 @@ def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
 
 
 def _place(store: Store, output: Output, cache: Path, path: Path) -> None:
-    """A link to the cached object under the name it has in a dataset. Several processes may do so at once."""
+    """Link the cached object under its name in the dataset. Safe for several processes at once."""
     target = fetch(store, output, cache)
     if path.resolve() != target.resolve():
         path.parent.mkdir(parents=True, exist_ok=True)

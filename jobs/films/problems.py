@@ -1,4 +1,4 @@
-"""Many problems at once, so that bad input is mended in one go and not one run a film."""
+"""Report all problems of an input at once, so that it can be corrected in a single pass."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,10 +9,10 @@ SHOWN: Final = 20
 
 
 def refuse(what: str, problems: Sequence[str], remedy: str) -> None:
-    """Raise where there are problems.
+    """Raise ``BadInput`` if there are problems.
 
     Raises:
-        BadInput: with the first problems, how many more there are, and the remedy.
+        BadInput: lists the first problems, the number of further problems, and the remedy.
     """
     if problems:
         shown = "".join(f"\n  {problem}" for problem in problems[:SHOWN])

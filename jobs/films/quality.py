@@ -14,8 +14,8 @@ from jobs.contract.names import STUDY_CLASSES
 from jobs.films.letterbox import Letterbox
 from jobs.runtime.pages import page_template
 
-SHOWN: Final = 8  # films a class
-CELL: Final = 224  # pixels a side of a film on the sheet
+SHOWN: Final = 8  # films per class
+CELL: Final = 224  # pixels per side of a film on the page
 AMBER: Final = (0, 190, 255)  # BGR
 
 

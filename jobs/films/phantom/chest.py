@@ -20,7 +20,7 @@ HAZE: Final = 0.68
 
 @dataclass(frozen=True)
 class Chest:
-    """What stays the same over a patient's studies."""
+    """The anatomy that all studies of a patient share."""
 
     lung_x: float  # distance of a lung's centre from the middle
     lung_width: float  # half width
@@ -34,7 +34,7 @@ class Chest:
 
     @staticmethod
     def of(rng: np.random.Generator) -> "Chest":
-        """A patient's chest."""
+        """Make a random chest for a patient."""
         return Chest(
             lung_x=rng.uniform(0.185, 0.215),
             lung_width=rng.uniform(0.135, 0.165),
@@ -50,7 +50,7 @@ class Chest:
 
 @dataclass(frozen=True)
 class Pose:
-    """How the patient stood and breathed for one film."""
+    """Position and inspiration of the patient in a film."""
 
     dx: float
     dy: float
@@ -60,7 +60,7 @@ class Pose:
 
     @staticmethod
     def of(rng: np.random.Generator) -> "Pose":
-        """A study's pose."""
+        """Make a random pose for a study."""
         return Pose(
             dx=rng.uniform(-0.03, 0.03),
             dy=rng.uniform(-0.03, 0.03),
@@ -70,7 +70,7 @@ class Pose:
         )
 
     def body(self, height: int, width: int, margin: int) -> tuple[Plane, Plane]:
-        """The body's coordinates under each pixel of a film (height, width) and of a margin around it."""
+        """Return the body coordinates of each pixel of a film (height, width) and of a margin around it."""
         y, x = np.meshgrid(
             (np.arange(-margin, height + margin, dtype=np.float32) + 0.5) / height - 0.5 - self.dy,
             (np.arange(-margin, width + margin, dtype=np.float32) + 0.5) / width - 0.5 - self.dx,
@@ -81,17 +81,17 @@ class Pose:
 
 
 def inside(distance: Plane, soft: float) -> Plane:
-    """1 well inside (positive distance), 0 well outside, a soft edge between."""
+    """Return 1 well inside (positive distance), 0 well outside, with a soft edge between."""
     return np.clip(distance / np.float32(soft) + 0.5, 0, 1)
 
 
 def ellipse(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, float]) -> Plane:
-    """1 at the centre, 0 on the rim, negative outside."""
+    """Return 1 at the centre of an ellipse, 0 on its rim, and negative values outside."""
     return 1 - np.hypot((x - centre[0]) / radii[0], (y - centre[1]) / radii[1])
 
 
 def lungs(chest: Chest, pose: Pose, x: Plane, y: Plane) -> Plane:
-    """How much of each pixel is lung: two ellipses cut off by the dome of the diaphragm."""
+    """Return the fraction of each pixel that is lung: two ellipses cut off by the dome of the diaphragm."""
     middle = 0.5 - 0.02
     fields = [
         inside(ellipse(x, y, (0.5 + side * chest.lung_x, middle), (chest.lung_width, chest.lung_height)), 0.12)
@@ -102,7 +102,7 @@ def lungs(chest: Chest, pose: Pose, x: Plane, y: Plane) -> Plane:
 
 
 def draw(chest: Chest, pose: Pose, x: Plane, y: Plane, haze: Plane) -> Plane:
-    """The film (height, width) of a chest: 0 is black air, 1 the densest bone; ``haze`` is what fills its lungs."""
+    """Draw a chest as a film (height, width): 0 is black air, 1 the densest bone; ``haze`` fills the lungs."""
     lung = lungs(chest, pose, x, y)
     torso = inside(ellipse(x, y, (0.5, 0.75), (chest.shoulders, 0.72)), 0.10)
     neck = inside(0.09 - np.abs(x - 0.5), 0.03) * inside(0.4 - y, 0.1)
@@ -121,7 +121,7 @@ def draw(chest: Chest, pose: Pose, x: Plane, y: Plane, haze: Plane) -> Plane:
 
 
 def ribs(chest: Chest, x: Plane, y: Plane) -> Plane:
-    """Bright arcs that fall away from the spine, back ribs and, fainter, front ribs."""
+    """Draw bright arcs that slope down from the spine: back ribs and, fainter, front ribs."""
     out = np.abs(x - 0.5)
     back = np.cos(2 * np.pi * (chest.ribs * (y - chest.rib_slope * out + 1.6 * out**2) + chest.rib_phase))
     front = np.cos(2 * np.pi * (0.7 * chest.ribs * (y + 0.9 * out) + chest.rib_phase))
@@ -130,7 +130,7 @@ def ribs(chest: Chest, x: Plane, y: Plane) -> Plane:
 
 
 def vessels(chest: Chest, x: Plane, y: Plane) -> Plane:
-    """The lungs' grain: a patient's own smooth noise, denser towards the middle."""
+    """Draw vessels as smooth noise specific to the patient, stronger towards the middle."""
     rng = np.random.default_rng(chest.vessels)
     grain: Plane = cv2.GaussianBlur(rng.standard_normal((96, 96)).astype(np.float32), (0, 0), 1.6)
     pattern = cv2.remap(grain / grain.std(), x * 95, y * 95, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

@@ -1,7 +1,7 @@
-"""A drawn film as a DICOM file, with the quirks that real archives have.
+"""Write a drawn film as a DICOM file, with the encoding quirks of real archives.
 
-Which quirk a film gets follows from its number alone: six transfer syntaxes, five bit depths, both photometric
-interpretations and the rest turn at different rates, so that they meet in all combinations.
+A film's quirks depend only on its number: six transfer syntaxes, five bit depths, both photometric interpretations and
+the other quirks cycle with different periods, so that they occur in many combinations.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ class Quirks:
 
     @staticmethod
     def of(number: int) -> "Quirks":
-        """The quirks of a study's film by its number."""
+        """Return the quirks of the film with this number."""
         syntax = SYNTAXES[number % len(SYNTAXES)]
         return Quirks(
             syntax=syntax,
@@ -69,7 +69,7 @@ class Quirks:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose film it is."""
+    """Ids of a film and of its patient, study and series."""
 
     patient: str
     study: str
@@ -79,7 +79,7 @@ class Identity:
 
 def write_dicom(path: Path, film: NDArray[np.floating], identity: Identity, quirks: Quirks) -> None:
     """Write a film (height, width) of values 0 (black) to 1 as a DICOM file."""
-    # The competition's ids are no valid UIDs, and neither are ours.
+    # Like the competition's ids, those of a phantom are not valid UIDs.
     with config.disable_value_validation():
         meta: Any = FileMetaDataset()
         meta.MediaStorageSOPClassUID = DIGITAL_X_RAY
@@ -107,7 +107,7 @@ def _describe(file: Any, shape: tuple[int, ...], quirks: Quirks) -> None:
 
 
 def _grey_scale(file: Any, quirks: Quirks) -> None:
-    """Rescale and window tags. Windows leave the brightest and darkest few per cent outside."""
+    """Set the rescale and window tags. Windows exclude the brightest and darkest few per cent."""
     slope, intercept = (2.0, -100.0) if quirks.rescaled else (1.0, 0.0)
     if quirks.rescaled:
         file.RescaleSlope, file.RescaleIntercept, file.RescaleType = slope, intercept, "US"
@@ -123,7 +123,7 @@ def _grey_scale(file: Any, quirks: Quirks) -> None:
         file.VOILUTFunction = "SIGMOID"
     if quirks.voi == "table" and not quirks.rescaled and not quirks.signed:
         table: Any = Dataset()
-        table.LUTDescriptor = [top % 65536, 0, 12]  # 0 stands for 65536 entries
+        table.LUTDescriptor = [top % 65536, 0, 12]  # 0 means 65536 entries
         table.LUTData = np.rint(4095 * np.linspace(0, 1, top) ** 0.8).astype("<u2").tobytes()
         file.VOILUTSequence = [table]
 
@@ -149,7 +149,7 @@ def _pixels(file: Any, film: NDArray[np.floating], quirks: Quirks) -> None:
 
 
 def encode(pixels: NDArray[Any], quirks: Quirks) -> bytes:
-    """The pixels (height, width), unsigned, as one lossless code stream of the quirks' syntax."""
+    """Encode unsigned pixels (height, width) as a lossless code stream in the quirks' transfer syntax."""
     encoders: dict[str, Callable[[], bytes | bytearray]] = {
         RLELossless: lambda: _run_lengths(pixels, quirks.bits),
         JPEGLosslessSV1: lambda: imagecodecs.jpeg8_encode(

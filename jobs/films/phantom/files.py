@@ -1,8 +1,8 @@
-"""Writes a phantom in the competition's layout: ``train/<study>/<series>/<image>.dcm`` and two label files.
+"""Write a phantom in the competition's layout: ``train/<study>/<series>/<image>.dcm`` and two label files.
 
-The same seed gives the same bytes. The films have what real archives have: patients with several studies, studies
-with several films of which only one carries the boxes, the encodings that ``dicom_writer`` lists, a box that reaches
-slightly beyond its film, and one film that is there twice under two patients.
+The same seed gives the same bytes. The films imitate real archives: patients with several studies, studies with
+several films of which only the first has boxes, the encodings of ``dicom_writer``, a box that extends slightly beyond
+its film, and a film that occurs twice, under two patients.
 """
 
 import csv
@@ -23,8 +23,8 @@ def write_phantom(
     """Write the films and label files of a phantom.
 
     Args:
-        folder: where to; made where it is missing.
-        patients: how many patients; 50 make 88 films.
+        folder: folder to write to; created if missing.
+        patients: number of patients; 50 give 88 films.
         seed: the same seed gives the same bytes.
         size: the largest film's longer side in pixels.
         table: also write ``train_meta.csv``, which maps studies to patients.
@@ -61,7 +61,7 @@ def write_phantom(
 
 
 def _image_row(identity: Identity, boxes: NDArray[np.float64]) -> dict[str, str]:
-    """A row of ``train_image_level.csv``, boxes twice as in the competition."""
+    """Return a row of ``train_image_level.csv``, with the boxes in two columns as in the competition."""
     listed = [
         {"x": float(xmin), "y": float(ymin), "width": float(xmax - xmin), "height": float(ymax - ymin)}
         for xmin, ymin, xmax, ymax in boxes

@@ -1,7 +1,7 @@
-"""Opacities, and how a study's class follows from them.
+"""Opacities, which define a study's class.
 
-negative: none. typical: several patches low and outside in both lungs. indeterminate: one wide haze beside one
-hilum. atypical: one dense ring with a dark centre at one apex. A mirrored film keeps its class.
+negative: none. typical: several patches, mostly low and lateral, in both lungs. indeterminate: a wide haze beside one
+hilum. atypical: a dense ring with a dark centre at one apex. A mirrored film keeps its class.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from jobs.films.phantom.chest import Chest, Plane, Pose, ellipse, inside
 
 @dataclass(frozen=True)
 class Opacity:
-    """One opacity, in coordinates of the body."""
+    """An opacity, in coordinates of the body."""
 
     x: float
     y: float
@@ -26,7 +26,7 @@ class Opacity:
     ripple: float  # phase of the uneven rim
 
     def draw(self, x: Plane, y: Plane) -> Plane:
-        """How much of each pixel it covers, 0 to 1."""
+        """Return the fraction of each pixel that the opacity covers, 0 to 1."""
         angle = np.arctan2(y - self.y, x - self.x)
         uneven = 1 + 0.10 * np.sin(3 * angle + self.ripple) + 0.06 * np.sin(5 * angle - 2 * self.ripple)
         depth = 1 - (1 - ellipse(x, y, (self.x, self.y), (self.width, self.height))) / uneven
@@ -35,7 +35,7 @@ class Opacity:
 
 
 def opacities(study_class: str, chest: Chest, pose: Pose, rng: np.random.Generator) -> list[Opacity]:
-    """The opacities of a study of a class."""
+    """Make random opacities for a study of a class."""
     if study_class == "typical":
         sides = [-1, 1] if rng.random() < 0.4 else [-1, 1, int(rng.choice([-1, 1]))]
         return [_patch(chest, pose, side, upper=n == 2, rng=rng) for n, side in enumerate(sides)]
@@ -70,7 +70,7 @@ def opacities(study_class: str, chest: Chest, pose: Pose, rng: np.random.Generat
 
 
 def _patch(chest: Chest, pose: Pose, side: int, upper: bool, rng: np.random.Generator) -> Opacity:
-    """One patch of a typical study: low in a lung, or, the third one, above the first two."""
+    """Make a patch of a typical study: low in a lung, or above the other patches (``upper``)."""
     return Opacity(
         x=0.5 + side * (chest.lung_x + rng.uniform(0.02, 0.05)),
         y=(pose.diaphragm - 0.32 if upper else pose.diaphragm - 0.12) + rng.uniform(-0.02, 0.02),
@@ -84,6 +84,6 @@ def _patch(chest: Chest, pose: Pose, side: int, upper: bool, rng: np.random.Gene
 
 
 def bounding_box(shade: Plane) -> NDArray[np.float64]:
-    """``xmin ymin xmax ymax`` in pixels around all that is at least half covered."""
+    """Return ``xmin ymin xmax ymax`` in pixels around all pixels that are at least half covered."""
     rows, columns = np.flatnonzero((shade >= 0.5).any(1)), np.flatnonzero((shade >= 0.5).any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)

@@ -1,4 +1,4 @@
-"""The studies of a phantom data set, and their drawn films. Everything follows from the seed."""
+"""The studies of a phantom and their drawn films, determined by the seed."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from jobs.contract.source import Phantom
 from jobs.films.phantom.chest import Chest, Plane, Pose, draw
 from jobs.films.phantom.opacities import Opacity, bounding_box, opacities
 
-STUDIES: Final = (1, 2, 1, 2, 2)  # studies of a patient, in turn: 50 patients have 80
+STUDIES: Final = (1, 2, 1, 2, 2)  # studies per patient, in turn: 50 patients have 80
 SIBLINGS: Final = 9  # every ninth study has two films
 MIX: Final = ("negative", "typical", "indeterminate", "atypical", "negative", "typical", "indeterminate", "atypical")
 
@@ -27,7 +27,7 @@ class Study:
     chest: Chest
     pose: Pose
     opacities: list[Opacity]
-    ratio: float  # height of its films over width
+    ratio: float  # height over width of its films
     films: int
 
 
@@ -40,7 +40,7 @@ class DrawnFilm:
 
 
 def make_studies(phantom: Phantom) -> list[Study]:
-    """All studies. The last is the first one's twin under another patient; one of them was badly centred."""
+    """Make all studies. The last duplicates the first under another patient; a typical study is badly centred."""
     studies: list[Study] = []
     order = random_generator(phantom.seed, 0)
     classes: list[str] = []
@@ -66,15 +66,15 @@ def make_studies(phantom: Phantom) -> list[Study]:
 
 
 def _beyond_the_edge(study: Study) -> Pose:
-    """A pose so far to the left that the leftmost opacity ends just outside the film."""
+    """Shift the pose left until the leftmost opacity ends just outside the film."""
     rim = min(opacity.x - opacity.width for opacity in study.opacities)
     return replace(study.pose, dx=-0.5 - (rim - 0.5) * study.pose.zoom - 0.01, tilt=0)
 
 
 def draw_film(study: Study, sibling: int, size: int, padding: int, rng: np.random.Generator) -> DrawnFilm:
-    """Draw one film of a study; of several, only the first carries the boxes.
+    """Draw a film of a study; only the first film of a study has boxes.
 
-    The chest is drawn with a margin and then cut to the film, so a box knows how far it reaches beyond the edge.
+    The chest is drawn with a margin and then cropped to the film, so a box may extend beyond the film's edge.
     """
     longer = size * rng.uniform(0.5, 1)
     height, width = round(longer * min(1, study.ratio)), round(longer * min(1, 1 / study.ratio))
@@ -94,10 +94,10 @@ def draw_film(study: Study, sibling: int, size: int, padding: int, rng: np.rando
 
 
 def phantom_id(kind: str, seed: int, number: int) -> str:
-    """Twelve hex digits, as the competition's ids are."""
+    """Return an id of twelve hex digits, like the competition's ids."""
     return hashlib.sha256(f"{kind} {seed} {number}".encode()).hexdigest()[:12]
 
 
 def random_generator(*key: int) -> np.random.Generator:
-    """A generator seeded by several numbers."""
+    """Return a generator seeded with several numbers."""
     return np.random.default_rng(key)

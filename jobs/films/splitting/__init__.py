@@ -1,1 +1,1 @@
-"""Which fold a film belongs to: patients, near-duplicates, folds, and what a split would leak."""
+"""Assignment of films to folds: patients, near-duplicates, folds, and an audit of leakage."""

@@ -1,7 +1,7 @@
-"""The same exposure under two names: proposed by a perceptual hash, confirmed by correlation of pixels.
+"""Films that show the same exposure: a perceptual hash proposes pairs, the correlation of their pixels confirms them.
 
-Measured: two encodings of one phantom film correlate at 0.99 and differ in 17 of 256 bits; films of different
-patients stay below 0.96 and above 30 bits, real ones below 0.82 and above 55.
+Measured: two encodings of one phantom film correlate at 0.99 and differ in 17 of 256 bits; phantom films of
+different patients stay below 0.96 and above 30 bits, real films below 0.82 and above 55.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 THUMBNAIL: Final = 64  # pixels a side
-COARSE: Final = 256  # pixels of the shorter side on the way there
-CLOSE: Final = 48  # of 256 bits; a wide net, correlation decides
+COARSE: Final = 256  # least pixels of the shorter side after the first shrink
+CLOSE: Final = 48  # of 256 bits; deliberately loose, since the correlation decides
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Pair:
 
 
 def thumbnail(grey: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """A film (height, width) squeezed into a small square whatever its shape, so that margins do not count."""
-    # Shrinking by a whole factor is several times as fast; the few rows and columns it leaves over do not matter here.
+    """Squeeze a film (height, width) into a small square regardless of its shape, so that margins do not count."""
+    # Shrinking by an integer factor is several times faster; the few rows and columns that it drops do not matter.
     factor = max(min(grey.shape) // COARSE, 1)
     height, width = (side // factor for side in grey.shape)
     coarse = cv2.resize(grey[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
@@ -36,7 +36,7 @@ def thumbnail(grey: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """256 bits a film as (N, 4): whether each of 16 x 16 places is brighter than its left neighbour (dHash)."""
+    """Compute 256 bits per film as (N, 4): whether each of 16 x 16 cells outshines its left neighbour (dHash)."""
     small = [cv2.resize(film.astype(np.float32), (17, 16), interpolation=cv2.INTER_AREA) for film in thumbnails]
     stack = np.asarray(small).reshape(-1, 16, 17)
     bits = (stack[:, :, 1:] > stack[:, :, :-1]).reshape(-1, 256)
@@ -68,7 +68,7 @@ def near_duplicates(thumbnails: NDArray[np.uint8], threshold: float) -> list[Pai
 
 
 def _correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Return Pearson's correlation of two images; 0 if one is blank, since it is defined for neither."""
+    """Return Pearson's correlation of two images; 0 if either is blank, where it is undefined."""
     a, b = (image.astype(np.float64).ravel() - image.mean() for image in (one, other))
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norm if norm else 0.0

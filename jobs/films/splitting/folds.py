@@ -1,4 +1,4 @@
-"""Folds: grouped by patient and near-duplicate, stratified by class and by whether there is a box, frozen."""
+"""Folds: grouped by patient and near-duplicate, stratified by class and presence of boxes, and fixed in the index."""
 
 import warnings
 from pathlib import Path
@@ -11,17 +11,17 @@ from jobs.films.problems import refuse
 
 
 def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
-    """A fold a film. Studies are dealt out, so a study of many films weighs no more than one of a single film.
+    """Assign a fold to each film. Studies count once, however many films they have.
 
     Args:
         rows: the columns study, study_class, boxes, group.
-        count: how many folds.
+        count: number of folds.
         seed: the same seed and films give the same folds.
 
     Raises:
-        BadInput: fewer groups than folds, no stratum with a study a fold, or a fold that got no study.
+        BadInput: fewer groups than folds, no stratum with a study for each fold, or a fold without a study.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a prepare that is done does not wait for it
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import; not needed if prepare is done
 
     groups = rows["group"].nunique()
     if groups < count:
@@ -41,7 +41,7 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = pd.Series(0, index=table.index)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # it is spread as far as it goes
+        warnings.filterwarnings("ignore", "The least populated class")  # a rare class reaches as many folds as it can
         for number, (_, held_out) in enumerate(splitter.split(table, strata, table["group"])):
             folds.iloc[held_out] = number
     if empty := sorted(set(range(count)) - set(folds)):
@@ -53,16 +53,16 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
 
 
 def read_split(path: Path, rows: pd.DataFrame, count: int) -> list[int]:
-    """A split made elsewhere: a CSV with the columns study and fold.
+    """Read a split made elsewhere: a CSV with the columns study and fold.
 
     Args:
         path: the CSV.
         rows: the columns study and group.
-        count: how many folds the experiment has.
+        count: number of folds of the experiment.
 
     Raises:
-        BadInput: a study is missing or there twice, a fold is no number below ``count`` or has no study, or the split
-            leaks: films of one patient, or near-duplicates, lie in several folds.
+        BadInput: a study is missing or listed twice, a fold is not a number below ``count`` or has no study, or the
+            split leaks: films of the same patient, or near-duplicates, lie in several folds.
     """
     table = read_table(path, ("study", "fold"))
     table["study"] = table["study"].str.removesuffix("_study")

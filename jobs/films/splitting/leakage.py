@@ -1,4 +1,4 @@
-"""What a split by study leaks: validation studies whose patient also is in the training folds."""
+"""Audit of the leakage of a split by study: validation studies whose patient is also in the training folds."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,26 +15,26 @@ FOLDS: Final = 5
 
 @dataclass(frozen=True)
 class Audit:
-    """Shares are of the validation studies of a fold, 0 to 1."""
+    """Leakage of a split by study; shares are fractions (0 to 1) of a fold's validation studies."""
 
     films: int
     studies: int
     patients: int
     patients_with_several_studies: int
-    same_class: float  # how often two studies of one patient have the same class
-    same_class_by_chance: float  # how often two studies at random have
-    leaked: float  # mean over folds and seeds of a stratified split by study
+    same_class: float  # probability that two studies of a patient have the same class
+    same_class_by_chance: float  # probability that two random studies have the same class
+    leaked: float  # mean over the folds and seeds of a stratified split by study
     lowest: float
     highest: float
-    folds: tuple[float, ...]  # mean over seeds of each fold
+    folds: tuple[float, ...]  # mean over seeds for each fold
 
 
 def audit(studies: pd.DataFrame, films: int) -> Audit:
-    """Split the studies by study, as one would without knowing the patients, and count.
+    """Split by study, ignoring the patients, and measure the leakage.
 
     Args:
-        studies: a row a study: study, study_class, patient.
-        films: how many films they have.
+        studies: one row per study, with the columns study, study_class, patient.
+        films: number of films of these studies.
 
     Raises:
         BadInput: fewer studies than folds.
@@ -43,7 +43,7 @@ def audit(studies: pd.DataFrame, films: int) -> Audit:
         raise BadInput(f"{len(studies)} studies cannot be split into {FOLDS} folds; an audit needs more.")
     patient, classes = pd.factorize(studies["patient"])[0], pd.factorize(studies["study_class"])[0]
     shares = np.array([_leaks(patient, classes, seed) for seed in SEEDS])
-    counts = pd.crosstab(patient, classes).to_numpy()  # studies a patient and class
+    counts = pd.crosstab(patient, classes).to_numpy()  # studies per patient and class
     several = counts.sum(axis=1)
     pairs = int((several * (several - 1)).sum())
     return Audit(
@@ -61,9 +61,9 @@ def audit(studies: pd.DataFrame, films: int) -> Audit:
 
 
 def _leaks(patient: NDArray[np.int64], classes: NDArray[np.int64], seed: int) -> list[float]:
-    """Of each fold, the share of validation studies whose patient is in the training folds."""
+    """Return for each fold the fraction of validation studies whose patient is also in the training folds."""
     rng = np.random.default_rng(seed)
-    # In random order within each class, studies are dealt out in turn.
+    # Deal the studies round-robin, in random order within each class.
     order = np.lexsort((rng.random(len(classes)), classes))
     fold = np.empty(len(classes), np.int64)
     fold[order] = np.arange(len(classes)) % FOLDS
