@@ -1,11 +1,11 @@
-"""Searches the ensemble's settings on out-of-fold predictions: trains and predicts nothing.
+"""Search the ensemble's settings on out-of-fold predictions, without training or predicting.
 
-The six classes have equal weight in the score, and what is chosen for one part does not change the others: study
-classes depend on the weights of the models that predict them, opacity on the detectors' weights and the fusion, none on
-the none rule. So each part is searched by itself.
+Each part is searched independently, because the six classes have equal weight in the score and the settings of a part
+do not affect the others: study classes depend on the weights of the models that predict them, opacity on the detectors'
+weights and the fusion, none on the none rule.
 
-Weights are chosen by ensemble selection with replacement (Caruana et al. 2004): models are added one by one, whichever
-helps most, and a model's weight is how often it was added up to the best round.
+Weights are chosen by ensemble selection with replacement (Caruana et al. 2004): each round adds the model that helps
+most, and a model's weight is the number of times it was added up to the best round.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,18 +27,18 @@ from jobs.scoring.metric import Floats, Ints, MatchTable, average_precisions, me
 
 GROUPS: Final = 5
 ROUNDS: Final = 10
-LEAST_GAIN: Final = 1e-3  # of a round over the best before it; less is the noise of the patients at hand
+LEAST_GAIN: Final = 1e-3  # minimum gain over the best earlier round; smaller gains are noise from the patients sampled
 IOUS: Final = (0.5, 0.55, 0.6, 0.65, 0.7)
-TENTHS: Final = 10  # the none rule's weights are tenths that add up to 1
+TENTHS: Final = 10  # the none rule's weights are multiples of 0.1 that sum to 1
 
 
 @dataclass(frozen=True)
 class Searched:
-    """Settings that were chosen.
+    """The settings that a search chose.
 
     Attributes:
-        settings: on all patients: for a test set.
-        without: for each group of patients, the settings chosen without it: for the films of the group.
+        settings: chosen on all patients; for a test set.
+        without: for each group of patients, the settings chosen without the group; for its films.
         group: (films,) the group of each row of the index.
     """
 
@@ -47,7 +47,7 @@ class Searched:
     group: Ints
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as JSON; groups follow from the index and the seed."""
+        """Return the settings as JSON, without the groups, which follow from the index and the seed."""
         return {
             "all": self.settings.model_dump(mode="json"),
             "without": [one.model_dump(mode="json") for one in self.without],
@@ -55,7 +55,7 @@ class Searched:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], group: Ints) -> Self:
-        """What :meth:`as_json` wrote."""
+        """Read what :meth:`as_json` wrote."""
         without = tuple(Ensemble.model_validate(one) for one in stored["without"])
         return cls(Ensemble.model_validate(stored["all"]), without, group)
 
@@ -76,7 +76,7 @@ def search(
         classifiers: the classifiers' pooled voters.
         detectors: the detectors' pooled voters.
         settings: the experiment's ``ensemble``, where the search starts.
-        seed: of the assignment of patients to groups.
+        seed: seed of the assignment of patients to groups.
         tick: called after each of the ``GROUPS + 1`` choices.
 
     Raises:
@@ -96,7 +96,7 @@ def search(
 def nested(
     index: pd.DataFrame, classifiers: Sequence[Voter], detectors: Sequence[Voter], searched: Searched
 ) -> Combined:
-    """Combine predictions with, for each film, the settings that were chosen without its patient."""
+    """Combine predictions, each film with the settings chosen without its patient."""
     parts = []
     for number, settings in enumerate(searched.without):
         rows = index[searched.group == number]
@@ -114,12 +114,12 @@ def compare(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Score what the search is worth.
+    """Measure how much the search improves the score.
 
     Returns:
-        ``figure``; ``plain``, the score of the experiment's own settings; ``naive``, of settings chosen on the very
-        patients that are scored; ``nested``, of settings chosen without them; and ``gain``, nested less plain with its
-        95 % interval over patients, null where that cannot be drawn.
+        ``figure``; ``plain``, the score of the experiment's own settings; ``naive``, of settings chosen on the same
+        patients that are scored; ``nested``, of settings chosen without them; and ``gain``, nested minus plain with its
+        95 % interval over patients, None if it cannot be computed.
     """
     classes = FIGURES[figure]
     combined = {
@@ -145,12 +145,12 @@ def compare(
 def apply(
     index: pd.DataFrame, classifiers: Sequence[Voter], detectors: Sequence[Voter], settings: Ensemble
 ) -> Combined:
-    """Combine predictions with a search's settings, its weights in place of the voters' own."""
+    """Combine predictions with a search's settings, whose weights replace those of the voters."""
     return combine(index, _weighted(classifiers, settings), _weighted(detectors, settings), settings)
 
 
 def patient_groups(index: pd.DataFrame, seed: int) -> Ints:
-    """Deal patients to groups of about the same number, (films,): a row's group, from 0.
+    """Assign patients at random to groups of about equal size; returns each row's group, (films,), from 0.
 
     Raises:
         BadInput: there are fewer than two patients.
@@ -179,8 +179,8 @@ def table_of(index: pd.DataFrame, combined: Combined, figure: str) -> tuple[Matc
 def _choose(
     index: pd.DataFrame, classifiers: Sequence[Voter], detectors: Sequence[Voter], settings: Ensemble
 ) -> Ensemble:
-    """The settings that score best on these films."""
-    every = settings.model_copy(update={"none": NoneRule()})  # while weights are chosen, any none rule will do
+    """Return the settings that score best on these films."""
+    every = settings.model_copy(update={"none": NoneRule()})  # any none rule will do while weights are chosen
 
     def score(
         figure: str, classes: Sequence[str], of: Sequence[Voter], boxes: Sequence[Voter], with_: Ensemble
@@ -211,7 +211,7 @@ def _choose(
 
 
 def _select(voters: Sequence[Voter], score: Callable[[list[Voter]], float]) -> dict[str, float]:
-    """Weights of models by ensemble selection; they average 1. One model, or none, has nothing to select."""
+    """Choose models' weights by ensemble selection; their mean is 1. Fewer than two models get no weights."""
     if len(voters) < 2:
         return {}
     counts = np.zeros(len(voters))
@@ -230,7 +230,7 @@ def _select(voters: Sequence[Voter], score: Callable[[list[Voter]], float]) -> d
 
 
 def _none_rule(index: pd.DataFrame, merged: Merged, settings: Ensemble) -> NoneRule:
-    """The weights of the sources of none, in tenths; the experiment's own where they are as good."""
+    """Choose the weights of none's sources, in tenths; ties go to the experiment's own rule."""
     sources = list(merged.sources)
     rules = [settings.none]
     for tenths in product(range(TENTHS + 1), repeat=len(sources)):
@@ -248,12 +248,12 @@ def _none_rule(index: pd.DataFrame, merged: Merged, settings: Ensemble) -> NoneR
 
 
 def _on(voters: Sequence[Voter], rows: pd.DataFrame) -> list[Voter]:
-    """The voters' predictions of some films alone."""
+    """Restrict the voters' predictions to the films of ``rows``."""
     images = set(rows["image"])
     return [replace(voter, table=voter.table[voter.table["image"].isin(images)]) for voter in voters]
 
 
 def _weighted(voters: Sequence[Voter], settings: Ensemble) -> list[Voter]:
-    """The voters with the settings' weights, shared among the nets of a model."""
+    """Return the voters with the settings' weights; a model's weight is split evenly among its nets."""
     nets = {voter.name: sum(other.name == voter.name for other in voters) for voter in voters}
     return [replace(voter, weight=settings.weights.get(voter.name, 1.0) / nets[voter.name]) for voter in voters]

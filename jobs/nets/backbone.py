@@ -1,4 +1,4 @@
-"""Backbones from timm, by any of its names."""
+"""timm backbones, by any name that timm knows."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -12,7 +12,7 @@ from jobs.nets.normalisation import Normalisation
 
 
 def create_backbone(name: str, drop_path: float, size: int) -> Any:
-    """A timm model without its classifier, with random weights; a transformer's positions are made for ``size``.
+    """Create a timm model without its classifier, with random weights; a transformer gets positions for ``size``.
 
     Raises:
         BadInput: timm does not know the name, or the model has no paths to drop.
@@ -36,7 +36,7 @@ def create_backbone(name: str, drop_path: float, size: int) -> Any:
 
 @torch.no_grad()
 def _drops_paths(backbone: Any, size: int) -> bool:
-    """Whether a film meets a part that drops paths; timm gives such a part to blocks that never use it, too."""
+    """Return whether a forward pass runs a drop-path module; timm also gives one to blocks that never use it."""
     met: list[Any] = []
     parts = [part for part in backbone.modules() if getattr(part, "drop_prob", None)]
     hooks = [part.register_forward_hook(lambda part, given, found: met.append(part)) for part in parts]
@@ -48,23 +48,23 @@ def _drops_paths(backbone: Any, size: int) -> bool:
 
 
 def needs_its_size(name: str) -> bool:
-    """Whether a backbone takes films of one size only, as most transformers do."""
+    """Return whether a backbone accepts films of a single size only, as most transformers do."""
     own: Any = timm.get_pretrained_cfg(name)
     return bool(own and own.fixed_input_size)
 
 
 def own_normalisation(name: str) -> Normalisation:
-    """What timm's configuration of a model says; a tag in the name (``.in21k_ft_in1k``) says of which weights."""
+    """Return the normalisation in timm's configuration of a model; a tag (``.in21k_ft_in1k``) selects the weights."""
     own: Any = timm.get_pretrained_cfg(name)
     config: dict[str, Any] = resolve_data_config(pretrained_cfg=own.to_dict())  # type: ignore[no-untyped-call]
     return Normalisation(tuple(config["mean"]), tuple(config["std"]))
 
 
 def feature_level(backbone: Any, name: str, stride: int) -> tuple[int, int]:
-    """Which of the backbone's feature maps has a stride, and its channels: the deepest, where several have.
+    """Return the index and the channels of the backbone's feature map with a stride; the deepest if several have it.
 
     Raises:
-        BadInput: none has, or the backbone does not give its inner features.
+        BadInput: no feature map has that stride, or the backbone does not return its inner features.
     """
     levels = [(one["reduction"], one["num_chs"]) for one in getattr(backbone, "feature_info", None) or []]
     fitting = [number for number, (reduction, _) in enumerate(levels) if reduction == stride]
@@ -78,10 +78,10 @@ def feature_level(backbone: Any, name: str, stride: int) -> tuple[int, int]:
 
 
 def load_pretrained(backbone: Any, name: str, weights: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Give a backbone pretrained weights; those of its classifier, which it no longer has, are left out.
+    """Load pretrained weights into a backbone, leaving out those of the classifier, which was removed.
 
     Raises:
-        BadInput: they are of another architecture.
+        BadInput: the weights belong to another architecture.
     """
     own = backbone.state_dict()
     heads = backbone.pretrained_cfg.get("classifier") or ()

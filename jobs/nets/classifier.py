@@ -1,4 +1,4 @@
-"""The classifier: a timm backbone, a softmax head, and an auxiliary head that sees the opacities on an inner map."""
+"""The classifier: a timm backbone, a softmax head, and an auxiliary head that predicts a mask from an inner map."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,12 +11,12 @@ from jobs.contract.names import STUDY_CLASSES
 from jobs.nets.backbone import create_backbone, feature_level, load_pretrained, own_normalisation
 from jobs.nets.normalisation import Normalisation
 
-if TYPE_CHECKING:  # it comes from the store, which an exported net does not have
+if TYPE_CHECKING:  # imports the store, which an exported net does not include
     from jobs.nets.pretrained import Pretrained
 
 
 class Answer(NamedTuple):
-    """What the net says of B films.
+    """The net's output for B films.
 
     Attributes:
         logits: (B, classes), float32.
@@ -28,11 +28,11 @@ class Answer(NamedTuple):
 
 
 class ClassifierNet(nn.Module):
-    """Takes films (B, 1, S, S) as uint8, as they lie on disk; one grey channel travels to the device.
+    """Classifies films (B, 1, S, S) in uint8, as stored on disk, so a single grey channel is copied to the device.
 
-    There it is normalised for each of the backbone's three channels and so expanded to them, which is exact: folding
-    the channels into the first convolution would not be, where its padding meets a mean that is not zero.
-    Mean and standard deviation are kept with the weights, so a stored net needs nothing else to be applied.
+    The device normalises it once for each of the backbone's three channels, which also expands it to three. This is
+    exact; folding the channels into the first convolution would not be at its padding, because the mean is not zero.
+    Mean and standard deviation are buffers stored with the weights, so a stored net can be applied without other data.
     """
 
     mean: torch.Tensor
@@ -48,12 +48,12 @@ class ClassifierNet(nn.Module):
         if model.aux:
             self.level, channels = feature_level(self.backbone, model.backbone, model.aux.stride)
             self.aux = aux_head(model.aux, channels)
-        # A dropout of our own before a head of our own: timm's drop_rate means different things in different models.
+        # Own dropout and head, because timm's drop_rate means different things in different models.
         self.dropout = nn.Dropout(model.dropout)
         self.head = nn.Linear(self.backbone.head_hidden_size, len(model.classes))
 
     def forward(self, films: torch.Tensor) -> Answer:
-        """Logits of films (B, 1, S, S) uint8."""
+        """Compute the logits of films (B, 1, S, S) uint8."""
         pixels = ((films.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         mask = None
         if self.aux is None:
@@ -66,7 +66,7 @@ class ClassifierNet(nn.Module):
 
 
 def aux_head(aux: Aux, channels: int) -> nn.Sequential:
-    """``layers`` convolutions from a feature map of some channels to one map of mask logits.
+    """Build ``aux.layers`` convolutions from a feature map with ``channels`` channels to one map of mask logits.
 
     All but the last are 3 x 3 with batch norm and ReLU; the last is 1 x 1.
     """
@@ -79,10 +79,10 @@ def aux_head(aux: Aux, channels: int) -> nn.Sequential:
 
 
 def create_classifier(model: Classifier, seed: int, pretrained: "Pretrained | None") -> ClassifierNet:
-    """The net before its first step; the same seed gives the same net.
+    """Create the net before its first training step; the same seed gives the same net.
 
     Raises:
-        BadInput: backbone, auxiliary head and pretrained weights do not go together.
+        BadInput: backbone, auxiliary head and pretrained weights do not fit together.
     """
     torch.manual_seed(seed)
     net = ClassifierNet(model, pretrained.normalisation if pretrained else None)
@@ -92,10 +92,10 @@ def create_classifier(model: Classifier, seed: int, pretrained: "Pretrained | No
 
 
 def load_classifier(model: Classifier, tensors: dict[str, torch.Tensor]) -> ClassifierNet:
-    """A trained net from its stored weights.
+    """Load a trained net from its stored weights.
 
     Raises:
-        BadInput: the weights are of another model.
+        BadInput: the weights belong to another model.
     """
     net = ClassifierNet(model)
     try:
@@ -106,9 +106,9 @@ def load_classifier(model: Classifier, tensors: dict[str, torch.Tensor]) -> Clas
 
 
 def class_probabilities(logits: torch.Tensor, classes: tuple[str, ...]) -> torch.Tensor:
-    """Probabilities (B, classes), adding up to 1 over the study classes and over the film classes the head has.
+    """Return probabilities (B, classes) that sum to 1 over the study classes and over the film classes of the head.
 
-    For a joint head that is its softmax, renormalised within each of its two questions.
+    For a joint head this is its softmax, renormalised within each of the two groups.
     """
     study = len(STUDY_CLASSES) if STUDY_CLASSES[0] in classes else 0
     parts = [part.softmax(1) for part in (logits[:, :study], logits[:, study:]) if part.shape[1]]

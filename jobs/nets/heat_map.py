@@ -1,4 +1,4 @@
-"""Heat maps: where on a film a classifier sees what speaks for an opacity."""
+"""Heat maps: where on a film a classifier sees evidence of an opacity."""
 
 from typing import Final
 
@@ -14,15 +14,15 @@ from jobs.nets.classifier import ClassifierNet
 Heat = NDArray[np.float32]
 
 BLUR: Final = 0.03  # standard deviation of a gradient map's blur, as a fraction of the side
-FOUND: Final = ("opacity", "typical", "indeterminate", "atypical")  # the classes that speak for an opacity
+FOUND: Final = ("opacity", "typical", "indeterminate", "atypical")  # the classes that indicate an opacity
 
 
 def heat_map(net: ClassifierNet, model: Classifier, square: NDArray[np.uint8], device: str) -> Heat:
     """Return the heat map (S, S) of a film's square (S, S).
 
     With an auxiliary head it is the predicted mask, from 0 to 1. Without, it is a gradient map, scaled to a maximum
-    of 1: input times gradient of the log odds of the classes that speak for an opacity (Shrikumar et al. 2016),
-    absolute and blurred. Unlike Grad-CAM it needs no choice of a layer, so every backbone of timm has it.
+    of 1: input times gradient of the log odds of the classes that indicate an opacity (Shrikumar et al. 2016),
+    absolute and blurred. Unlike Grad-CAM it needs no choice of a layer, so it works with every timm backbone.
     """
     film = torch.from_numpy(square.copy())[None, None].to(device)
     if net.aux is not None:
@@ -34,7 +34,7 @@ def heat_map(net: ClassifierNet, model: Classifier, square: NDArray[np.uint8], d
 
 
 def on_film(square: NDArray[Pixel], width: int, height: int) -> NDArray[Pixel]:
-    """Cut the part of a film out of its square (S, S), or of a heat map of it: (scaled height, scaled width)."""
+    """Crop a film's square (S, S), or its heat map, to the film: (scaled height, scaled width)."""
     box = Letterbox(width, height, len(square))
     (left, top), (across, down) = box.offset, box.scaled
     return square[top : top + down, left : left + across]

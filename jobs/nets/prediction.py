@@ -1,4 +1,4 @@
-"""What every stage that predicts shares: loading the selected weights, and reporting progress batch by batch."""
+"""Shared by all stages that predict: loading the selected weights, and reporting progress batch by batch."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ Inference = ClassifierInference | DetectorInference
 
 
 def selected_output(outputs: Mapping[str, Output], inference: Inference) -> Output:
-    """Return the weights that ``inference.select`` names, of those that a training stored."""
+    """Return the weights that ``inference.select`` names from the outputs of a training."""
     return outputs[f"{inference.select}.safetensors"]
 
 
@@ -26,7 +26,7 @@ def load_selected(context: Context, trained: Done, inference: Inference) -> dict
 def start_predicting(context: Context, films: int, batch: int, variant: str = "") -> Callable[[int], None]:
     """Start the phase ``predicting`` and return the function to call after each batch.
 
-    The function takes the batch's number of films and raises ``Stopped`` where the task was asked to stop.
+    The function takes the batch's number of films and raises ``Stopped`` if the task was asked to stop.
 
     Args:
         context: the attempt that predicts.

@@ -1,6 +1,6 @@
-"""Pretrained weights in the store, by name: safetensors with their SHA-256, never anything that must be unpickled.
+"""Pretrained weights in the store, by name: safetensors with their SHA-256, never pickles.
 
-``jobs weights add`` puts them there (:mod:`jobs.tools.weights`); a training only ever reads the store.
+``jobs weights add`` stores them (:mod:`jobs.tools.weights`); training only reads the store.
 """
 
 import json
@@ -17,7 +17,7 @@ from jobs.nets.normalisation import Normalisation
 from jobs.runtime.store import Missing, Store, sha256_of
 from jobs.runtime.work import fetch
 
-if TYPE_CHECKING:  # what a stage asks before it knows whether there is anything to train must come without PyTorch
+if TYPE_CHECKING:  # a stage calls this module before it knows whether to train, so it must not import PyTorch
     import torch
 
 
@@ -26,10 +26,10 @@ class Pretrained:
     """Pretrained weights on this machine.
 
     Attributes:
-        name: as the experiment writes it.
+        name: the experiment's name for them.
         sha256: of the file.
         path: the safetensors file.
-        normalisation: what they expect of their input; None where they do not say.
+        normalisation: of the input that they expect; None if the file does not record it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Pretrained:
 
     @property
     def tensors(self) -> "dict[str, torch.Tensor]":
-        """The weights by the names their own library gives them."""
+        """The weights, under the tensor names of their library."""
         from safetensors.torch import load_file
 
         tensors: dict[str, torch.Tensor] = load_file(self.path)
@@ -47,10 +47,10 @@ class Pretrained:
 
 
 def find(store: Store, name: str) -> Output:
-    """Where weights lie and their SHA-256, without fetching them.
+    """Return the key and SHA-256 of weights, without downloading them.
 
     Raises:
-        BadInput: the store has none of that name.
+        BadInput: the store has no weights of that name.
     """
     try:
         return store.get_record(layout.weights(name), Output)
@@ -59,10 +59,10 @@ def find(store: Store, name: str) -> Output:
 
 
 def pretrained(store: Store, name: str, cache: Path) -> Pretrained:
-    """Weights from the store, verified, in the cache of this machine.
+    """Fetch weights from the store into this machine's cache and verify them.
 
     Raises:
-        BadInput: the store has none of that name, or its file is malformed.
+        BadInput: the store has no weights of that name, or their file is malformed.
     """
     output = find(store, name)
     path = fetch(store, output, cache)
@@ -70,7 +70,7 @@ def pretrained(store: Store, name: str, cache: Path) -> Pretrained:
 
 
 def put(store: Store, name: str, tensors: "dict[str, torch.Tensor]", normalisation: Normalisation | None) -> Output:
-    """Store weights under a name. Trainings that name it from now on start from these."""
+    """Store weights under a name; trainings that name it from now on start from these weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         write_file(path, tensors, normalisation)
@@ -81,7 +81,7 @@ def put(store: Store, name: str, tensors: "dict[str, torch.Tensor]", normalisati
 
 
 def write_file(path: Path, tensors: "dict[str, torch.Tensor]", normalisation: Normalisation | None) -> None:
-    """Write weights to a safetensors file that also says what they expect of their input."""
+    """Write weights to a safetensors file, with the normalisation that they expect in its metadata."""
     from safetensors.torch import save_file
 
     metadata = {}
@@ -91,10 +91,10 @@ def write_file(path: Path, tensors: "dict[str, torch.Tensor]", normalisation: No
 
 
 def read_file(path: Path) -> "tuple[dict[str, torch.Tensor], Normalisation | None]":
-    """The tensors of a safetensors file, and what they expect of their input where it says so.
+    """Read the tensors of a safetensors file, and the normalisation that they expect if the file records it.
 
     Raises:
-        BadInput: it is no safetensors file, is cut off, or its normalisation is malformed.
+        BadInput: the file is not safetensors, is truncated, or its normalisation is malformed.
     """
     from safetensors.torch import load_file
 
@@ -104,7 +104,7 @@ def read_file(path: Path) -> "tuple[dict[str, torch.Tensor], Normalisation | Non
 
 
 def _normalisation(path: Path) -> Normalisation | None:
-    """Read the normalisation from a file's header, whose offsets safetensors holds against the file's size."""
+    """Read the normalisation from a file's header; safetensors checks the header's offsets against the file's size."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,4 +1,4 @@
-"""The metric's inner loops, compiled: what each detection claims, and the ranking of every class."""
+"""The metric's compiled inner loops: match detections with ground truths, and rank the detections of each class."""
 
 import numpy as np
 from numba import njit
@@ -7,23 +7,23 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-DIGIT = 11  # bits a pass of the radix sort
+DIGIT = 11  # bits per pass of the radix sort
 BUCKETS = 1 << DIGIT
 
 
 @njit(cache=True, nogil=True)
 def claims(truth_key: Ints, truth_box: Floats, key: Ints, box: Floats, keys: int) -> Ints:
-    """The ground truth that each detection claims: the one of its key that it overlaps most, the first of equals.
+    """Find the ground truth that each detection claims: of those with its key, the highest IoU; ties go to the first.
 
     Args:
-        truth_key: (t,) unit and class of each ground truth, as one number in [0, keys).
+        truth_key: (t,) unit and class of each ground truth, encoded as a number in [0, keys).
         truth_box: (t, 4) corners.
-        key: (n,) likewise of each detection.
+        key: (n,) the same of each detection.
         box: (n, 4) corners.
-        keys: how many keys there are.
+        keys: number of keys.
 
     Returns:
-        (n,) positions among the ground truths; -1 where the overlap is not above one half.
+        (n,) positions among the ground truths; -1 where the IoU is not above 0.5.
     """
     start = np.zeros(keys + 1, np.int64)
     for t in range(len(truth_key)):
@@ -53,24 +53,24 @@ def claims(truth_key: Ints, truth_box: Floats, key: Ints, box: Floats, keys: int
             iou = overlap / union
             if iou > best:
                 best = iou
-                # Twice the overlap against the union: exact where a division would round to one half.
+                # Compare twice the overlap with the union: exact where a division would round to 0.5.
                 claim[i] = t if 2 * overlap > union else -1
     return claim
 
 
 @njit(cache=True, nogil=True)
 def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
-    """Positions by class and, within a class, by falling confidence, equal ones in input order.
+    """Sort detections by class, then by descending confidence; ties keep their input order.
 
     A radix sort on the bits of the confidences, then on the classes: stable, and linear in the number of detections.
 
     Returns:
-        The positions (n,), and where each class begins among them (classes + 1,).
+        Their positions (n,) in this order, and the start of each class in it (classes + 1,).
     """
     n = len(label)
     keys, other_keys = np.empty(n, np.uint64), np.empty(n, np.uint64)
     order, other_order = np.arange(n), np.empty(n, np.int64)
-    bits = (confidence + 0.0).view(np.uint64)  # adding 0 makes -0 and 0 the same
+    bits = (confidence + 0.0).view(np.uint64)  # adding 0 turns -0 into 0, so both rank the same
     top = np.uint64(1) << np.uint64(63)
     for i in range(n):
         keys[i] = bits[i] if bits[i] & top else ~(bits[i] | top)
@@ -108,7 +108,7 @@ def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
 
 @njit(cache=True, nogil=True)
 def hits(claim: Ints, order: Ints, truths: int) -> NDArray[np.bool_]:
-    """Whether each position of a ranking is right: the first in it to claim its ground truth; (n,)."""
+    """Return (n,) whether each detection of a ranking is a true positive: the first to claim its ground truth."""
     taken = np.zeros(truths, np.bool_)
     right = np.zeros(len(order), np.bool_)
     for place in range(len(order)):

@@ -1,1 +1,1 @@
-"""The small commands beside the stages: score, compare, audit, weights, phantom."""
+"""Commands that are not stages: score, compare, audit, weights, phantom."""

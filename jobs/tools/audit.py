@@ -1,4 +1,4 @@
-"""``python -m jobs audit``: the leakage of a split by study, from label files alone."""
+"""``python -m jobs audit``: measure the leakage of a split by study from label files alone."""
 
 import json
 from dataclasses import asdict
@@ -15,10 +15,10 @@ from jobs.films.splitting.patients import PATIENT_FILE, read_patients
 
 
 def audit_labels(folder: Path, *, as_json: bool = False) -> Audit:
-    """Measure the leakage of a split by study, and print it.
+    """Measure and print the leakage of a split by study.
 
     Raises:
-        BadInput: a label file or the table is missing or wrong, or a study is not in the table.
+        BadInput: a label file or the table of patients is missing or malformed, or the table lacks a study.
     """
     labels = read_labels(folder)
     path = folder / PATIENT_FILE

@@ -1,7 +1,7 @@
-"""``python -m jobs compare``: whether the scores of two runs differ by more than noise.
+"""``python -m jobs compare``: test whether the scores of two runs differ by more than noise.
 
-Both are scored on the same films and the same resamples of patients, from their stored submissions; nothing is trained
-or predicted.
+Both stored submissions are scored on the same films and the same resamples of patients; nothing is trained or
+predicted.
 """
 
 import json
@@ -34,7 +34,7 @@ SEED: Final = 1
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A finished run and what is needed to score it again."""
+    """A finished run with the records needed to score it again."""
 
     run: str
     experiment: Experiment
@@ -43,7 +43,7 @@ class ComparedRun:
 
     @property
     def dataset(self) -> str:
-        """The hash of the dataset that its predictions are of."""
+        """Hash of the dataset that the run predicted."""
         return str(self.ensemble.inputs["dataset"])
 
 
@@ -103,7 +103,7 @@ def common(first: ComparedRun, second: ComparedRun) -> tuple[str, list[int]]:
     """Return the widest figure that both runs support and the folds that both have.
 
     Raises:
-        BadInput: they are of different datasets, or have no figure or fold in common.
+        BadInput: the runs have different datasets, or no figure or fold in common.
     """
     if first.dataset != second.dataset:
         raise BadInput(
@@ -153,7 +153,7 @@ def _table(
 
 
 def only(submission: Submission, wanted: set[str]) -> Submission:
-    """Return the wanted rows of a submission, in their order."""
+    """Return the rows of a submission whose ids are wanted, in the submission's order."""
     kept = [number for number, row in enumerate(submission.ids) if row in wanted]
     number = np.full(len(submission.ids), -1, dtype=np.int64)
     number[kept] = np.arange(len(kept))

@@ -18,10 +18,10 @@ from jobs.runtime.work import Work
 
 @dataclass(frozen=True)
 class RunWeights:
-    """A finished run's nets.
+    """The nets of a finished run.
 
     Attributes:
-        experiment: the run's, with the settings that ``ensemble.search`` found.
+        experiment: the run's experiment, with the settings that ``ensemble.search`` chose.
         folds: the folds whose nets predict.
         outputs: model → fold → weights, of the models that vote.
     """
@@ -61,7 +61,7 @@ def find_weights(store: Store, run: str) -> RunWeights:
 
 
 def _searched(store: Store, run: str) -> Ensemble:
-    """Return the settings that the run's ensemble found for a test set."""
+    """Return the settings for a test set that the run's ensemble search chose."""
     reference = store.find_json(layout.reference(run, TaskId(Stage.ENSEMBLE))) or {}
     digest = reference.get("works", {}).get("search")
     if digest is None:
@@ -71,7 +71,7 @@ def _searched(store: Store, run: str) -> Ensemble:
 
 
 def _weights(store: Store, run: str, experiment: Experiment, task: TaskId) -> Output | None:
-    """Return the weights that the model's ``inference.select`` names; None where the training is not finished."""
+    """Return the weights that the model's ``inference.select`` names; None if the training is unfinished."""
     assert task.model is not None
     try:
         reference = Reference.model_validate(store.get_json(layout.reference(run, task)))

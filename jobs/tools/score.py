@@ -1,4 +1,4 @@
-"""``python -m jobs score``: the competition's metric of any submission on any label files."""
+"""``python -m jobs score``: compute the competition's metric of any submission on any label files."""
 
 import json
 import math
@@ -29,8 +29,8 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
 
     Args:
         predictions: the submission.
-        labels: a folder with the competition's two label files. Where it also has its table of patients, intervals are
-            over resampled patients, else over studies.
+        labels: a folder with the competition's two label files. Intervals resample patients if the folder also has
+            the table of patients, else studies.
         as_json: print JSON instead of a table.
 
     Raises:
@@ -55,7 +55,7 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
 
 
 def _index(labels: Path) -> tuple[pd.DataFrame, str]:
-    """Return one row per film, as ``EvaluationSet.from_index`` needs it, and what intervals resample."""
+    """Return one row per film, as ``EvaluationSet.from_index`` needs it, and the unit that intervals resample."""
     known = read_labels(labels)
     rows = pd.DataFrame(
         [(image, film.study, known.classes[film.study], film.boxes) for image, film in known.films.items()],

@@ -1,4 +1,4 @@
-"""``python -m jobs weights``: pretrained weights from the internet or a file into the store, or into a file."""
+"""``python -m jobs weights``: copy pretrained weights from the internet or a file to the store or a file."""
 
 import json
 import re
@@ -16,18 +16,18 @@ from jobs.runtime.store import Store
 if TYPE_CHECKING:
     import torch
 
-# Under one of these, training scripts keep the state dict in a file that holds more.
+# Keys under which training scripts nest the state dict in larger checkpoints.
 WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "module", "net")
 SHOWN: Final = 3
 
 
 def add(name: str, *, source: Path | None = None, to: Path | None = None) -> None:
-    """Take weights from the internet, or from a file, and put them into the environment's store, or into a file.
+    """Download weights, or read them from a file, and add them to the environment's store, or write them to a file.
 
     Args:
         name: the name in experiments: a timm model with its tag, or a YOLO model.
-        source: a ``.safetensors`` file or a PyTorch state dict; the internet where not given.
-        to: a safetensors file to write in place of the store, e.g. on a machine that cannot reach it.
+        source: a ``.safetensors`` file or a PyTorch state dict; if not given, weights are downloaded.
+        to: a safetensors file to write instead, e.g. on a machine that cannot reach the store.
 
     Raises:
         BadInput: neither library knows the name, or the file does not hold weights of that architecture.
@@ -47,7 +47,7 @@ def add(name: str, *, source: Path | None = None, to: Path | None = None) -> Non
 
 
 def list_stored(*, as_json: bool) -> None:
-    """Print the weights that the environment's store has."""
+    """Print the weights in the environment's store."""
     store = Store.from_environment()
     prefix = layout.weights("").removesuffix(".json")
     names = [entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)
@@ -65,19 +65,19 @@ def list_stored(*, as_json: bool) -> None:
 def fit(own: "dict[str, torch.Tensor]", given: "dict[str, torch.Tensor]", heads: tuple[str, ...], file: Path) -> (
     "dict[str, torch.Tensor]"
 ):  # fmt: skip
-    """Give tensors the names of a net: by their own names, without a common prefix, or in order.
+    """Rename a file's tensors to those of a net: matched by name, by name without a common prefix, or by order.
 
-    In order they must have the same shapes and the same last part of their names (``weight``, ``running_mean``), batch
-    norm's counters apart, so that other ports of an architecture fit.
+    Matching by order lets other ports of an architecture fit. It requires the same shapes and the same last parts of
+    names (``weight``, ``running_mean``), except for batch norm's counters.
 
     Args:
         own: the net's state dict.
-        given: the file's.
-        heads: prefixes of the net's classifier, which may have other classes and is left out then.
-        file: for the message.
+        given: the file's tensors.
+        heads: prefixes of the net's classifier; its tensors are left out if their shapes differ.
+        file: the file's path, for messages.
 
     Returns:
-        All tensors of the net but those of a classifier that differs.
+        All tensors of the net, except those of a classifier that differ in shape.
 
     Raises:
         BadInput: a tensor is missing, left over, or of another shape.
@@ -110,7 +110,7 @@ def _same_shapes(
 
 
 def _without_prefix(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """Without what all names begin with, e.g. ``module.``."""
+    """Remove the first part of the names if all share it, e.g. ``module.``."""
     firsts = {name.partition(".")[0] for name in tensors}
     return {name.partition(".")[2]: tensor for name, tensor in tensors.items()} if len(firsts) == 1 else tensors
 
@@ -139,7 +139,7 @@ def _from_file(name: str, file: Path) -> "tuple[dict[str, torch.Tensor], Normali
 
 
 def _state_dict(file: Path) -> "dict[str, torch.Tensor]":
-    """A PyTorch state dict, read without executing what a pickle may hold."""
+    """Read a PyTorch state dict without executing code that its pickle may contain."""
     import pickle
 
     import torch
@@ -162,7 +162,7 @@ def _state_dict(file: Path) -> "dict[str, torch.Tensor]":
 def _download(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation | None]":
     try:
         return _from_ultralytics(name) if re.fullmatch(YOLO_NAME, name) else _from_timm(name)
-    except OSError as error:  # the base class of what requests, httpx and huggingface_hub raise
+    except OSError as error:  # base class of the network errors of requests, httpx and huggingface_hub
         raise ServiceAway(
             f"The weights {name} could not be fetched ({type(error).__name__}: {error}). This command needs the "
             f"internet: run python -m jobs weights add {name} --to FILE elsewhere, then add {name} --from FILE here."

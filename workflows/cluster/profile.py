@@ -1,22 +1,22 @@
-"""The profile that the chart wrote into the cluster: ``--profile cluster`` reads it from its ConfigMap."""
+"""Read the profile for ``--profile cluster`` from the ConfigMap that the chart created in the cluster."""
 
 from typing import Final
 
 from jobs.contract.exits import BadInput
 from workflows.cluster.client import Cluster
 
-RELEASE: Final = "cxrfold"  # the chart's name in its own README
+RELEASE: Final = "cxrfold"  # the release name in the chart's README
 
 
 def profile_text(name: str) -> tuple[str, str]:
-    """The YAML of a profile in the cluster, and what to call it in messages.
+    """Return the YAML of a profile in the cluster, and the name of its ConfigMap for messages.
 
-    ``cluster`` is the chart's default release, ``cluster:RELEASE`` another one.
+    ``cluster`` selects the chart's default release, ``cluster:RELEASE`` another release.
     The namespace is ``ARGO_NAMESPACE``, else the kubeconfig's, else the profile's default.
 
     Raises:
-        BadInput: Kubernetes cannot be asked, or has no such ConfigMap.
-        ServiceAway: it does not answer.
+        BadInput: no Kubernetes API is configured, or it has no such ConfigMap with a ``profile.yaml``.
+        ServiceAway: the Kubernetes API does not answer.
     """
     release = name.partition(":")[2] or RELEASE
     cluster = Cluster.connect()

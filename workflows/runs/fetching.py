@@ -1,4 +1,4 @@
-"""Fetch what a run left: its report, weights, out-of-fold tables and tracker archives, as a folder of plain files."""
+"""Fetch a run's results into a folder of plain files: report, weights, out-of-fold tables and tracker archives."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,25 +10,25 @@ from jobs.contract.exits import BadInput
 from jobs.contract.records import Done, Output, Reference
 from workflows.runs.run import Run
 
-# The works of a task that people use. Prepare's packs are the films again, and large.
+# Kinds of works to fetch. Prepare's packs are left out: they are large and only repeat the films.
 KINDS: Final = ("weights", "oof", "predictions", "search")
 AT_ONCE: Final = 4
 
 
 def fetch(run: Run, folder: Path, say: Callable[[str], None]) -> list[Path]:
-    """Download a run's results into a folder; a file that is there already with the right content stays.
+    """Download a run's results into a folder; outputs already there with the stored content are not downloaded again.
 
     Args:
-        run: the run; what an unfinished one has so far.
-        folder: the root. The run's own files lie right in it, a task's under ``<stage>/<model>/fold-<k>/``.
-        say: receives a line per file that is downloaded.
+        run: the run; if it is unfinished, the results so far are fetched.
+        folder: the root. It holds the run's own files; a task's are under ``<stage>/<model>/fold-<k>/``.
+        say: receives a line per downloaded file.
 
     Returns:
-        All files, those that were there included.
+        All files, including those already there.
 
     Raises:
-        BadInput: the store has nothing of the run, or the disk is full.
-        Damaged: an object is not what was stored.
+        BadInput: the store has no results of the run, or the disk is full.
+        Damaged: an object differs from what was stored.
     """
     wanted = dict(_files(run, folder))
     if not wanted:
@@ -45,7 +45,7 @@ def fetch(run: Run, folder: Path, say: Callable[[str], None]) -> list[Path]:
 
 
 def _files(run: Run, folder: Path) -> Iterator[tuple[Path, Output | str]]:
-    """Local path → the stored output, or the key of a file of the run's own."""
+    """Yield local paths, each with a task's stored output or the key of one of the run's own files."""
     store, root = run.store, f"{layout.run(run.name)}/"
     keys = [entry.key for entry in store.list(root)]
     references = {layout.reference(run.name, task.id): task.id for task in run.tasks}
@@ -66,7 +66,7 @@ def _files(run: Run, folder: Path) -> Iterator[tuple[Path, Output | str]]:
 
 
 def _is_there(path: Path, what: Output | str) -> bool:
-    """Whether the file has the stored content. The run's own files may be replaced, so they are fetched anew."""
+    """Return whether the file has the stored content; False for the run's own files, which may have been replaced."""
     from jobs.runtime.store import sha256_of
 
     if isinstance(what, str) or not path.is_file() or path.stat().st_size != what.size:

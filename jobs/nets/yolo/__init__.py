@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""YOLO through ultralytics, which is imported here and nowhere else in the house.
+"""YOLO through ultralytics, which no other package imports.
 
-Importing this package settles ultralytics before its first import: offline, silent, with a settings file of our own in
-which every service it could report to is off. What it reads from the environment it reads once, while it is imported.
+Importing this package configures ultralytics before its first import: offline, silent, and with a temporary settings
+file that turns off every service it could report to. ultralytics reads its environment variables once, at import.
 """
 
 import atexit

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""Films for YOLO, straight from the packed shards: no image file is ever written or read.
+"""Films for YOLO, straight from the packed shards; no image file is read or written.
 
-What a training sees is a pure function of (seed, epoch, film): the order of an epoch and the augmentation of a sample
-depend on no worker, no history and no generator's state, so that a resumed training sees the very same batches.
+Training samples are a pure function of (seed, epoch, film): an epoch's order and a sample's augmentation do not depend
+on workers, history or the state of a generator, so a resumed training sees the same batches.
 """
 
 import random
@@ -40,26 +40,26 @@ class DetectorFilms:
 
     @classmethod
     def of(cls, dataset: Dataset, rows: NDArray[np.int64], size: int) -> "DetectorFilms":
-        """The films at the given positions of the index."""
+        """Select the films at the given positions of the index."""
         return cls(dataset.index.iloc[rows].reset_index(drop=True), rows, dataset.pack(size))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def sample(self, count: int, seed: int) -> "DetectorFilms":
-        """At most ``count`` of the films, drawn by the seed, in order."""
+        """Sample at most ``count`` films with the seed, keeping their order."""
         kept = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
         return DetectorFilms(self.index.iloc[kept].reset_index(drop=True), self.rows[kept], self.pack)
 
     @cached_property
     def letterboxes(self) -> list[Letterbox]:
-        """Where each film lies in its square."""
+        """Each film's position in its square."""
         sizes = zip(self.index["width"], self.index["height"], strict=True)
         return [Letterbox(int(width), int(height), self.pack.size) for width, height in sizes]
 
     @cached_property
     def boxes(self) -> list[NDArray[np.float32]]:
-        """Each film's boxes as (n, 4) ``x y width height`` of centres, in fractions of the square, as YOLO has them."""
+        """Each film's boxes as (n, 4) ``x y width height`` of centres, in fractions of the square, as in YOLO."""
         found = []
         for boxes, letterbox in zip(self.index["boxes"], self.letterboxes, strict=True):
             corners = letterbox.to_pack(np.array([*boxes], np.float64).reshape(-1, 4)) / self.pack.size
@@ -68,28 +68,28 @@ class DetectorFilms:
         return found
 
     def images(self, positions: range) -> torch.Tensor:
-        """Films as (n, 1, S, S) uint8, as they travel to a GPU."""
+        """Return films as (n, 1, S, S) uint8, still to be copied to the GPU."""
         squares = np.stack([self.pack[int(self.rows[position])] for position in positions])
         return torch.from_numpy(squares)[:, None]
 
 
 class PackedDataset(YOLODataset):  # type: ignore[misc]
-    """ultralytics' dataset with its augmentations, its files replaced by a pack. Ask for ``cache="ram"``."""
+    """ultralytics' dataset and augmentations, reading from a pack instead of files. Pass ``cache="ram"``."""
 
     def __init__(self, films: DetectorFilms, seed: int, brightness: float, **settings: Any) -> None:
         self.films, self.seed, self.brightness, self.epoch = films, seed, brightness, 0
         super().__init__(img_path="", **settings)
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
-        """Nothing is copied to memory; that ``cache`` says so lets mosaic draw from all films, not from the latest."""
+        """Return False, so nothing is cached; ``cache="ram"`` only makes mosaic draw from all films, not the latest."""
         return False
 
     def get_img_files(self, img_path: str | list[str]) -> list[str]:
-        """Names in place of files."""
+        """Return the films' names in place of paths."""
         return list(self.films.index["image"])
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Each film's label, as ultralytics has it."""
+        """Return each film's label in ultralytics' format."""
         size = self.films.pack.size
         return [
             {
@@ -100,7 +100,7 @@ class PackedDataset(YOLODataset):  # type: ignore[misc]
         ]  # fmt: skip
 
     def build_transforms(self, hyp: Any) -> Compose:
-        """The augmentations an experiment has fields for; ultralytics' own list would import all of albumentations."""
+        """Build the augmentations that experiments can set; ultralytics' list would import all of albumentations."""
         size = self.imgsz
         spread = RandomPerspective(hyp.degrees, hyp.translate, hyp.scale, hyp.shear, size=(size, size))
         mosaic = Compose([Mosaic(self, imgsz=size, p=hyp.mosaic), spread])
@@ -111,7 +111,7 @@ class PackedDataset(YOLODataset):  # type: ignore[misc]
     def load_image(
         self, i: int, rect_mode: bool = True, resize_short: bool = False
     ) -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
-        """A writable (S, S, 1) copy of a film, its size before and after resizing: the same, the pack is to size."""
+        """Return a writable (S, S, 1) copy of a film and its size before and after resizing; the two are equal."""
         image = np.array(self.films.pack[int(self.films.rows[i])])[..., None]
         return image, image.shape[:2], image.shape[:2]
 
@@ -119,13 +119,13 @@ class PackedDataset(YOLODataset):  # type: ignore[misc]
         with seeded(self.seed, self.epoch, index):
             sample: dict[str, Any] = super().__getitem__(index)
             factor = 1 + self.brightness * random.uniform(-1, 1)  # noqa: S311 - augmentation, not cryptography
-        # ultralytics' own jitter of brightness (hsv_v) does nothing unless there are three channels.
+        # ultralytics' own brightness jitter (hsv_v) only affects images with three channels.
         sample["img"] = (sample["img"].float() * factor).clamp_(0, 255).to(torch.uint8)
         return sample
 
 
 class EpochOrder(Sampler[int]):
-    """A permutation of the films that follows from seed and epoch alone."""
+    """A permutation of the films, determined by seed and epoch alone."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed, self.epoch = count, seed, 0
@@ -138,7 +138,7 @@ class EpochOrder(Sampler[int]):
 
 
 class PackedLoader(DataLoader[dict[str, Any]]):
-    """A plain loader with the two methods that ultralytics' trainer calls on its endless one."""
+    """A plain ``DataLoader`` with the two methods that ultralytics' trainer calls on its own infinite loader."""
 
     def __init__(self, dataset: PackedDataset, batch: int, workers: int, pin: bool) -> None:
         super().__init__(
@@ -147,25 +147,25 @@ class PackedLoader(DataLoader[dict[str, Any]]):
         )  # fmt: skip
 
     def start(self, epoch: int) -> None:
-        """Set the epoch whose order and augmentation the next pass has; workers are forked after this."""
+        """Set the epoch that determines the next pass's order and augmentation; workers fork after this call."""
         assert isinstance(self.sampler, EpochOrder)
         assert isinstance(self.dataset, PackedDataset)
         self.sampler.epoch = self.dataset.epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        """Start workers when the first batch is asked for: the trainer makes two iterators an epoch and uses one."""
+        """Start workers only at the first batch: the trainer creates two iterators per epoch and uses one of them."""
         yield from super().__iter__()
 
     def reset(self) -> None:
-        """Nothing to do: a pass that starts sees the dataset as it is."""
+        """Do nothing: each new pass reads the dataset's current state."""
 
     def close(self) -> None:
-        """Nothing to do: workers end with their pass."""
+        """Do nothing: workers end with their pass."""
 
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Run with Python's and NumPy's global generators seeded, and leave both as they were found."""
+    """Seed Python's and NumPy's global generators inside the block and restore both states afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     words = np.random.SeedSequence(entropy).generate_state(2)
     random.seed(int(words[0]))

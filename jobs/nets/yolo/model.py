@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""YOLO nets by name, built from the package's own YAML: one grey channel in, one class out."""
+"""YOLO nets by name, built from ultralytics' YAML: one grey channel in, one class out."""
 
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ from ultralytics.utils import ROOT, YAML
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector
 
-if TYPE_CHECKING:  # checkpoints come from the store, which an exported net does not have
+if TYPE_CHECKING:  # imports the store, which an exported net does not include
     from jobs.runtime.checkpoint import Tensors
 
 CHANNELS: Final = 1
@@ -22,11 +22,11 @@ FIRST: Final = "model.0.conv.weight"
 
 
 def architecture(name: str, width: float | None = None) -> dict[str, Any]:
-    """The net's description in ultralytics' terms.
+    """Return the net's description in ultralytics' format.
 
     Args:
         name: e.g. ``yolov8m``, ``yolov5xu``, ``yolo11s``: family, then scale.
-        width: channel multiple in place of the scale's own; depth and the cap on channels stay.
+        width: channel multiple that replaces the scale's; depth and the cap on channels stay.
     """
     match = re.fullmatch(r"(yolov5|yolov8|yolo11)([nsmlx])u?", name)
     assert match, f"the experiment lets no detector {name} through"
@@ -38,13 +38,13 @@ def architecture(name: str, width: float | None = None) -> dict[str, Any]:
 
 
 def published(name: str) -> torch.nn.Module:
-    """A net as ultralytics publishes it: three colour channels in, COCO's eighty classes out; random weights."""
+    """Create a net as ultralytics publishes it (three colour channels, COCO's 80 classes), with random weights."""
     net: torch.nn.Module = DetectionModel(architecture(name), ch=3, nc=80, verbose=False)
     return net
 
 
 def build(detector: Detector) -> torch.nn.Module:
-    """A net of the detector's architecture; its weights come from torch's global generator."""
+    """Create a net of the detector's architecture, with random weights from torch's global generator."""
     net: torch.nn.Module = DetectionModel(
         architecture(detector.model, detector.width), ch=CHANNELS, nc=len(CLASSES), verbose=False
     )
@@ -53,10 +53,10 @@ def build(detector: Detector) -> torch.nn.Module:
 
 
 def initial(detector: Detector, seed: int, pretrained: "Tensors | None" = None) -> torch.nn.Module:
-    """The net as its training begins: random weights of the seed, pretrained ones over them where given.
+    """Create the net for the start of training: random weights from the seed, overwritten by pretrained ones if given.
 
     Raises:
-        BadInput: the pretrained weights are of another architecture.
+        BadInput: the pretrained weights belong to another architecture.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -67,20 +67,20 @@ def initial(detector: Detector, seed: int, pretrained: "Tensors | None" = None) 
 
 
 def trained(detector: Detector, tensors: "Tensors") -> torch.nn.Module:
-    """The net with its trained weights, ready to predict."""
+    """Create the net with its trained weights, in eval mode."""
     net = build(detector)
     net.load_state_dict(tensors)
     return net.eval()
 
 
 def supports_tta(net: torch.nn.Module) -> bool:
-    """Whether ultralytics' augmented inference does anything: end-to-end heads ignore it without an error."""
+    """Return whether ultralytics' augmented inference has an effect; end-to-end heads silently ignore it."""
     head = net.model[-1]  # type: ignore[index]
     return type(head) is Detect and not net.end2end
 
 
 def _start_from(net: torch.nn.Module, pretrained: "Tensors", detector: Detector) -> None:
-    """Copy what fits. Only the branch that tells classes may be of another shape; colour filters are summed to grey."""
+    """Copy the tensors that fit; only the classification branch may differ. Sum colour filters to one grey channel."""
     own = net.state_dict()
     given = dict(pretrained)
     if FIRST in given and given[FIRST].shape[1] != CHANNELS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""From a net and films to boxes in the films' own pixels, and to the score of those boxes."""
+"""Predict boxes in the films' own pixels, and score them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import torch
-import torchvision  # noqa: F401 - where it is imported, ultralytics suppresses with it, else with a slower copy
+import torchvision  # noqa: F401 - ultralytics uses torchvision's faster NMS only if it is already imported
 from ultralytics.utils.nms import non_max_suppression
 
 from jobs.contract.exits import BadInput
@@ -20,19 +20,19 @@ from jobs.nets.yolo.model import supports_tta
 from jobs.scoring import metric
 
 COLUMNS: Final = ("image", "xmin", "ymin", "xmax", "ymax", "confidence")
-# ultralytics gives up on suppression after a time limit, which would make boxes depend on how fast the machine is.
-PATIENCE: Final = 3600.0  # seconds a film
+# ultralytics stops suppression after a time limit, so a short one would make boxes depend on the machine's speed.
+PATIENCE: Final = 3600.0  # seconds per film
 
 Step = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a net says of some films.
+    """A net's predictions for some films.
 
     Attributes:
-        boxes: ``COLUMNS``; films in order, then falling confidence; coordinates in pixels of the film.
-        loss: the training loss on them, averaged over films; NaN where it was not asked for.
+        boxes: ``COLUMNS``; films in order, then descending confidence; coordinates in pixels of the film.
+        loss: the training loss on them, averaged over films; NaN if not requested.
     """
 
     boxes: pd.DataFrame
@@ -54,16 +54,16 @@ def predict(
 
     Args:
         net: the net, on any device, in eval mode.
-        films: what to predict, at the size to predict at.
-        settings: batch, lowest confidence, suppression and number of boxes; its ``size`` and ``tta`` are not read.
+        films: the films to predict, at the size to predict at.
+        settings: batch, lowest confidence, suppression and number of boxes; its ``size`` and ``tta`` are ignored.
         device: ``cuda`` or ``cpu``.
         step: called after each batch with its number of films; may raise to stop.
         tta: ultralytics' three passes (as is; mirrored at .83; at .67) before one suppression.
-        loss: also work out the loss, for which ``net.args`` must be set, as a trainer sets it.
-        knob: the experiment's field that the batch comes from, for messages.
+        loss: also compute the loss, which requires ``net.args`` as a trainer sets it.
+        knob: the experiment's field that sets the batch, for messages.
 
     Raises:
-        BadInput: ``tta`` is asked of a net that ignores it, or the GPU's memory does not suffice.
+        BadInput: the net does not support ``tta``, or the GPU runs out of memory.
     """
     if tta and not supports_tta(net):
         raise BadInput(
@@ -86,11 +86,11 @@ def predict(
 
 
 def opacity_ap(boxes: pd.DataFrame, index: pd.DataFrame) -> float:
-    """Average precision of opacity over the films of ``index``, by the competition's metric; NaN where none has a box.
+    """Compute the competition's average precision of opacity over the films of ``index``; NaN if none has a box.
 
     Args:
-        boxes: predictions, as ``predict`` gives them.
-        index: the films scored, with ``image`` and ``boxes``.
+        boxes: predictions, as ``predict`` returns them.
+        index: the films to score, with ``image`` and ``boxes``.
     """
     unit = {image: number for number, image in enumerate(index["image"])}
     counts = [len(boxes_) for boxes_ in index["boxes"]]
@@ -110,7 +110,7 @@ def opacity_ap(boxes: pd.DataFrame, index: pd.DataFrame) -> float:
 
 
 def _suppress(raw: torch.Tensor, settings: DetectorInference) -> list[torch.Tensor]:
-    """Boxes (n, 6) of each film after non-maximum suppression, by falling confidence, in pixels of the square."""
+    """Return each film's boxes (n, 6) after suppression, by descending confidence, in pixels of the square."""
     kept: list[torch.Tensor] = non_max_suppression(
         raw, settings.confidence, settings.iou, max_det=settings.max_boxes, max_time_img=PATIENCE
     )
@@ -130,7 +130,7 @@ def _loss(net: torch.nn.Module, films: DetectorFilms, positions: range, images: 
 
 
 def _rows(image: str, letterbox: Letterbox, kept: torch.Tensor) -> pd.DataFrame:
-    """A film's boxes in its own pixels, within it; what lies wholly in the margin is left out."""
+    """Return a film's boxes in its own pixels, clipped to it; boxes wholly in the margin are dropped."""
     values = kept.double().cpu().numpy()
     corners = letterbox.to_film(values[:, :4]).clip(0, np.tile([letterbox.width, letterbox.height], 2))
     inside = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
