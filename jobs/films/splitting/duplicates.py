@@ -36,7 +36,7 @@ def thumbnail(grey: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Compute 256 bits per film as (N, 4): whether each of 16 x 16 cells outshines its left neighbour (dHash)."""
+    """Return 256 bits per film as (N, 4): whether each of 16 x 16 cells is brighter than its left neighbour (dHash)."""
     small = [cv2.resize(film.astype(np.float32), (17, 16), interpolation=cv2.INTER_AREA) for film in thumbnails]
     stack = np.asarray(small).reshape(-1, 16, 17)
     bits = (stack[:, :, 1:] > stack[:, :, :-1]).reshape(-1, 256)
