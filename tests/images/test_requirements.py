@@ -112,5 +112,9 @@ def test_small_image_has_all_that_its_stages_import() -> None:
         for name in third_party(path)
         if not is_installed(name, image("small"))
     }
-    # Imported inside functions that only a training calls.
-    assert missing == {"jobs/runtime/context.py imports torch", "jobs/runtime/telemetry/tracker.py imports wandb"}
+    # Imported inside functions that only a training calls, or only where PyTorch is imported already.
+    assert missing == {
+        "jobs/runtime/context.py imports torch",
+        "jobs/runtime/failures.py imports torch",
+        "jobs/runtime/telemetry/tracker.py imports wandb",
+    }

@@ -183,13 +183,15 @@ def test_a_missing_upstream_names_the_command(stage, s3_store: Store):
     assert "python -m jobs train-detector --model m --fold 3" in heartbeat(s3_store).message
 
 
-def test_a_gpu_that_is_not_there_is_bad_input_unless_allowed(stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
+def test_a_gpu_that_is_not_there_is_retried_on_another_node_unless_the_cpu_is_allowed(
+    stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch
+):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     monkeypatch.setenv(environment.GPUS, "1")
-    assert stage(lambda context: context.device() and {}) is Exit.BAD_INPUT
+    assert stage(lambda context: context.device() and {}) is Exit.HARDWARE
     assert "device plugin" in heartbeat(s3_store).message
     monkeypatch.setenv(environment.ALLOW_CPU, "1")
     assert stage(lambda context: {"ok": float(context.device() == "cpu")}) is Exit.DONE
