@@ -192,7 +192,7 @@ def test_a_gpu_that_is_not_there_is_retried_on_another_node_unless_the_cpu_is_al
         pytest.skip("this machine has a GPU")
     monkeypatch.setenv(environment.GPUS, "1")
     assert stage(lambda context: context.device() and {}) is Exit.HARDWARE
-    assert "device plugin" in heartbeat(s3_store).message
+    assert "gpu_node_selector" in heartbeat(s3_store).message
     monkeypatch.setenv(environment.ALLOW_CPU, "1")
     assert stage(lambda context: {"ok": float(context.device() == "cpu")}) is Exit.DONE
 
