@@ -126,8 +126,8 @@ def fetch(store: Store, output: Output, folder: Path) -> Path:
     """Return a verified local copy of an output, cached under its hash so that processes of a machine share it.
 
     Raises:
-        Damaged: the stored object is missing or damaged; it was removed, with the record of its work.
-        BadInput: the same of pretrained weights, which no work makes again.
+        Damaged: the stored object is damaged; it was removed, with the record of its work.
+        BadInput: it is missing, or is of pretrained weights, which no work makes again.
     """
     path = folder / output.sha256[:2] / output.sha256 / output.key.rsplit("/", 1)[-1]
     if _verified(path, output):
@@ -142,14 +142,17 @@ def fetch(store: Store, output: Output, folder: Path) -> Path:
 
 def _quarantine(store: Store, output: Output, error: Exception) -> Exception:
     """Remove an object that is missing or damaged, its work's record first; returns what to raise."""
-    problem = str(error) if isinstance(error, Damaged) else f"{store.url}/{output.key} is missing."
+    missing = isinstance(error, Missing)
+    problem = f"{store.url}/{output.key} is missing." if missing else str(error)
     if not output.key.startswith(layout.WORK):
         return BadInput(f"{problem} Add the weights to the store again: python -m jobs weights add.")
     work = output.key.rsplit("/", 1)[0]
     store.delete([layout.done(work)])
     store.delete([output.key])
     stage = work.removeprefix(layout.WORK).split("/")[0]
-    return Damaged(f"{problem} It was removed with its work's DONE.json; {stage} makes it again: resume the run.")
+    # The next attempt makes it, if this task is the one that does. If it is missing then, only the other task can.
+    kind = BadInput if missing else Damaged
+    return kind(f"{problem} It was removed with its work's DONE.json; {stage} makes it again: resume the run.")
 
 
 def _verified(path: Path, output: Output) -> bool:
