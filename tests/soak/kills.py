@@ -105,5 +105,6 @@ def _after(process: Process, way: str, place: Place) -> list[str]:
 
 def _rests(place: Place) -> list[str]:
     """Half files that a cache was left with; scratch folders of a killed attempt go with its pod."""
-    halves = [str(path.relative_to(place.folder)) for path in place.cache.rglob(".*.??????*") if not path.is_symlink()]
+    hidden = (path for path in place.cache.rglob(".*.??????*") if not path.is_symlink())
+    halves = [str(path.relative_to(place.folder)) for path in hidden if path.suffix != ".verified"]
     return [f"half files in the cache: {halves[:3]}"] if len(halves) > 3 else []

@@ -87,9 +87,9 @@ def test_a_test_set_without_labels_is_predicted_with_the_weights_of_a_run(finish
     predict = ["run", "--predict", "phantom:patients=6,seed=9", "--from", "r", "--run", "p"]
     done = command(finished, *predict)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "competition_hours" in done.stdout
+    assert "for the competition's films" in done.stdout
     log = command(finished, "logs", "p", "-s", "predict").stdout
-    assert len(re.findall(r"1 net over the competition's 1,263 films would take [\d.]+ h of its 9 h", log)) == 2
+    assert len(re.findall(r"1 net would take [\d.]+ h of the allowed 9 h for the competition's 1,263 films", log)) == 2
     write_phantom(finished / "labels", patients=6, seed=9)  # the same films, now with their labels
     score_files(finished / "runs" / "p" / "submission.csv", finished / "labels", as_json=True)
     scored = json.loads(capsys.readouterr().out)
