@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,7 +11,8 @@ from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.results import FoldResult, Results, ScoreSummary
 from jobs.runtime import provenance
-from jobs.scoring.intervals import LEVEL, Interval, PairedDifference
+from jobs.scoring.as_json import bounds, number
+from jobs.scoring.intervals import LEVEL, PairedDifference
 from jobs.scoring.metric import ENGINE
 
 # The study log's unit: map4 as a share of the six classes.
@@ -55,16 +56,16 @@ def metrics(results: Results, tasks: Sequence[TaskHistory], run: ReportedRun) ->
         "degraded": run.degraded,
         "folds": list(run.folds),
         "missing_folds": run.missing_folds,
-        "headline": {"figure": results.headline, "score": _number(results.figures[results.headline].score)},
+        "headline": {"figure": results.headline, "score": number(results.figures[results.headline].score)},
         "figures": {name: _summary(summary) for name, summary in results.figures.items()},
-        "study_log_unit": _number(results.figures["map4"].score * LOG_UNIT) if "map4" in results.figures else None,
+        "study_log_unit": number(results.figures["map4"].score * LOG_UNIT) if "map4" in results.figures else None,
         "classes": {name: _summary(summary) for name, summary in results.classes.items()},
         "left_out": results.left_out,
         "search": run.search,
         "interval": {"over": "patients", "level": LEVEL, "resamples": run.experiment.evaluation.bootstrap},
         "per_fold": [_fold(fold) for fold in results.folds],
-        "fold_mean": _number(fold_mean(results.folds)),
-        "fold_deviation": _number(fold_deviation(results.folds)),
+        "fold_mean": number(fold_mean(results.folds)),
+        "fold_deviation": number(fold_deviation(results.folds)),
         "calibration": {name: curve.error for name, curve in results.reliability.items()},
         "confusion": None
         if results.confusion is None
@@ -120,9 +121,9 @@ def fold_deviation(folds: Sequence[FoldResult]) -> float:
 
 def _summary(summary: ScoreSummary) -> dict[str, Any]:
     return {
-        "score": _number(summary.score),
-        "interval": _bounds(summary.interval),
-        "untrained": _number(summary.untrained),
+        "score": number(summary.score),
+        "interval": bounds(summary.interval),
+        "untrained": number(summary.untrained),
         "gain": _gain(summary.gain),
     }
 
@@ -131,8 +132,8 @@ def _gain(gain: PairedDifference | None) -> dict[str, Any] | None:
     if gain is None:
         return None
     return {
-        "value": _number(gain.value),
-        "interval": _bounds(gain.interval),
+        "value": number(gain.value),
+        "interval": bounds(gain.interval),
         "p": gain.p,
         "beyond_noise": gain.beyond_noise,
     }
@@ -141,11 +142,11 @@ def _gain(gain: PairedDifference | None) -> dict[str, Any] | None:
 def _fold(fold: FoldResult) -> dict[str, Any]:
     return {
         "fold": fold.fold,
-        "score": _number(fold.score),
-        "error": _number(fold.error),
-        "z": _number(fold.comparison.z) if fold.comparison else None,
+        "score": number(fold.score),
+        "error": number(fold.error),
+        "z": number(fold.comparison.z) if fold.comparison else None,
         "outlying": fold.comparison.outlying if fold.comparison else None,
-        "classes": {name: _number(ap) for name, ap in fold.aps.items()},
+        "classes": {name: number(ap) for name, ap in fold.aps.items()},
         "left_out": fold.left_out,
         "patients": fold.patients,
         "studies": fold.studies,
@@ -182,11 +183,3 @@ def _task(task: TaskHistory) -> dict[str, Any]:
 def _epoch(epoch: Mapping[str, Any]) -> dict[str, Any]:
     """An epoch of a learning curve, counted from 1."""
     return {"epoch": epoch["epoch"] + 1, **{name: epoch.get(name) for name in ("val_score", "train_score")}}
-
-
-def _bounds(around: Interval | None) -> dict[str, float] | None:
-    return None if around is None else asdict(around)
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,8 +1,6 @@
 """``python -m jobs score``: compute the competition's metric of any submission on any label files."""
 
 import json
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +12,10 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES
 from jobs.films.labels import read_labels
 from jobs.films.splitting.patients import PATIENT_FILE, read_patients
+from jobs.scoring.as_json import bounds, number
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import FIGURES
-from jobs.scoring.intervals import Interval, bootstrap, interval, mean_over_classes
+from jobs.scoring.intervals import bootstrap, interval, mean_over_classes
 from jobs.scoring.metric import ENGINE, MatchTable, average_precisions, left_out, mean_ap
 from jobs.scoring.submission import read
 
@@ -74,7 +73,7 @@ def _figures(evaluation_set: EvaluationSet, table: MatchTable) -> dict[str, Any]
     def summary(classes: tuple[str, ...]) -> dict[str, Any]:
         columns = [ALL_CLASSES.index(name) for name in classes]
         around = interval(mean_over_classes(samples[:, columns]))
-        return {"score": _number(mean_ap(aps, classes)), "interval": _bounds(around)}
+        return {"score": number(mean_ap(aps, classes)), "interval": bounds(around)}
 
     return {
         # A submission has no film-level opacity, which film2 would need.
@@ -82,14 +81,6 @@ def _figures(evaluation_set: EvaluationSet, table: MatchTable) -> dict[str, Any]
         "classes": {name: summary((name,)) for name in ALL_CLASSES},
         "left_out": left_out(aps),
     }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _bounds(around: Interval | None) -> dict[str, float] | None:
-    return None if around is None else asdict(around)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -25,14 +25,11 @@ from jobs.nets.madgrad import ForeachMADGRAD
 from jobs.nets.precision import resolve_precision
 from jobs.runtime.checkpoint import Tensors
 from jobs.train_classifier.loop import ClassifierTraining
+from tests.jobs.nets import classifier_lab
 from tests.jobs.nets.classifier_films import TINY, training_inputs
 
 # Of probabilities, between a GPU and a CPU in float32. GPUs from Ampere on compute convolutions in TF32, of 10 bits.
 TOLERANCE = {"fp32": 5e-3, "fp16": 1e-2, "bf16": 5e-2}
-
-
-class Enough(Exception):
-    """Ends a training in the middle."""
 
 
 def train(
@@ -40,17 +37,7 @@ def train(
 ) -> ClassifierTraining:
     model = TINY.model_copy(update=changes)
     set_determinism(model.deterministic, device)
-    training = ClassifierTraining(training_inputs(films, model), device, workers)
-    if kept:
-        training.restore(*kept)
-
-    def after_step(loss: float | None, films: int) -> None:
-        if training.steps_done == until:
-            raise Enough
-
-    with contextlib.suppress(Enough):
-        training.run(after_step, lambda metrics: None)
-    return training
+    return classifier_lab.train(films, model, until, kept, device, workers)
 
 
 def kept(training: ClassifierTraining) -> tuple[Tensors, dict[str, Any]]:

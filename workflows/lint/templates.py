@@ -37,8 +37,8 @@ ENDS: Final = (
 
 
 @dataclass(frozen=True)
-class ContainerTemplate:
-    """A template with a container, and the workflow's spec."""
+class Template:
+    """A template, and the workflow's spec."""
 
     body: Manifest
     spec: Manifest
@@ -47,6 +47,10 @@ class ContainerTemplate:
     def where(self) -> str:
         """The template's name for messages."""
         return f"template {self.body['name']}"
+
+
+class ContainerTemplate(Template):
+    """A template with a container."""
 
     @property
     def container(self) -> Manifest:
@@ -75,17 +79,8 @@ class ContainerTemplate:
         return dict(self.body.get("retryStrategy") or {})
 
 
-@dataclass(frozen=True)
-class DagTemplate:
-    """A template with a DAG, and the workflow's spec."""
-
-    body: Manifest
-    spec: Manifest
-
-    @property
-    def where(self) -> str:
-        """The template's name for messages."""
-        return f"template {self.body['name']}"
+class DagTemplate(Template):
+    """A template with a DAG."""
 
     @property
     def dag(self) -> Manifest:

@@ -23,9 +23,8 @@ from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import build, initial
 from jobs.nets.yolo.predict import predict
 from jobs.nets.yolo.state import under
-from jobs.nets.yolo.trainer import DetectorTraining
 from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import Memory, same, training
+from tests.jobs.nets.yolo_lab import Falling, Memory, same, training
 
 Check = Callable[[Path], None]
 
@@ -116,10 +115,6 @@ def pretrained_weights(folder: Path) -> None:
 
 
 def patience(folder: Path) -> None:
-    class Falling(DetectorTraining):
-        def validate(self):
-            return 1 / (2 + self.epoch)
-
     def epochs(patience: int | None) -> int:
         job = training(films(), BASE.model_copy(update={"epochs": 3, "patience": patience}), folder)
         memory = Memory()

@@ -15,7 +15,7 @@ from jobs.nets.yolo.state import under
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Tensors
 from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import Memory, Watcher, same, training
+from tests.jobs.nets.yolo_lab import Falling, Memory, Watcher, same, training
 
 pytestmark = pytest.mark.slow
 
@@ -118,10 +118,6 @@ def test_gradients_are_accumulated_over_k_batches_and_never_across_an_epoch(data
 
 
 def test_training_ends_after_patience_epochs_without_a_better_score(dataset: Dataset, tmp_path: Path):
-    class Falling(DetectorTraining):
-        def validate(self):
-            return 1 / (2 + self.epoch)
-
     base = training(dataset, TINY.model_copy(update={"epochs": 6, "patience": 2}), tmp_path)
     memory = Memory()
     Falling(base.detector, base.setup, memory, base.progress, base.wish).train()

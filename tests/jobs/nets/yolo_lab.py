@@ -52,6 +52,13 @@ class Watcher:
         pass
 
 
+class Falling(DetectorTraining):
+    """A training whose score falls from epoch to epoch."""
+
+    def validate(self) -> float:
+        return 1 / (2 + self.epoch)
+
+
 def setup(dataset: Dataset, detector: Detector, folder: Path, fold: int = 0, seed: int = 3) -> Setup:
     folds = dataset.index["fold"].to_numpy()
     return Setup(

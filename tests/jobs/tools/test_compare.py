@@ -1,7 +1,6 @@
 """Two runs against each other, from what their ensembles stored."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,14 +10,7 @@ from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.tools.compare import compare
-from tests.jobs.ensemble.world import World, experiment, made_up_world
-from workflows.store.embedded import Server
-
-
-@pytest.fixture(scope="module")
-def trained(s3_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with made_up_world(s3_server, tmp_path_factory.mktemp("compare")) as world:
-        yield world
+from tests.jobs.ensemble.world import World, experiment
 
 
 def ensembled(trained: World, **changes: object) -> str:

@@ -1,6 +1,5 @@
 """A training in memory: it learns, goes on where it was, and does what its stages say."""
 
-import contextlib
 import random
 from typing import Any
 
@@ -9,29 +8,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.contract.exits import BadInput, Stopped
-from jobs.contract.experiment import Aux, Classifier, LearningStage
+from jobs.contract.experiment import Aux, LearningStage
 from jobs.films.dataset import Dataset
 from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.nets.classifier_films import TINY, training_inputs
-
-
-class Enough(Exception):
-    """Ends a training in the middle."""
-
-
-def train(dataset: Dataset, model: Classifier = TINY, until: int | None = None, kept: Any = None) -> ClassifierTraining:
-    """Train to the end, or up to a step; from what an earlier training kept, where given."""
-    training = ClassifierTraining(training_inputs(dataset, model), "cpu", 0)
-    if kept:
-        training.restore(*kept)
-
-    def after_step(loss: float | None, films: int) -> None:
-        if training.steps_done == until:
-            raise Enough
-
-    with contextlib.suppress(Enough):
-        training.run(after_step, lambda figures: None)
-    return training
+from tests.jobs.nets.classifier_lab import train
 
 
 def keep(training: ClassifierTraining) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

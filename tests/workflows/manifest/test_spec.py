@@ -18,11 +18,6 @@ FORMER: dict[str, Any] = json.loads((Path(__file__).parents[1] / "runs" / "argo_
 BAD_NAMES = ["", "Demo", "-demo", "demo-", "a" * 54, "de_mo", "demo/1", "../x", "a{{x}}", "{{workflow.name}}", "demo\n"]
 
 
-@pytest.fixture(scope="module")
-def demo() -> RunSpec:
-    return RunSpec.of(load_experiment("demo"), Profile(), revision="v1", run="demo-1")
-
-
 def test_a_spec_is_read_back_from_its_workflow(demo: RunSpec) -> None:
     spec = demo.model_copy(
         update={"memory": {"tiny-fold-0": "32Gi"}, "test_set": TestSet(source="s3://films/test", from_run="demo-1")}

@@ -19,11 +19,6 @@ def cluster(fake: FakeCluster) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def demo() -> RunSpec:
-    return RunSpec.of(load_experiment("demo"), Profile(), revision="v1", run="demo-1")
-
-
-@pytest.fixture(scope="module")
 def manifest(demo: RunSpec) -> Json:
     return dag.manifest(demo)
 
