@@ -53,7 +53,7 @@ def table(rows: Sequence[Row], width: int = 120, height: int | None = None, fold
     cells = {
         "task": [row.task for row in shown],
         "phase": [row.phase or row.state for row in shown],
-        "try": [str(row.attempt + 1) if row.attempt else "" for row in shown],
+        "try": [str(row.attempt) if row.attempt > 1 else "" for row in shown],
         "epoch": [how_far(row) for row in shown],
         "best": ["" if row.best is None else f"{row.best:.4f}" for row in shown],
         "time": [duration(row.seconds) for row in shown],
@@ -117,7 +117,7 @@ def _progress(row: Row) -> tuple[str, str, int]:
 def line(row: Row) -> str:
     """Format a task as one plain line."""
     parts = [row.phase or row.state]
-    parts += [f"attempt {row.attempt + 1}"] if row.attempt else []
+    parts += [f"attempt {row.attempt}"] if row.attempt > 1 else []
     parts += [f"epoch {how_far(row)}"] if how_far(row) else []
     parts += [f"best {row.best:.4f}"] if row.best is not None else []
     parts += [f"{duration(row.eta)} left"] if row.eta and row.state == "running" else []

@@ -18,7 +18,7 @@ class Row:
         task: its name.
         state: a key of ``workflows.board.board.LOOKS``.
         phase: what the stage does at the moment.
-        attempt: its number, 0 for the first.
+        attempt: its number, from 1; 0 before the first.
         epoch: epochs done, as a fraction inside an epoch.
         epochs: epochs in total.
         best: the best score so far.
@@ -45,7 +45,7 @@ class Row:
     def with_heartbeat(self, beat: Heartbeat) -> "Row":
         """Return the row updated from the task's heartbeat."""
         return Row(
-            self.task, self.state, beat.phase, beat.attempt, beat.epoch, beat.epochs, beat.best, beat.eta,
+            self.task, self.state, beat.phase, beat.attempt + 1, beat.epoch, beat.epochs, beat.best, beat.eta,
             self.seconds, self.note or beat.message, beat.node, beat.at.isoformat(),
         )  # fmt: skip
 

@@ -62,7 +62,7 @@ class _Printer:
             print(line.as_json(), flush=True)
             return
         colour = self._colours.setdefault(line.task, COLOURS[len(self._colours) % len(COLOURS)])
-        attempt = f" ({line.attempt + 1})" if line.attempt else ""
+        attempt = f" ({line.attempt})" if line.attempt > 1 else ""
         style = {"warning": "yellow", "error": "bold red", "critical": "bold red"}.get(line.level, "")
         self._console.print(
             Text(f"{line.task}{attempt}".ljust(self._width), colour), Text(line.at[11:], "dim"), Text(line.text, style),

@@ -32,7 +32,7 @@ def row_of(run: StepRun) -> Row:
         note = f"exit {run.end.exit_code}" + (", retried shortly" if run.retry_at else "")
     seconds = run.seconds + (time.monotonic() - attempt.started if running else 0.0)
     phase = "starting" if running else ""
-    row = Row(run.step.name, str(run.state), phase, attempt.number, seconds=seconds, note=note)
+    row = Row(run.step.name, str(run.state), phase, attempt.number + 1, seconds=seconds, note=note)
     beat = attempt.heartbeat()
     if beat is None:
         return row

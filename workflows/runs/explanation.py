@@ -65,7 +65,7 @@ def explain(run: Run, task_filter: TaskFilter) -> list[Explanation]:
 def _stuck(row: Row) -> bool:
     slow = row.phase == "starting" and (row.seconds or 0.0) > SLOW_START
     return (
-        slow or row.phase in {"queued", "waiting to retry"} or (row.state in ("waiting", "running") and row.attempt > 0)
+        slow or row.phase in {"queued", "waiting to retry"} or (row.state in ("waiting", "running") and row.attempt > 1)
     )
 
 

@@ -17,7 +17,7 @@ _ARGO: Final = re.compile(r"\bargo=true\b|^Error: exit status \d+$")
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a task's log. Lines of a traceback have the time of the record they belong to."""
+    """One line of a task's log. Attempts count from 1. Lines of a traceback have the time of their record."""
 
     task: str
     attempt: int

@@ -108,7 +108,7 @@ def _follow_store(run: Run, task_filter: TaskFilter, line_filter: LineFilter, sh
         for name, files in stored.find_logs(run.store, run.name, task_filter.select(run)).items():
             for file in files:
                 records, read[file.key] = stored.read_log(run.store, file.key, read.get(file.key, 0))
-                for line in filter(line_filter, from_store(name, file.attempt, records)):
+                for line in filter(line_filter, from_store(name, file.attempt + 1, records)):
                     show(line)
         if not live:
             return
@@ -118,10 +118,10 @@ def _follow_store(run: Run, task_filter: TaskFilter, line_filter: LineFilter, sh
 def _listen(run: Run, task: TaskId, number: int, node: NodeStatus, lines: "queue.Queue[LogLine]") -> threading.Thread:
     def listen() -> None:
         try:
-            for line in from_pod(task.name, number, _patiently(lambda: _pod_lines(run, node, follow=True))):
+            for line in from_pod(task.name, number + 1, _patiently(lambda: _pod_lines(run, node, follow=True))):
                 lines.put(line)
         except StageError as error:
-            lines.put(LogLine(task.name, number, "", "warning", f"(the log was interrupted: {error})"))
+            lines.put(LogLine(task.name, number + 1, "", "warning", f"(the log was interrupted: {error})"))
 
     thread = threading.Thread(target=listen, daemon=True, name=f"log of {node.pod}")
     thread.start()
@@ -205,14 +205,14 @@ def file_of(node: NodeStatus, number: int, files: Iterable[stored.LogFile]) -> s
 def _of_pod(run: Run, task: TaskId, number: int, node: NodeStatus) -> Iterator[LogLine] | None:
     """A pod's log; None if the pod no longer exists."""
     try:
-        lines = list(from_pod(task.name, number, _pod_lines(run, node, follow=False)))
+        lines = list(from_pod(task.name, number + 1, _pod_lines(run, node, follow=False)))
     except BadInput:
         return None
     return iter(lines) if lines else None
 
 
 def _of_store(run: Run, task: TaskId, file: stored.LogFile | None) -> Iterator[LogLine]:
-    return from_store(task.name, file.attempt, stored.read_log(run.store, file.key)[0]) if file else iter(())
+    return from_store(task.name, file.attempt + 1, stored.read_log(run.store, file.key)[0]) if file else iter(())
 
 
 def _pod_lines(run: Run, node: NodeStatus, *, follow: bool) -> Iterator[str]:

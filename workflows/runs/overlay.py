@@ -35,7 +35,7 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
     if nodes is None:
         return replace(row, note=_waits_for(planned)) if live else replace(row, state="omitted", note="never started")
     attempt = nodes.attempts[-1] if nodes.attempts else nodes.task
-    number = max(len(nodes.attempts) - 1, 0)
+    number = len(nodes.attempts)
     took = seconds(nodes.task.started, nodes.task.finished, now)
     row = replace(row, attempt=number, seconds=took, node=attempt.host)
     if nodes.task.phase == SUCCEEDED:
@@ -118,7 +118,7 @@ def _before(nodes: TaskNodes, stored: Row | None) -> str:
     if (ended := last_ended(nodes.attempts)) is None:
         return ""
     number, node = ended
-    own = stored if stored and stored.phase == "failed" and stored.attempt == number - 1 else None
+    own = stored if stored and stored.phase == "failed" and stored.attempt == number else None
     told = " ".join(own.note.split()) if own and not _earlier(own.at, node.started) else ""
     return f"; attempt {number} ended: {told or how_it_ended(node)}"
 

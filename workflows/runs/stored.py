@@ -173,7 +173,7 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str], now: datet
     if reference is not None and (row.state != "running" or beat is None or beat.at < reference.created):
         note = score_text(reference.scores)
         at = reference.created.isoformat()
-        return replace(row, state="succeeded", phase="done", attempt=reference.attempt, note=note, at=at)
+        return replace(row, state="succeeded", phase="done", attempt=reference.attempt + 1, note=note, at=at)
     return row
 
 

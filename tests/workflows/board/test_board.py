@@ -18,7 +18,7 @@ def printed(renderable, width=100, terminal=False):
 
 
 def test_a_line_a_task_with_epoch_best_and_time_left():
-    row = Row("b3-fold-2", "running", "training", 1, 3.46, 12, 0.61234, 95.0, 40.0, "node-1")
+    row = Row("b3-fold-2", "running", "training", 2, 3.46, 12, 0.61234, 95.0, 40.0, "node-1")
     text = printed(table([row]))
     for part in ("b3-fold-2", "training", "2", "3.5/12", "0.6123", "40s", "1m35s", "node-1"):
         assert part in text
@@ -30,7 +30,7 @@ def test_a_heartbeat_fills_in_what_the_task_says_and_keeps_the_score():
         epoch=4.0, epochs=10, best=0.25, eta=12.0, message="said", node="here",
     )  # fmt: skip
     row = Row("t", "running", note="opacity 0.2500", seconds=9).with_heartbeat(beat)
-    assert (row.phase, row.attempt, row.epoch, row.best, row.seconds) == ("training", 2, 4.0, 0.25, 9)
+    assert (row.phase, row.attempt, row.epoch, row.best, row.seconds) == ("training", 3, 4.0, 0.25, 9)
     assert row.note == "opacity 0.2500"
     assert Row("t", "running").with_heartbeat(beat).note == "said"
 
@@ -62,7 +62,7 @@ def test_only_what_changed_is_said_and_waiting_tasks_say_nothing():
     assert list(changes({}, rows)) == ["a: training"]
     before = {row.task: row for row in rows}
     assert list(changes(before, rows)) == []
-    later = [Row("a", "succeeded", "done", seconds=65, note="map4 0.61"), Row("b", "running", attempt=1)]
+    later = [Row("a", "succeeded", "done", seconds=65, note="map4 0.61"), Row("b", "running", attempt=2)]
     assert list(changes(before, later)) == ["a: done, after 1m05s, map4 0.61", "b: running, attempt 2"]
 
 

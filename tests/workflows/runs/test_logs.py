@@ -17,5 +17,5 @@ def test_logs_of_pods_are_merged_by_time(run: Run, failed: FakeCluster) -> None:
     warning, *lines = current_lines(run, TaskFilter(Stage.TRAIN_DETECTOR, "yolo", 1), LineFilter())
     assert "127.0.0.1:9 cannot be reached from here" in warning.text
     assert [(line.attempt, line.text) for line in lines] == [
-        (0, "first"), (0, "Traceback"), (1, "later"), (0, "between"), (1, "last"),
+        (1, "first"), (1, "Traceback"), (2, "later"), (1, "between"), (2, "last"),
     ]  # fmt: skip

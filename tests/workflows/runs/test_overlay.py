@@ -44,18 +44,18 @@ def running(**node: Any) -> dict[str, Any]:
 
 
 FOLD_0 = PlannedTask(TaskId(Stage.TRAIN_CLASSIFIER, "tiny", 0), (TaskId(Stage.PREPARE),))
-BEAT = Row(FOLD_0.name, "running", "training", 0, 3.5, 10, 0.41, 70.0, seconds=55.0, at="2026-11-23T18:29:50+00:00")
+BEAT = Row(FOLD_0.name, "running", "training", 1, 3.5, 10, 0.41, 70.0, seconds=55.0, at="2026-11-23T18:29:50+00:00")
 LONG_AGO = "2026-11-23T17:00:00+00:00"
 
 
 def test_each_kind_of_end_has_its_words() -> None:
     rows = rows_of(FAILED)
     assert {name: (row.state, row.attempt, row.note) for name, row in rows.items()} == {
-        "prepare": ("succeeded", 0, ""),
-        "tiny-fold-0": ("succeeded", 0, ""),
-        "tiny-fold-1": ("succeeded", 1, ""),
-        "yolo-fold-0": ("failed", 0, "main: Error (exit code 78)"),
-        "yolo-fold-1": ("failed", 1, "main: OOMKilled (exit code 137)"),
+        "prepare": ("succeeded", 1, ""),
+        "tiny-fold-0": ("succeeded", 1, ""),
+        "tiny-fold-1": ("succeeded", 2, ""),
+        "yolo-fold-0": ("failed", 1, "main: Error (exit code 78)"),
+        "yolo-fold-1": ("failed", 2, "main: OOMKilled (exit code 137)"),
         "ensemble": ("omitted", 0, "an earlier task did not succeed"),
         "evaluate": ("omitted", 0, "an earlier task did not succeed"),
     }
@@ -94,7 +94,7 @@ def test_a_running_task_shows_what_its_heartbeat_says() -> None:
 @pytest.mark.parametrize(
     "stale",
     [
-        replace(BEAT, attempt=1),
+        replace(BEAT, attempt=2),
         replace(BEAT, at=LONG_AGO),
         replace(BEAT, at=LONG_AGO, state="succeeded", phase="done"),
     ],
@@ -114,7 +114,7 @@ def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
 def test_a_failed_task_says_itself_what_went_wrong() -> None:
     task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 0), (TaskId(Stage.PREPARE),))
     nodes = workflow_json.tasks(FAILED)[task.id.former_name]
-    told = Row(task.name, "failed", "failed", note="labels.csv has no column id", at=nodes.task.finished)
+    told = Row(task.name, "failed", "failed", 1, note="labels.csv has no column id", at=nodes.task.finished)
     assert overlay(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
 
 

@@ -252,7 +252,7 @@ def test_the_end_of_the_last_attempt_stands_on_the_board() -> None:
 
 def test_it_stands_there_in_the_tasks_own_words_if_it_could_store_them() -> None:
     own = Row(
-        FOLD.name, "failed", "failed", 0, note="s3://films is full", at=(START + timedelta(seconds=9)).isoformat()
+        FOLD.name, "failed", "failed", 1, note="s3://films is full", at=(START + timedelta(seconds=9)).isoformat()
     )
     assert (
         overlay(FOLD, under_way(ended(0)), own, live=True, now=START).note
