@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobs.contract.exits import BadInput
-from jobs.runtime.failures import gpu_memory, gpu_out_of_memory, hardware_failure
+from jobs.runtime.failures.hardware import gpu_memory, gpu_out_of_memory, hardware_failure
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from jobs.contract.plan import fold_tasks, training_stage
 from jobs.contract.records import Heartbeat, score_text
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context, Settings
-from jobs.runtime.disk import room_in
-from jobs.runtime.failures import hardware_failure
+from jobs.runtime.failures.disk import room_in
+from jobs.runtime.failures.hardware import hardware_failure
 from jobs.runtime.machine import cpus
 from jobs.runtime.preemption import Stop
 from jobs.runtime.provenance import revision

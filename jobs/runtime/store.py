@@ -1,8 +1,8 @@
 """The object store: a bucket and a prefix on anything that speaks S3 (AWS, MinIO, SeaweedFS).
 
-Keys are relative to the prefix. Every call retries for about a minute (:mod:`jobs.runtime.s3_retries`). What still
+Keys are relative to the prefix. Every call retries for about a minute (:mod:`jobs.runtime.s3.retries`). What still
 fails raises :class:`ServiceAway` where a later attempt may succeed, and :class:`BadInput` where the settings are wrong
-(:mod:`jobs.runtime.s3_errors`).
+(:mod:`jobs.runtime.s3.errors`).
 """
 
 import hashlib
@@ -31,10 +31,10 @@ from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.profile import check_endpoint
 from jobs.contract.records import Output
-from jobs.runtime.disk import room_in
-from jobs.runtime.s3_errors import Missing as Missing
-from jobs.runtime.s3_errors import error_code, explain
-from jobs.runtime.s3_retries import READ_TIMEOUT, Retries
+from jobs.runtime.failures.disk import room_in
+from jobs.runtime.s3.errors import Missing as Missing
+from jobs.runtime.s3.errors import error_code, explain
+from jobs.runtime.s3.retries import READ_TIMEOUT, Retries
 
 # Objects above the threshold are moved in parallel parts.
 TRANSFER: Final = TransferConfig(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jobs.films.phantom.files import write_phantom
-from jobs.runtime.disk import room_in
+from jobs.runtime.failures.disk import room_in
 
 
 def write_films(folder: Path, patients: int, seed: int) -> None:

@@ -115,6 +115,6 @@ def test_small_image_has_all_that_its_stages_import() -> None:
     # Imported inside functions that only a training calls, or only where PyTorch is imported already.
     assert missing == {
         "jobs/runtime/context.py imports torch",
-        "jobs/runtime/failures.py imports torch",
+        "jobs/runtime/failures/hardware.py imports torch",
         "jobs/runtime/telemetry/tracker.py imports wandb",
     }

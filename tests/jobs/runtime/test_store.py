@@ -236,7 +236,7 @@ def test_the_wish_to_stop_ends_the_wait_for_a_server_that_does_not_answer(
     s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("jobs.runtime.store.READ_TIMEOUT", 0.5)
-    monkeypatch.setattr("jobs.runtime.s3_retries.STOPPING_PATIENCE", 0.5)
+    monkeypatch.setattr("jobs.runtime.s3.retries.STOPPING_PATIENCE", 0.5)
     with faulty_proxy(s3_server.endpoint) as proxy:
         proxy.decide = lambda number: "silent"
         store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from jobs.runtime.preemption import Stop
-from jobs.runtime.s3_errors import NO_ANSWER, BrokenAnswer, Redirected, transient_answer
+from jobs.runtime.s3.errors import NO_ANSWER, BrokenAnswer, Redirected, transient_answer
 
 log = logging.getLogger(__name__)
 

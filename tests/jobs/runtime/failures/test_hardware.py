@@ -7,8 +7,7 @@ import torch
 
 from jobs.contract.exits import BadInput, DeviceFailed
 from jobs.nets.failures import explained
-from jobs.runtime import failures
-from jobs.runtime.failures import gpu_memory, hardware_failure
+from jobs.runtime.failures.hardware import gpu_memory, hardware_failure
 
 HARDWARE = [
     torch.AcceleratorError("CUDA error: unspecified launch failure\nCUDA kernel errors might be"),
@@ -69,6 +68,6 @@ def test_a_gpu_that_nobody_else_uses_is_not_said_to_be_shared(monkeypatch: pytes
 
 
 def test_memory_that_the_node_refuses_is_bad_input():
-    failure = failures.hardware_failure(MemoryError())
+    failure = hardware_failure(MemoryError())
     assert isinstance(failure, BadInput)
     assert "memory under resources" in str(failure)

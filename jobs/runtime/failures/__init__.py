@@ -1,0 +1,1 @@
+"""Failures that are neither bad input nor a bug: of a GPU, a node, a helper process or a disk."""
