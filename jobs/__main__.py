@@ -41,12 +41,13 @@ for _stage in Stage:
 def score(
     predictions: Annotated[Path, typer.Option(help="a submission.csv")],
     labels: Annotated[Path, typer.Option(help="folder with the competition's two label files")],
+    part: Annotated[bool, typer.Option("--part", help="score only the studies that the submission has")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Score any submission with the competition's metric."""
     from jobs.tools.score import score_files
 
-    score_files(predictions, labels, as_json=as_json)
+    score_files(predictions, labels, part=part, as_json=as_json)
 
 
 @app.command()

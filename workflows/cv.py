@@ -14,6 +14,7 @@ if sys.path[0] == str(Path(__file__).parent):
 import typer
 
 from jobs.contract import command_line
+from workflows.commands.compare import compare
 from workflows.commands.doctor import doctor
 from workflows.commands.explain import explain
 from workflows.commands.export import export
@@ -40,7 +41,7 @@ app = typer.Typer(
 
 for verb in (
     recipes, render, lint, run, submit, resume, status, logs, stop, explain, fetch, predict, export, purge, doctor,
-    runs, study,
+    runs, compare, study,
 ):  # fmt: skip
     app.command()(verb)
 

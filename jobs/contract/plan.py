@@ -27,13 +27,14 @@ class PlannedTask:
         return self.id.name
 
 
-def plan(experiment: Experiment, *, predicts: bool = False) -> list[PlannedTask]:
+def plan(experiment: Experiment, *, predicts: bool = False, scores: bool = True) -> list[PlannedTask]:
     """All tasks of a run, each after those it needs.
 
     Args:
         experiment: its models and selected folds decide.
-        predicts: whether the run predicts a test set with another run's weights. A test set has no labels, so such a
-            run ends with the ensemble.
+        predicts: whether the run predicts a test set with another run's weights.
+        scores: whether the run ends with evaluate, which scores a test set where it has labels. Predictions ordered
+            from an older version end with the ensemble.
     """
     prepare = PlannedTask(TaskId(Stage.PREPARE))
     tasks = [
@@ -41,7 +42,7 @@ def plan(experiment: Experiment, *, predicts: bool = False) -> list[PlannedTask]
         for task in fold_tasks(experiment, predicts=predicts)
     ]
     ensemble = PlannedTask(TaskId(Stage.ENSEMBLE), tuple(task.id for task in tasks))
-    last = [] if predicts else [PlannedTask(TaskId(Stage.EVALUATE), (ensemble.id,))]
+    last = [PlannedTask(TaskId(Stage.EVALUATE), (ensemble.id,))] if scores else []
     return [prepare, *tasks, ensemble, *last]
 
 

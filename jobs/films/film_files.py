@@ -10,6 +10,7 @@ from jobs.films.problems import refuse
 
 TRAIN: Final = "train/"
 TEST: Final = "test/"
+SUFFIX: Final = ".dcm"
 LAYOUT: Final = "<study>/<series>/<image>.dcm, in train/ or test/ or directly in the source"
 
 
@@ -36,7 +37,7 @@ def choose_films(name: str, files: Iterable[tuple[str, str]], test: bool) -> lis
         BadInput: there are none, a film is outside the expected layout, or an image appears twice.
     """
     part, other = (TEST, TRAIN) if test else (TRAIN, TEST)
-    everything = [(path, fingerprint) for path, fingerprint in files if path.endswith(".dcm")]
+    everything = [(path, fingerprint) for path, fingerprint in files if path.endswith(SUFFIX)]
     chosen = [film for film in everything if film[0].startswith(part)]
     chosen = chosen or [film for film in everything if not film[0].startswith(other)]
     if not chosen:
@@ -55,7 +56,7 @@ def _parse(name: str, part: str, files: list[tuple[str, str]]) -> list[FilmFile]
         if not path.isprintable():  # also false for names that are not UTF-8
             problems.append(f"{path!a} has characters that cannot be printed, or is not UTF-8")
             continue
-        film = FilmFile(parts[2].removesuffix(".dcm"), parts[0], parts[1], path, fingerprint)
+        film = FilmFile(parts[2].removesuffix(SUFFIX), parts[0], parts[1], path, fingerprint)
         if film.image in films:
             problems.append(f"{path}: the image appears twice, also at {films[film.image].path}")
         films[film.image] = film

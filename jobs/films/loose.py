@@ -1,22 +1,19 @@
 """Films from files in any place, decoded and packed for prediction on this machine, without a store."""
 
 import json
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydicom
 
 from jobs.films.dataset import SHARD, Pack, save_array, shard_name
 from jobs.films.dicom.decoding import Decoded, DecodeRequest, decode, windowed
-
-MAGIC: Final = b"DICM"  # after a preamble of 128 bytes
-SUFFIX: Final = ".dcm"
+from jobs.films.dicom.tags import HEAD, has_magic, read_tags
+from jobs.films.film_files import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -146,15 +143,13 @@ def _is_film(path: Path) -> bool:
     if path.suffix.lower() == SUFFIX:
         return True
     with path.open("rb") as file:
-        return file.read(132)[128:] == MAGIC
+        return has_magic(file.read(132))
 
 
 def _study(path: Path) -> str | None:
-    """Return the StudyInstanceUID; None if the file has none or is no DICOM file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the competition's ids are not valid UIDs
-        try:
-            elements: Any = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
-            return str(elements.get("StudyInstanceUID") or "") or None
-        except Exception:  # damaged headers raise many types of error; decoding then says what is wrong
-            return None
+    """Return the StudyInstanceUID; None if the file has none or is no DICOM file; decoding then says what is wrong."""
+    try:
+        with path.open("rb") as file:
+            return read_tags(file.read(HEAD), path.read_bytes).get("StudyInstanceUID")
+    except (OSError, ValueError):
+        return None

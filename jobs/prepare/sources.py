@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
 from jobs.contract.source import PREFIX, VERSION, Phantom
-from jobs.films.film_files import FilmFile, choose_films
+from jobs.films.film_files import SUFFIX, FilmFile, choose_films
 from jobs.films.phantom.files import write_phantom
 from jobs.films.problems import refuse
+from jobs.prepare.flat import flat_films, may_be_film
 from jobs.runtime.store import Missing, Store
 
 
@@ -35,13 +36,25 @@ class Source(ABC):
     def release(self, path: Path) -> None:
         """Release a fetched film."""
 
+    @abstractmethod
+    def flat_listing(self) -> Iterable[tuple[str, str]]:
+        """Return path and fingerprint of the files directly in the root that may be films."""
+
+    @abstractmethod
+    def read(self, path: str, size: int | None) -> bytes:
+        """Return the first ``size`` bytes of a file, or with None all of it. Thread-safe."""
+
     def films(self, test: bool) -> list[FilmFile]:
-        """Return the films of the training or the test set, sorted by image.
+        """Return the films of the training or the test set, sorted by image. A test set may be a flat folder.
 
         Raises:
             BadInput: there are none, a film is outside the expected layout, or an image appears twice.
         """
-        return choose_films(self.name, self.listing(), test)
+        files = list(self.listing())
+        in_folders = any("/" in path for path, _ in files if path.endswith(SUFFIX))
+        if test and not in_folders and (films := flat_films(self.name, self.flat_listing(), self.read)):
+            return films
+        return choose_films(self.name, files, test)
 
 
 class FolderSource(Source):
@@ -74,10 +87,23 @@ class FolderSource(Source):
                 broken = path.is_symlink() and not path.exists()
                 problems.append(f"{path} " + ("is a link to nothing" if broken else "is no regular file"))
                 continue
-            state = path.stat()
-            fingerprint = self._fingerprint or f"{state.st_size} {state.st_mtime_ns}"
-            yield path.relative_to(self.root).as_posix(), fingerprint
+            yield path.relative_to(self.root).as_posix(), self._fingerprint_of(path)
         refuse(f"The films in {self.name}", problems, "Remove or replace what is not a film.")
+
+    def flat_listing(self) -> Iterator[tuple[str, str]]:
+        """Return path and fingerprint of the files directly in the folder that may be films."""
+        for path in self.root.iterdir():
+            if may_be_film(path.name) and path.is_file():
+                yield path.name, self._fingerprint_of(path)
+
+    def read(self, path: str, size: int | None) -> bytes:
+        """Read the file."""
+        with (self.root / path).open("rb") as file:
+            return file.read(-1 if size is None else size)
+
+    def _fingerprint_of(self, path: Path) -> str:
+        state = path.stat()
+        return self._fingerprint or f"{state.st_size} {state.st_mtime_ns}"
 
     def table(self, path: str) -> Path | None:
         """Return the file itself."""
@@ -102,6 +128,14 @@ class BucketSource(Source):
     def listing(self) -> Iterator[tuple[str, str]]:
         """Return path and fingerprint of every object."""
         return ((entry.key, f"{entry.size} {entry.etag}") for entry in self.store.list())
+
+    def flat_listing(self) -> Iterator[tuple[str, str]]:
+        """Return path and fingerprint of the objects directly under the prefix that may be films."""
+        return (file for file in self.listing() if may_be_film(file[0]))
+
+    def read(self, path: str, size: int | None) -> bytes:
+        """Read the object."""
+        return self.store.get(path) if size is None else self.store.head(path, size)
 
     def table(self, path: str) -> Path | None:
         """Return a downloaded copy."""

@@ -17,19 +17,20 @@ from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import FIGURES
 from jobs.scoring.intervals import bootstrap, interval, mean_over_classes
 from jobs.scoring.metric import ENGINE, MatchTable, average_precisions, left_out, mean_ap
-from jobs.scoring.submission import read
+from jobs.scoring.submission import read, study_id
 
 RESAMPLES: Final = 1000
 SEED: Final = 1
 
 
-def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
+def score_files(predictions: Path, labels: Path, *, part: bool = False, as_json: bool) -> None:
     """Score a submission file and print the figures.
 
     Args:
         predictions: the submission.
         labels: a folder with the competition's two label files. Intervals resample patients if the folder also has
             the table of patients, else studies.
+        part: score only the studies that the submission has, with all their films.
         as_json: print JSON instead of a table.
 
     Raises:
@@ -38,13 +39,20 @@ def score_files(predictions: Path, labels: Path, *, as_json: bool) -> None:
     if not predictions.exists():
         raise BadInput(f"{predictions} does not exist: name a submission file with the columns id,PredictionString.")
     index, resampled = _index(labels)
+    submission = read(predictions)
+    labelled = {"studies": index["study"].nunique(), "films": len(index)}
+    if part:
+        index = index[index["study"].map(study_id).isin(submission.ids)]
+        if index.empty:
+            raise BadInput(f"{predictions} has no study of {labels}: use the labels of the same films.")
     evaluation_set = EvaluationSet.from_index(index)
     result = {
         "engine": ENGINE,
         "predictions": str(predictions),
         "studies": len(evaluation_set.studies),
         "films": len(evaluation_set.films),
-        **_figures(evaluation_set, evaluation_set.match(read(predictions), str(predictions))),
+        "labelled": labelled,
+        **_figures(evaluation_set, evaluation_set.match(submission, str(predictions))),
         "interval": {"over": resampled, "level": 0.95, "resamples": RESAMPLES},
     }
     if as_json:
@@ -84,7 +92,9 @@ def _figures(evaluation_set: EvaluationSet, table: MatchTable) -> dict[str, Any]
 
 
 def _show(result: dict[str, Any]) -> None:
-    table = Table(title=f"{result['predictions']}: {result['studies']} studies, {result['films']} films")
+    labelled = result["labelled"]["studies"]
+    of = f" of {labelled} labelled ones" if labelled != result["studies"] else ""
+    table = Table(title=f"{result['predictions']}: {result['studies']} studies{of}, {result['films']} films")
     for heading in ("", "score", f"95 % interval over {result['interval']['over']}"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, row in result["figures"].items():

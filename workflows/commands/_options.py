@@ -21,6 +21,19 @@ def recipe_names(incomplete: str) -> list[str]:
     return [name for name in names() if name.startswith(incomplete)]
 
 
+def run_names(incomplete: str) -> list[str]:
+    """Complete the name of a run in the shell."""
+    from workflows.runs.known import known_runs
+
+    return [name for name in known_runs() if name.startswith(incomplete)]
+
+
+def run_pairs(incomplete: str) -> list[str]:
+    """Complete FIRST,SECOND in the shell."""
+    first, comma, second = incomplete.rpartition(",")
+    return [f"{first}{comma}{name}" for name in run_names(second)]
+
+
 ExperimentName = Annotated[
     str, typer.Option("--experiment", "-e", help="name of a recipe, or a YAML file", autocompletion=recipe_names)
 ]
@@ -37,7 +50,10 @@ ProfileName = Annotated[str | None, typer.Option("--profile", help="name of a pr
 PredictSource = Annotated[
     str | None, typer.Option("--predict", help="predict this test set instead of training; needs --from")
 ]
-FromRun = Annotated[str | None, typer.Option("--from", help="finished run whose weights to predict with")]
+FromRun = Annotated[
+    str | None,
+    typer.Option("--from", help="finished run whose weights to predict with", autocompletion=run_names),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 ClusterProfile = Annotated[
     str | None,
@@ -50,9 +66,12 @@ ClusterProfile = Annotated[
 Replace = Annotated[
     bool, typer.Option("--replace", help="let the run take the name of an ended run of another experiment")
 ]
-OfRun = Annotated[str, typer.Argument(help="name of the run", metavar="RUN")]
+OfRun = Annotated[str, typer.Argument(help="name of the run", metavar="RUN", autocompletion=run_names)]
 OneRun = Annotated[
-    str | None, typer.Argument(help="name of the run; default: the newest on the cluster", metavar="[RUN]")
+    str | None,
+    typer.Argument(
+        help="name of the run; default: the newest on the cluster", metavar="[RUN]", autocompletion=run_names
+    ),
 ]
 OfStage = Annotated[Stage | None, typer.Option("--stage", "-s", help="only tasks of this stage")]
 OfModel = Annotated[str | None, typer.Option("--model", "-m", help="only tasks of this model")]

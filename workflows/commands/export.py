@@ -26,5 +26,5 @@ def export(
     from workflows.runs.tools import run_tool
 
     with find_run(name, profile_of(profile)) as run:
-        options = ["--to", str(to or Path("runs") / run.name / "export"), *["--half"] * half]
+        options = ["--run", run.name, "--to", str(to or Path("runs") / run.name / "export"), *["--half"] * half]
         raise typer.Exit(run_tool(run, "export", options))

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-from workflows.commands._options import AsJson, ClusterProfile, profile_of
+from workflows.commands._options import AsJson, ClusterProfile, profile_of, run_names
 
 
 def predict(
     films: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them in any layout", metavar="FILM…")],
-    from_run: Annotated[str, typer.Option("--from", help="finished run whose weights to predict with")],
+    from_run: Annotated[
+        str, typer.Option("--from", help="finished run whose weights to predict with", autocompletion=run_names)
+    ],
     profile: ClusterProfile = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="folder for pictures and JSON; runs/RUN/films where not given")
@@ -26,6 +28,6 @@ def predict(
     from workflows.runs.tools import run_tool
 
     with find_run(from_run, profile_of(profile)) as run:
-        options = ["--to", str(to or Path("runs") / run.name / "films")]
+        options = ["--run", run.name, "--to", str(to or Path("runs") / run.name / "films")]
         options += ["--json"] * as_json + ["--open"] * open_picture
         raise typer.Exit(run_tool(run, "predict-films", [*options, "--", *map(str, films)]))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 
@@ -34,6 +34,9 @@ class TestSet(Frozen):
 
     source: str
     from_run: str
+    # What becomes of patients and near-duplicates that training has seen, where the films have labels to be scored by.
+    # None in the order of an older version, whose predictions were not scored.
+    overlap: Literal["refuse", "drop"] | None = None
 
     @field_validator("source")
     @classmethod
@@ -89,6 +92,11 @@ class RunSpec(Frozen):
         return self.test_set is not None
 
     @property
+    def scores(self) -> bool:
+        """Whether the run ends with evaluate."""
+        return self.test_set is None or self.test_set.overlap is not None
+
+    @property
     def on_its_films(self) -> Experiment:
         """The experiment on the films that the run reads: its own, or the test set."""
         if self.test_set is None:
@@ -99,7 +107,7 @@ class RunSpec(Frozen):
     @property
     def tasks(self) -> list[PlannedTask]:
         """The run's tasks, each after those it needs."""
-        return plan(self.experiment, predicts=self.predicts)
+        return plan(self.experiment, predicts=self.predicts, scores=self.scores)
 
     @property
     def kept(self) -> str:

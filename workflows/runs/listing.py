@@ -29,12 +29,16 @@ class ListedRun:
     score: float | None
     missing_folds: tuple[int, ...]  # not part of the score
     changed: str
+    from_run: str | None = None  # the run whose weights it predicts with; empty if that is not known
 
     def cells(self) -> tuple[str, ...]:
         """The cells of the table."""
         done = "" if self.done is None else f"{self.done}/{self.tasks}"
         score = "" if self.score is None else f"{self.score:.4f}{without_text(self.missing_folds)}"
-        return self.run, self.title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
+        title = self.title
+        if self.from_run is not None:
+            title = f"prediction with {self.from_run or 'another run'}"
+        return self.run, title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
 
 
 def listing(profile: Profile | None) -> tuple[list[ListedRun], str]:
@@ -79,7 +83,7 @@ def _by_run(workflows: list[Json]) -> dict[str, list[Json]]:
 def _listed(run: StoredRun, workflow: Json | None) -> ListedRun:
     return ListedRun(
         run.name, run.experiment.name, run.experiment.title, workflow_json.phase(workflow) if workflow else "",
-        run.tasks, run.done, run.headline, run.score, run.missing_folds, run.changed.isoformat(),
+        run.tasks, run.done, run.headline, run.score, run.missing_folds, run.changed.isoformat(), run.from_run,
     )  # fmt: skip
 
 
@@ -92,7 +96,8 @@ def _unstored(workflow: Json) -> ListedRun:
     except BadInput as error:
         return ListedRun(metadata["labels"][RUN_LABEL], "", str(error), phase, None, None, "", None, (), changed)
     experiment = spec.experiment
-    return ListedRun(spec.run, experiment.name, experiment.title, phase, None, None, "", None, (), changed)
+    from_run = spec.test_set.from_run if spec.test_set else None
+    return ListedRun(spec.run, experiment.name, experiment.title, phase, None, None, "", None, (), changed, from_run)
 
 
 def _spec(workflow: Json) -> RunSpec | None:

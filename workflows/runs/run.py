@@ -13,7 +13,7 @@ from jobs.contract.durations import duration
 from jobs.contract.exits import BadInput, Damaged, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import RUN_LABEL, check_run_name
-from jobs.contract.plan import PlannedTask, plan
+from jobs.contract.plan import PlannedTask
 from jobs.contract.profile import Profile
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
@@ -198,7 +198,7 @@ class Run:
         """The run's tasks."""
         if self.spec is None:
             return stored.planned_tasks(self.store, self.name)
-        return plan(self.experiment, predicts=self.spec.predicts)
+        return self.spec.tasks
 
     @cached_property
     def store(self) -> "Store":

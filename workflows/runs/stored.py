@@ -39,6 +39,7 @@ class StoredRun:
     score: float | None
     missing_folds: tuple[int, ...]  # not part of the score
     changed: datetime
+    from_run: str | None = None  # the run whose weights it predicts with; empty if that is not known
 
 
 def list_runs(store: "Store") -> list[StoredRun]:
@@ -68,7 +69,7 @@ def planned_tasks(store: "Store", run: str) -> list[PlannedTask]:
         BadInput: the run does not exist; the message names the nearest.
     """
     experiment, keys = _open(store, run)
-    return _tasks(experiment, run, keys)
+    return _tasks(store, experiment, run, keys)
 
 
 def status(store: "Store", run: str) -> list[Row]:
@@ -80,7 +81,7 @@ def status(store: "Store", run: str) -> list[Row]:
     experiment, keys = _open(store, run)
     now = store.clock.now()
     with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda task: _row(store, run, task, keys, now), _tasks(experiment, run, keys)))
+        return list(pool.map(lambda task: _row(store, run, task, keys, now), _tasks(store, experiment, run, keys)))
 
 
 def ended(rows: Sequence[Row], now: datetime) -> list[Row]:
@@ -153,9 +154,24 @@ def _open(store: "Store", run: str) -> tuple[Experiment, set[str]]:
     return read_experiment(store, run), keys
 
 
-def _tasks(experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask]:
-    predicts = any(key.startswith(f"{layout.task(run, TaskId(Stage.PREDICT))}/") for key in keys)
-    return plan(experiment, predicts=predicts)
+def _tasks(store: "Store", experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask]:
+    order = _order(store, run, keys)
+    if not order.get("test_set") and not _predicted(run, keys):
+        return plan(experiment)
+    return plan(experiment, predicts=True, scores=bool((order.get("test_set") or {}).get("overlap")))
+
+
+def _predicted(run: str, keys: set[str]) -> bool:
+    return any(key.startswith(f"{layout.task(run, TaskId(Stage.PREDICT))}/") for key in keys)
+
+
+def _order(store: "Store", run: str, keys: set[str]) -> Mapping[str, Any]:
+    """Return what was ordered besides the experiment; empty where that is not stored, or damaged."""
+    key = layout.run_order(run)
+    with suppress(Damaged):
+        order = store.get_json(key) if key in keys else {}
+        return order if isinstance(order, dict) else {}
+    return {}
 
 
 def _row(store: "Store", run: str, task: PlannedTask, keys: set[str], now: datetime) -> Row:
@@ -201,7 +217,9 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
         experiment = read_experiment(store, name)
     except BadInput:
         return None  # damaged, or written by another version
-    tasks = _tasks(experiment, name, set(entries))
+    keys = set(entries)
+    tasks, test_set = _tasks(store, experiment, name, keys), _order(store, name, keys).get("test_set") or {}
+    from_run = test_set.get("from_run") or ("" if _predicted(name, keys) else None)
     done = sum(layout.reference(name, task.id) in entries for task in tasks)
     metrics: Mapping[str, Any] = {}
     if (key := layout.report(name, "metrics.json")) in entries:
@@ -210,5 +228,6 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
     headline, missing = metrics.get("headline", {}), tuple(metrics.get("missing_folds", ()))
     changed = max(entry.modified for entry in entries.values())
     return StoredRun(
-        name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), missing, changed
-    )
+        name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), missing, changed,
+        from_run,
+    )  # fmt: skip

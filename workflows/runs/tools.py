@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_tool(run: "Run", tool: str, arguments: Sequence[str]) -> int:
-    """Run ``python -m jobs TOOL --run RUN …`` with the run's store; return its exit code.
+    """Run ``python -m jobs TOOL ARGUMENTS`` with the run's store; return its exit code.
 
     Raises:
         BadInput: only the control side is installed here.
@@ -27,7 +27,7 @@ def run_tool(run: "Run", tool: str, arguments: Sequence[str]) -> int:
     _ = run.store  # opened here first: it says at once where a store cannot be reached
     settings = run.settings.store if run.settings else None
     return subprocess.run(
-        [sys.executable, "-m", "jobs", tool, "--run", run.name, *arguments],
+        [sys.executable, "-m", "jobs", tool, *arguments],
         env={**os.environ, **store_variables(settings), **cache_variables()},
         preexec_fn=dies_with_parent(),
         check=False,

@@ -96,6 +96,15 @@ def find_embedded(endpoint: str | None) -> Server | None:
     return server if server and server.endpoint == endpoint else None
 
 
+def find_running() -> Server | None:
+    """Return the embedded server if it runs now."""
+    folder = default_folder()
+    if not (folder / "guard.lock").is_file():
+        return None
+    with (folder / "guard.lock").open("r") as guard:
+        return None if locked(guard) else _published(folder)
+
+
 @contextmanager
 def embedded_s3(folder: Path) -> Iterator[Server]:
     """Serve the objects in ``folder`` over S3 inside the context; create the bucket if it does not exist.

@@ -44,10 +44,10 @@ def test_only_a_detectors_tasks_need_its_image():
         assert {task.id.model for task in plan(EXPERIMENT, predicts=predicts) if task.detector} == {"yolo"}
 
 
-def test_a_run_over_a_test_set_ends_with_the_ensemble():
-    assert [task.id.stage for task in plan(EXPERIMENT, predicts=True)] == [
-        Stage.PREPARE, *[Stage.PREDICT] * 4, Stage.ENSEMBLE,
-    ]  # fmt: skip
+def test_a_run_over_a_test_set_ends_with_evaluate_but_one_ordered_of_an_older_version_with_the_ensemble():
+    former = [Stage.PREPARE, *[Stage.PREDICT] * 4, Stage.ENSEMBLE]
+    assert [task.id.stage for task in plan(EXPERIMENT, predicts=True, scores=False)] == former
+    assert [task.id.stage for task in plan(EXPERIMENT, predicts=True)] == [*former, Stage.EVALUATE]
 
 
 def test_names_are_unique_and_short_enough_for_argos_timeline():

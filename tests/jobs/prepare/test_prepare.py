@@ -327,3 +327,29 @@ def test_sources_that_are_not_there_are_refused(context: Make, source: str, says
 def test_fewer_patients_than_folds_are_refused(context: Make, phantom: Path):
     with pytest.raises(BadInput, match=r"cannot fill 12 folds"):
         prepare.run(context(phantom, folds=12))
+
+
+def test_a_test_set_may_be_a_flat_folder_also_in_a_bucket(
+    context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store
+):
+    nested = write_phantom(tmp_path / "nested", patients=3, seed=9, size=96, test=True)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, film in enumerate(sorted(nested.rglob("*.dcm"))):
+        name = film.name if number % 2 else film.name.upper()
+        shutil.copy(film, flat / (name if number else "1.2.840.113"))  # an archive's name, without suffix
+    (flat / "notes.txt").write_text("not a film")
+    for file in flat.iterdir():
+        s3_store.upload(file, f"hospital/{file.name}")
+    monkeypatch.setenv(environment.FROM_RUN, "other-run")
+    indexes = []
+    for source in (nested, flat, f"{s3_store.url}/hospital"):
+        prepare.run(given := context(source))
+        indexes.append(fetch_dataset(given, ()).index)
+    for index in indexes[1:]:
+        assert sorted(index["pixels_sha256"]) == sorted(indexes[0]["pixels_sha256"])
+        assert sorted(index["study"]) == sorted(indexes[0]["study"])
+        assert "1.2.840.113" in set(index["image"])
+    (flat / "broken.dcm").write_bytes(b"no film")
+    with pytest.raises(BadInput, match=r"broken\.dcm is not a DICOM file"):
+        prepare.run(context(flat))

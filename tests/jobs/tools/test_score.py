@@ -104,3 +104,20 @@ def test_the_table_says_what_is_left_out(labels, capsys):
 def test_a_missing_submission_is_named(labels):
     with pytest.raises(BadInput, match="does not exist: name a submission"):
         score_files(labels / "nowhere.csv", labels, as_json=True)
+
+
+def test_a_submission_of_a_part_of_the_studies_is_scored_where_asked(labels, capsys):
+    file = labels / "submission.csv"
+    file.write_text("".join(line + "\n" for line in TRUTH.splitlines() if line[:2] not in ("s1", "f1", "s3", "f3")))
+    with pytest.raises(BadInput, match="4 ids are missing"):
+        score_files(file, labels, as_json=True)
+    score_files(file, labels, part=True, as_json=True)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["studies"], result["films"], result["labelled"]) == (2, 3, {"studies": 4, "films": 5})
+    assert result["left_out"] == ["negative", "indeterminate"]
+    file.write_text(TRUTH.replace("f2_image", "f9_image"))
+    with pytest.raises(BadInput, match="ids are missing"):  # a study without one of its films
+        score_files(file, labels, part=True, as_json=True)
+    file.write_text("id,PredictionString\nx_study,negative 1 0 0 1 1\n")
+    with pytest.raises(BadInput, match="has no study of"):
+        score_files(file, labels, part=True, as_json=True)

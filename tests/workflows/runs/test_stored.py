@@ -93,6 +93,18 @@ def test_runs_are_listed_with_their_scores_the_latest_first(s3_store, run):
     assert [(one.name, one.done, one.tasks, one.headline, one.score) for one in listed] == [("r", 1, 5, "map4", 0.5)]
 
 
+def test_predictions_are_listed_as_such(s3_store, run, monkeypatch):
+    refer(s3_store, run, Stage.PREDICT, "b", 0)  # of a version that stored no order
+    s3_store.put(layout.run_experiment("p"), EXPERIMENT.model_dump_json().encode())
+    s3_store.put_json(layout.run_order("p"), {"test_set": {"source": "s3://films", "from_run": "r"}})
+    monkeypatch.setenv("KUBECONFIG", "/none")
+    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
+    rows = {row.run: row for row in listing(Profile())[0]}
+    assert (rows["p"].from_run, rows["p"].cells()[1]) == ("r", "prediction with r")
+    assert (rows["r"].from_run, rows["r"].cells()[1]) == ("", "prediction with another run")
+    assert rows["p"].tasks == 4, "prepare, two folds and the ensemble"
+
+
 def test_a_score_made_without_a_lost_fold_is_listed_as_such(s3_store, run, monkeypatch):
     figures = {"headline": {"figure": "map4", "score": 0.5}, "degraded": True, "missing_folds": [1]}
     s3_store.put_json(layout.report(run, "metrics.json"), figures)
