@@ -116,6 +116,14 @@ def export(
     write_export(run, to, cache, half=half)
 
 
+@app.command()
+def notify() -> None:
+    """Tell the receivers of the profile how the run ended: the exit handler of its workflow."""
+    from jobs.tools.notify import notify as tell
+
+    raise typer.Exit(tell())
+
+
 @weights_app.command("add")
 def weights_add(
     name: Annotated[str, typer.Argument(help="a timm model with its tag, or a YOLO model")],

@@ -25,6 +25,9 @@ PUSHGATEWAY: Final = "CXRFOLD_PUSHGATEWAY"  # address of a Prometheus Pushgatewa
 METRICS_PORT: Final = "CXRFOLD_METRICS_PORT"  # port of /metrics; not served where unset
 NODE: Final = "CXRFOLD_NODE"  # name of the node
 CHECKPOINT_SECONDS: Final = "CXRFOLD_CHECKPOINT_SECONDS"  # time between two checkpoints of a classifier
+ADDRESSES: Final = "CXRFOLD_NOTIFY"  # Apprise addresses that are told how a run ended; for the exit handler only
+WORKFLOW: Final = "CXRFOLD_WORKFLOW"  # name, UID and status of the workflow that ended; for the exit handler only
+PAGES: Final = "CXRFOLD_PAGES"  # URLs of the run's result and of its workflow in Argo; for the exit handler only
 IN_POD: Final = "KUBERNETES_SERVICE_HOST"  # set by Kubernetes in every container
 PROGRESS_FILE: Final = "ARGO_PROGRESS_FILE"  # set by Argo
 

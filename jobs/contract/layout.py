@@ -98,6 +98,11 @@ def report(name: str, file: str) -> str:
     return f"{run(name)}/{file}"
 
 
+def notice(name: str, workflow_uid: str) -> str:
+    """What was told of a workflow of a run when it ended; written before it is told."""
+    return f"{run(name)}/notices/{workflow_uid}.json"
+
+
 def recipe(name: str, model: str, fold: int) -> str:
     """The experiment with the best settings that a detector's search found on one fold."""
     return report(name, f"evolved-{model}-fold-{fold}.yaml")

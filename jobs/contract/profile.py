@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from jobs.contract.experiment import Count, Frozen
 from jobs.contract.names import Stage
@@ -36,6 +36,13 @@ class Secret(Frozen):
 
     name: str
     key: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_reference(cls, value: object) -> object:
+        if isinstance(value, str):  # pydantic's own message would show it
+            raise ValueError("a secret is given as {name: SECRET, key: KEY} of a Kubernetes Secret, never as its value")
+        return value
 
 
 class StoreSettings(Frozen):
@@ -149,6 +156,11 @@ class Profile(Frozen):
     run_as: Annotated[int, Field(ge=1)] = 10001
     pushgateway: str | None = None
     metrics_port: Annotated[int, Field(ge=1024, le=65535)] = 9464
+    notify: Secret | None = Field(
+        None,
+        description="key of a Secret that holds Apprise addresses (Slack, mail, webhooks), one a line; they are told "
+        "how a run ended",
+    )
     argo_url: str | None = Field(None, description="address of Argo's pages, for links")
     store_url: str | None = Field(
         None,

@@ -106,3 +106,32 @@ class Heartbeat(Record):
     exit_code: int | None = None
     spent: dict[str, float] = {}  # seconds of this attempt: waiting (for films), training, evaluating, writing
     works: tuple[str, ...] = ()  # prefixes of the works that the task makes or reads, finished or not
+
+
+class Receiver(Record):
+    """One address of a notice, without its secrets, and whether it accepted the notice."""
+
+    address: str
+    told: bool = False
+    problem: str = ""
+
+
+class Notice(Record):
+    """What people are told when a workflow of a run ends. Stored before it is sent, so that nobody is told twice."""
+
+    run: str
+    workflow: str
+    status: str  # succeeded, degraded, stopped or failed
+    title: str
+    text: str
+    sender: str  # the attempt that sends it
+    at: datetime
+    receivers: tuple[Receiver, ...] | None = None  # None until all of them were tried
+
+    @property
+    def problems(self) -> str:
+        """A sentence if not every receiver was told; empty otherwise."""
+        if self.receivers is None:
+            return f"Whether anybody was told that {self.workflow} ended is not known: the exit handler was killed."
+        untold = [f"{receiver.address} ({receiver.problem})" for receiver in self.receivers if not receiver.told]
+        return f"Not told that {self.workflow} ended: {', '.join(untold)}." if untold else ""

@@ -198,6 +198,14 @@ def test_network_policy_limits_where_the_store_and_the_pushgateway_may_be(render
     assert rules[0][-1]["to"] == anywhere
 
 
+def test_only_the_exit_handler_reaches_the_receivers(render: Render) -> None:
+    values = {"networkPolicy": {"enabled": True}, "profile": {"notify": {"name": "hooks", "key": "addresses"}}}
+    policies = [each["spec"] for each in render(values) if each["kind"] == "NetworkPolicy"]
+    (notify,) = [spec for spec in policies if spec["podSelector"].get("matchLabels") == {"cxrfold/stage": "notify"}]
+    assert [port["port"] for port in notify["egress"][0]["ports"]] == [443, 465, 587]
+    assert len(policies) == 2
+
+
 def test_submitters_may_submit_and_read_no_secret(render: Render) -> None:
     ana = {"kind": "User", "name": "ana", "apiGroup": "rbac.authorization.k8s.io"}
     objects = render({"submitters": {"create": True, "subjects": [ana]}})

@@ -25,6 +25,8 @@ _BY_RUN: Final = re.compile(rf"{{{{\s*(workflow\.(name|uid)|workflow\.labels\.{R
 _GLOBAL: Final = re.compile(
     r"workflow\.(name|uid|namespace|serviceAccountName|labels\.|annotations\.|creationTimestamp)"
 )
+# What Argo knows of a workflow once it has ended: variables of the exit handler alone.
+_OF_ENDED: Final = ("status", "failures", "duration")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 rule = Rules[Manifest]()
@@ -294,12 +296,21 @@ def _known_variables(template: Manifest, spec: Manifest) -> set[str]:
         for task in template.get("dag", {}).get("tasks", [])
         for parameter in bodies.get(task.get("template"), {}).get("outputs", {}).get("parameters", [])
     }
+    ended = {f"workflow.{word}" for word in _OF_ENDED} if template["name"] in _exit_templates(spec) else set()
     return (
         {"pod.name", "node.name"}
+        | ended
         | {f"inputs.parameters.{parameter['name']}" for parameter in inputs}
         | {f"workflow.parameters.{parameter['name']}" for parameter in arguments}
         | outputs
     )
+
+
+def _exit_templates(spec: Manifest) -> set[str]:
+    """Names of the exit handler's template and, where it is a DAG, of its tasks' templates."""
+    bodies = {body["name"]: body for body in spec.get("templates", [])}
+    handler = bodies.get(spec.get("onExit"), {})
+    return {handler.get("name"), *(task.get("template") for task in handler.get("dag", {}).get("tasks", []))}
 
 
 def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:

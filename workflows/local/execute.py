@@ -114,7 +114,8 @@ def _locked(folder: Path) -> Iterator[None]:
 def _manifest(spec: RunSpec) -> Manifest:
     from workflows.manifest.dag import manifest  # hera takes a second to import
 
-    return manifest(spec)
+    # Nobody far away has to be told of a run that ends on the user's own terminal.
+    return manifest(spec.model_copy(update={"profile": spec.profile.model_copy(update={"notify": None})}))
 
 
 def _local_environment(spec: RunSpec) -> dict[str, str | None]:

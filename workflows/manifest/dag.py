@@ -11,6 +11,7 @@ from jobs.contract import environment, layout
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import EXPERIMENT_LABEL, QUEUE_LABEL, RUN_LABEL, Stage
 from jobs.contract.plan import PlannedTask
+from workflows.manifest.notice import add_exit_handler
 from workflows.manifest.pods import TemplateKind, pod_security, pod_spec_patch, shared_volumes, template
 from workflows.manifest.spec import ORDER_ANNOTATION, Manifest, RunSpec
 
@@ -48,6 +49,8 @@ def build(spec: RunSpec) -> Workflow:
                     arguments={"model": task.id.model, "fold": str(task.id.fold)} if task.id.model else {},
                     depends=_depends(task, tolerant),
                 )
+        if spec.profile.notify:
+            add_exit_handler(workflow, spec)
     return workflow
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +15,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import RUN_LABEL, check_run_name
 from jobs.contract.plan import PlannedTask
 from jobs.contract.profile import Profile
+from jobs.contract.records import Notice
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.cluster import workflow_json
@@ -221,6 +222,7 @@ class Run:
 
     def status(self) -> list[Row]:
         """Return a row for each task."""
+        self._note_untold()
         if self.workflow is None:
             return stored.ended(stored.status(self.store, self.name), self.store.clock.now())
         rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), self.now()
@@ -229,6 +231,18 @@ class Run:
             overlay(task, _nodes_of(nodes, task.id), rows_of.get(task.name), live=live, now=now) for task in self.tasks
         ]
         return self._with_holders(rows)
+
+    def _note_untold(self) -> None:
+        """Note which receivers of the profile the exit handler of the ended workflow did not reach."""
+        if self.workflow is None or self.live or not self.settings or not self.settings.notify:
+            return
+        key = layout.notice(self.name, self.workflow["metadata"]["uid"])
+        with suppress(StageError):
+            found = self.store.find_json(key)
+            if found is None:
+                self._notes["notice"] = "Nobody was told that it ended: the exit handler did not run to its end."
+            elif problems := Notice.model_validate(found).problems:
+                self._notes["notice"] = problems
 
     def _stored_rows(self) -> dict[str, Row]:
         """Rows by task, from the store; the last ones while it cannot be reached: Argo's state is shown anyway."""

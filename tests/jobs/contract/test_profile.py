@@ -11,6 +11,13 @@ def test_a_secret_in_the_open_is_refused():
     assert Profile(env={"WANDB_API_KEY": Secret(name="wandb", key="key")}).env
 
 
+def test_receivers_are_named_by_their_secret_and_an_address_is_not_repeated():
+    with pytest.raises(ValidationError, match="never as its value") as raised:
+        Profile(notify="slack://hidden/word")
+    assert Profile(notify={"name": "hooks", "key": "addresses"}).notify == Secret(name="hooks", key="addresses")
+    assert "{name: SECRET, key: KEY}" in str(raised.value)
+
+
 def test_training_stages_ask_for_more_unless_told():
     profile = Profile(resources={Stage.TRAIN_DETECTOR: Resources(memory="40Gi")})
     assert profile.resources_of(Stage.TRAIN_DETECTOR).memory == "40Gi"

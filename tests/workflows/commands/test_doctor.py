@@ -85,6 +85,7 @@ def test_what_is_missing_is_named_with_the_way_to_make_it(
 def test_a_secret_without_a_key_is_told_from_one_that_is_not_there(fake: FakeCluster) -> None:
     env = {"WANDB_API_KEY": Secret(name="keys", key="wandb")}
     assert points(fake, env=env)["secret"].says == "keys lacks wandb"
+    assert points(fake, notify=Secret(name="hooks", key="addresses"))["secret"].says == "hooks does not exist"
 
 
 @pytest.mark.parametrize(

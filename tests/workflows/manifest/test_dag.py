@@ -236,3 +236,19 @@ def test_only_argos_own_containers_get_an_api_token():
     assert patch["automountServiceAccountToken"] is False
     mounted = {one["name"] for one in (*patch["initContainers"], *patch["containers"]) if one.get("volumeMounts")}
     assert mounted == {"init", "wait"}
+
+
+def test_an_exit_handler_tells_where_the_profile_names_receivers():
+    spec = manifest(profile="on-prem")["spec"]
+    bodies = {template["name"]: template for template in spec["templates"]}
+    (task,) = bodies[spec["onExit"]]["dag"]["tasks"]
+    assert task["continueOn"] == {"error": True, "failed": True}, "it never fails the run"
+    told = variables(bodies[task["template"]])
+    assert told[environment.ADDRESSES] == {"secretKeyRef": {"name": "cxrfold-notify", "key": "addresses"}}
+    assert told[environment.WORKFLOW] == "{{workflow.name}} {{workflow.uid}} {{workflow.status}}"
+    assert "onExit" not in manifest()["spec"]
+
+
+def test_only_the_exit_handler_knows_the_receivers():
+    others = [template for template in manifest(profile="on-prem")["spec"]["templates"] if "container" in template]
+    assert [one["name"] for one in others if environment.ADDRESSES in variables(one)] == ["notify"]

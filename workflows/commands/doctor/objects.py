@@ -105,7 +105,9 @@ def secrets(cluster: Cluster, profile: Profile) -> Iterator[Point]:
     """Check that the Secrets that pods read exist and have the keys."""
     keys_of: dict[str, tuple[str, ...]]
     keys_of = {profile.store.secret: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")} if profile.store.secret else {}
-    keys_of |= {value.name: (value.key,) for value in profile.env.values() if not isinstance(value, str)}
+    others = [value for value in profile.env.values() if not isinstance(value, str)]
+    for value in [*others, *([profile.notify] if profile.notify else [])]:
+        keys_of[value.name] = (*keys_of.get(value.name, ()), value.key)
     keys_of |= dict.fromkeys(profile.images.pull_secrets, ())
     for name, keys in keys_of.items():
         secret = kubernetes(cluster).object(f"/api/v1/namespaces/{cluster.namespace}/secrets/{name}")
