@@ -183,7 +183,7 @@ def _send(address: str, ending: Ending) -> Receiver:
     import apprise
 
     scheme = address.partition(":")[0][:20]
-    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:
+    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
         service = apprise.Apprise.instantiate(address)
         if service is None:
             problem = "no address that Apprise knows: github.com/caronc/apprise/wiki lists them"

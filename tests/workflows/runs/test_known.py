@@ -19,9 +19,13 @@ def test_names_come_from_folder_store_and_cluster(fake, s3_store, tmp_path, monk
 
 
 def test_what_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+    def late():
+        time.sleep(3)
+        return {"late"}
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(known, "SECONDS", 0.1)
-    monkeypatch.setattr(known, "_in_store", lambda: time.sleep(3) or {"late"})
+    monkeypatch.setattr(known, "_in_store", late)
     monkeypatch.setattr(known, "_on_cluster", set)
     began = time.monotonic()
     assert known.known_runs() == []
