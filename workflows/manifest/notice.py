@@ -30,9 +30,8 @@ def _template(spec: RunSpec) -> Container:
     """A pod as evaluate's, with less of everything."""
     profile = spec.profile
     assert profile.notify
-    pod = template(
-        TemplateKind(Stage.EVALUATE), profile, spec.run, spec.revision, spec.test_set.from_run if spec.test_set else None
-    )
+    from_run = spec.test_set.from_run if spec.test_set else None
+    pod = template(TemplateKind(Stage.EVALUATE), profile, spec.run, spec.revision, from_run)
     pod.name, pod.args, pod.labels, pod.outputs = NAME, [NAME], {STAGE_LABEL: NAME}, None
     assert isinstance(pod.volumes, list)
     pod.volumes = [volume for volume in pod.volumes if volume.name != "shm"]  # as large as this pod's memory
