@@ -1,7 +1,8 @@
 """Exit codes of a stage: what each means and whether the task is retried.
 
 Argo's retry expression, the local engine's retries and the sentences of ``explain`` are all generated from ``TABLE``.
-64 and 65 belong to Argo's own executor, 2 to usage errors of the command line.
+64 and 65 belong to Argo's own executor, 2 to usage errors of the command line. Above 128 are signals: 128 + number on
+this machine; in a pod, Argo's executor reports 137 for each.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,12 @@ class Exit(IntEnum):
     HARDWARE = 71
     CHECKPOINTED = 75
     BAD_INPUT = 78
+    ILLEGAL_INSTRUCTION = 132
+    ABORTED = 134
+    BUS_ERROR = 135
+    ARITHMETIC_ERROR = 136
     KILLED = 137
+    CRASHED = 139
     TERMINATED = 143
 
 
@@ -45,7 +51,25 @@ TABLE: Final[dict[Exit, Meaning]] = {
         "stopped on request, checkpoint written; the next attempt continues from it", retry=True
     ),
     Exit.BAD_INPUT: Meaning("bad input or configuration; never retried, the message says what to change", retry=False),
-    Exit.KILLED: Meaning("killed by SIGKILL; retried, after an OOM kill only once", retry=True),
+    Exit.ILLEGAL_INSTRUCTION: Meaning(
+        "ended by SIGILL: the CPU lacks an instruction that a library was built for; never retried, choose other nodes",
+        retry=False,
+    ),
+    Exit.ABORTED: Meaning(
+        "ended by SIGABRT: CUDA, NCCL or another native library gave up; retried, from the latest checkpoint",
+        retry=True,
+    ),
+    Exit.BUS_ERROR: Meaning(
+        "ended by SIGBUS: shared memory is full (shm under resources in the profile), or memory or a disk failed; "
+        "retried, from the latest checkpoint",
+        retry=True,
+    ),
+    Exit.ARITHMETIC_ERROR: Meaning("ended by SIGFPE: a bug in native code; never retried", retry=False),
+    Exit.KILLED: Meaning("killed by SIGKILL, in a pod by any signal; retried, after an OOM kill only once", retry=True),
+    Exit.CRASHED: Meaning(
+        "ended by SIGSEGV: native code, the GPU's driver or memory failed; retried, from the latest checkpoint",
+        retry=True,
+    ),
     Exit.TERMINATED: Meaning("ended by SIGTERM before it could handle the signal; retried", retry=True),
 }
 
@@ -60,6 +84,10 @@ class BadInput(StageError):
     """Input or configuration that no retry can fix. The message names the file, the value and what to do."""
 
     exit = Exit.BAD_INPUT
+
+
+class OtherVersion(BadInput):
+    """A stored record was written in a format that this code does not read. It is left as it is."""
 
 
 class ServiceAway(StageError):

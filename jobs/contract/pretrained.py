@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
+
 from jobs.contract import layout
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Classifier, Experiment, Model
 from jobs.contract.records import Output
 
@@ -36,16 +38,17 @@ def check_pretrained(experiment: Experiment, read: Callable[[str], Any | None], 
         where: address of the store, for messages.
 
     Raises:
-        BadInput: naming the weights and the commands that add them.
+        BadInput: naming the weights and the commands that add them. A damaged record counts as missing.
     """
     for path, model in _paths(experiment):
         if model.weights is None:
             continue
-        stored = read(layout.weights(model.weights))
-        if stored is None:
-            raise BadInput(missing(model.weights, where, path))
+        try:
+            record = PretrainedRecord.model_validate(read(layout.weights(model.weights)))
+        except (Damaged, ValidationError) as error:  # None is no record either
+            raise BadInput(missing(model.weights, where, path)) from error
         backbone = model.backbone if isinstance(model, Classifier) else model.model
-        known = PretrainedRecord.model_validate(stored).architecture
+        known = record.architecture
         if known is not None and known != architecture_of(backbone):
             raise BadInput(
                 f"{path}.weights: {model.weights} are weights of {known}, and the model is {backbone}: name weights of "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,15 @@ class Record(BaseModel):
     """A stored JSON record. Unknown keys are ignored, so that older code reads newer records."""
 
     model_config = ConfigDict(frozen=True)
+
+
+FORMAT: Final = 1  # raised when older code would misread newer records, or newer code older ones
+
+
+class StoredRecord(Record):
+    """A record that is an object of its own in the store."""
+
+    format: Literal[1] = FORMAT
 
 
 class Output(Record):
@@ -54,7 +63,7 @@ class Cost(Record):
     spent: dict[str, float] = {}  # seconds of training by what they were spent on: waiting (for films), training …
 
 
-class Done(Record):
+class Done(StoredRecord):
     """A finished piece of work."""
 
     stage: Stage
@@ -69,7 +78,7 @@ class Done(Record):
     created: datetime
 
 
-class Reference(Record):
+class Reference(StoredRecord):
     """The works of a task of a run, kind → digest, and its headline scores."""
 
     run: str
@@ -82,7 +91,7 @@ class Reference(Record):
     created: datetime
 
 
-class Heartbeat(Record):
+class Heartbeat(StoredRecord):
     """State of a task, stored every 30 seconds and at each phase; the board reads it."""
 
     stage: Stage

@@ -129,10 +129,12 @@ def _find_search(context: Context) -> Done | None:
     earlier = context.settings.from_run
     if context.experiment.ensemble.search == "none" or not earlier:
         return None
-    reference = context.store.find_json(layout.reference(earlier, TaskId(Stage.ENSEMBLE))) or {}
-    digest = reference.get("works", {}).get("search")
-    if digest is None:
-        raise BadInput(f"Run {earlier} has no ensemble search to use: resume it, or set ensemble.search to none.")
+    try:
+        digest = context.reference(earlier, TaskId(Stage.ENSEMBLE)).works["search"]
+    except KeyError as error:  # Missing among them
+        raise BadInput(
+            f"Run {earlier} has no ensemble search to use: resume it, or set ensemble.search to none."
+        ) from error
     return context.open_work(Stage.ENSEMBLE, digest)[1]
 
 

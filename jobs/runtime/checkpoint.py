@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from jobs.contract import layout
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Damaged
-from jobs.contract.records import Output, Record
+from jobs.contract.records import Output, StoredRecord
 from jobs.runtime.store import Missing, Store
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ Tensors = dict[str, torch.Tensor]
 State = dict[str, Any]
 
 
-class Pointer(Record):
+class Pointer(StoredRecord):
     """The pointer to a training's checkpoints."""
 
     identity: str
@@ -117,8 +117,8 @@ class Checkpoints:
         self._point(pointer)
 
     def _point(self, pointer: dict[str, Output]) -> None:
-        record = {role: output.model_dump() for role, output in pointer.items()}
-        self.store.put_json(self._pointer_key, {"identity": self.identity, **record})
+        record = Pointer(identity=self.identity, **pointer)
+        self.store.put_json(self._pointer_key, record.model_dump(exclude_none=True))
         kept = {output.key for output in pointer.values()}
         mine = f"{self.prefix}/{self.writer}/"
         self.store.delete(o.key for o in self.kept.values() if o.key.startswith(mine) and o.key not in kept)

@@ -5,9 +5,11 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, TypeVar
 
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Damaged, DeviceFailed
@@ -20,6 +22,9 @@ from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.telemetry.progress import Progress
 from jobs.runtime.work import Work
+
+PAUSES: Final = (1.0, 2.0)  # seconds before what is not there is looked for again
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Context:
             BadInput: the task is not done; the message has the command that runs it.
         """
         try:
-            return self.reference(self.run, task)
+            return self._again(lambda: self.reference(self.run, task))
         except Missing as error:
             raise BadInput(
                 f"{task} of run {self.run} is not done: run python -m jobs {task.stage}{task.options} first, or resume "
@@ -145,11 +150,23 @@ class Context:
         """
         self.progress.uses(layout.work(stage, digest))
         try:
-            return Work.finished(self.store, stage, digest)
+            return self._again(lambda: Work.finished(self.store, stage, digest))
         except Missing as error:
             raise BadInput(
                 f"{self.store.url}/{layout.work(stage, digest)} was deleted: resume run {self.run} to make it again."
             ) from error
+
+    def _again(self, read: Callable[[], Record]) -> Record:
+        """Read what an earlier task has stored. A store of several servers may not have it everywhere yet.
+
+        Raises:
+            Missing: it is not there after some seconds either.
+        """
+        for pause in PAUSES:
+            with suppress(Missing):
+                return read()
+            self.stop.wait(pause)
+        return read()
 
     def refer(self, works: dict[str, str], scores: dict[str, float]) -> None:
         """Store the reference from this task of the run to its works."""

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from pydantic import ValidationError
 
 from jobs.contract import environment, layout
-from jobs.contract.exits import TABLE, BadInput, Exit, StageError
+from jobs.contract.exits import TABLE, BadInput, Damaged, Exit, OtherVersion, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, training_stage
@@ -133,8 +133,8 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
 def _earlier_seconds(store: Store, run: str, task: TaskId) -> float:
     """Seconds that earlier attempts took, from the heartbeat that the last one left; 0 after one that succeeded."""
     try:
-        beat = Heartbeat.model_validate(store.get_json(layout.heartbeat(run, task)))
-    except (Missing, ValidationError):
+        beat = store.get_record(layout.heartbeat(run, task), Heartbeat)
+    except (Missing, Damaged, OtherVersion):
         return 0.0
     return 0.0 if beat.exit_code == Exit.DONE else beat.earlier + (beat.at - beat.started).total_seconds()
 
@@ -155,7 +155,7 @@ def _experiment(store: Store, run: str, task: TaskId) -> Experiment:
         ) from error
     except ValidationError as error:
         raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
-    if given and task.stage is Stage.PREPARE and _is_of_another(store.find_json(key), experiment):
+    if given and task.stage is Stage.PREPARE and _is_of_another(store, key, experiment):
         store.delete_prefix(f"{layout.run(run)}/")  # its references must not be taken for this experiment's
     if given:
         store.put(key, experiment.model_dump_json(indent=1).encode())
@@ -164,12 +164,14 @@ def _experiment(store: Store, run: str, task: TaskId) -> Experiment:
     return experiment
 
 
-def _is_of_another(stored: Any | None, experiment: Experiment) -> bool:
+def _is_of_another(store: Store, key: str, experiment: Experiment) -> bool:
     """Whether the run's stored experiment computes something else."""
     try:
-        return stored is not None and Experiment.model_validate(stored).hash != experiment.hash
-    except ValidationError:
-        return True  # written by another version
+        return store.get_record(key, Experiment).hash != experiment.hash
+    except Missing:
+        return False
+    except Damaged:
+        return True  # or was written by another version; the commands ask before they replace it
 
 
 def _check_task(experiment: Experiment, task: TaskId) -> None:

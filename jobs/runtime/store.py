@@ -28,12 +28,13 @@ from pydantic import BaseModel, ValidationError
 
 from jobs.contract import environment
 from jobs.contract.clock import ServerClock
-from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.profile import check_endpoint
-from jobs.contract.records import Output
+from jobs.contract.records import FORMAT, Output
+from jobs.runtime import provenance
 from jobs.runtime.failures.disk import room_in
+from jobs.runtime.s3.errors import NO_FIRST_BYTE, error_code, explain
 from jobs.runtime.s3.errors import Missing as Missing
-from jobs.runtime.s3.errors import error_code, explain
 from jobs.runtime.s3.retries import READ_TIMEOUT, Retries
 
 # Objects above the threshold are moved in parallel parts.
@@ -173,7 +174,7 @@ class Store:
         """
         with self._explained(key):
             arguments = {"Bucket": self.bucket, "Key": self.prefix + key}
-            data = self.retries.read(lambda: self.client.get_object(**arguments)["Body"])
+            data, _ = self.retries.read(lambda: self.client.get_object(**arguments))
         self.moved.down += len(data)
         return data
 
@@ -183,16 +184,25 @@ class Store:
         Raises:
             Missing: there is none.
         """
+        data, _ = self._begin(key, size)
+        self.moved.down += len(data)
+        return data
+
+    def _begin(self, key: str, size: int) -> tuple[bytes, int]:
+        """Read the first ``size`` bytes of an object; returns them and the object's size.
+
+        Raises:
+            Missing: there is none.
+        """
         arguments = {"Bucket": self.bucket, "Key": self.prefix + key, "Range": f"bytes=0-{size - 1}"}
         with self._explained(key):
             try:
-                data = self.retries.read(lambda: self.client.get_object(**arguments)["Body"])
+                data, answer = self.retries.read(lambda: self.client.get_object(**arguments))
             except aws.ClientError as error:
-                if error_code(error) not in {"InvalidRange", "416"}:
+                if error_code(error) not in NO_FIRST_BYTE:
                     raise
-                return b""  # the object is empty
-        self.moved.down += len(data)
-        return data
+                return b"", 0
+        return data, int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else len(data)
 
     def put_json(self, key: str, value: Any, *, if_absent: bool = False) -> bool:
         """Write a JSON object."""
@@ -216,11 +226,20 @@ class Store:
         Raises:
             Missing: there is none.
             Damaged: it is no such record.
+            OtherVersion: it was written in another format.
         """
+        data = self.get(key)
         try:
-            return kind.model_validate_json(self.get(key))
+            return kind.model_validate_json(data)
         except ValidationError as error:
-            raise Damaged(f"{self.url}/{key} is damaged: it is no record of a {kind.__name__}.") from error
+            if written := _other_format(data):
+                raise OtherVersion(
+                    f"{self.url}/{key} was written in format {written}; this code, revision "
+                    f"{provenance.revision()[:12]}, reads format {FORMAT}. Use the code that wrote it, or another "
+                    "prefix of the store. Nothing was removed."
+                ) from error
+            other = "" if "format" in kind.model_fields else ", or was written by another version"
+            raise Damaged(f"{self.url}/{key} is damaged{other}: it is no record of a {kind.__name__}.") from error
 
     def find_json(self, key: str) -> Any | None:
         """Read a JSON object; None where there is none."""
@@ -270,11 +289,11 @@ class Store:
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None where there is none."""
-        # Listed, because an error of HEAD has no body that says what is wrong.
-        with self._explained(key):
-            page = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + key, MaxKeys=1)
-        sizes = {item["Key"]: int(item["Size"]) for item in page.get("Contents", ())}
-        return sizes.get(self.prefix + key)
+        # Its first byte is read: an error of HEAD has no body that says what is wrong, a listing needs another right.
+        try:
+            return self._begin(key, 1)[1]
+        except Missing:
+            return None
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """List all objects under a prefix, in order of their keys."""
@@ -335,6 +354,19 @@ def _read_clock(clock: ServerClock, parsed: dict[str, Any], **_: Any) -> None:
     """Read the server's time from an answer. When its request was sent is not known: some seconds before."""
     now = time.time()
     clock.read(parsed["ResponseMetadata"]["HTTPHeaders"].get("date"), now - 10, now)
+
+
+def _other_format(data: bytes) -> str:
+    """Format and revision that a record says it was written in; empty if it is this code's format or says nothing."""
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    written = record.get("format", FORMAT) if isinstance(record, dict) else FORMAT
+    if not isinstance(written, int) or written == FORMAT:
+        return ""
+    revision = record.get("revision")
+    return f"{written} by revision {revision[:12]}" if isinstance(revision, str) else str(written)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -1,6 +1,9 @@
 """The trained weights of a run in the store."""
 
+import json
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -13,7 +16,7 @@ from jobs.contract.records import Output, Reference
 from jobs.contract.task import TaskId
 from jobs.nets.prediction import selected_output
 from jobs.runtime.store import Missing, Store
-from jobs.runtime.work import Work
+from jobs.runtime.work import Work, fetch
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,21 @@ def find_weights(store: Store, run: str) -> RunWeights:
 
 def _searched(store: Store, run: str) -> Ensemble:
     """Return the settings for a test set that the run's ensemble search chose."""
-    reference = store.find_json(layout.reference(run, TaskId(Stage.ENSEMBLE))) or {}
-    digest = reference.get("works", {}).get("search")
-    if digest is None:
-        raise BadInput(f"Run {run} has no ensemble search to use: resume it.")
+    try:
+        digest = store.get_record(layout.reference(run, TaskId(Stage.ENSEMBLE)), Reference).works["search"]
+    except KeyError as error:  # Missing among them
+        raise BadInput(f"Run {run} has no ensemble search to use: resume it.") from error
     _, done = Work.finished(store, Stage.ENSEMBLE, digest)
-    return Ensemble.model_validate(store.get_json(done.outputs["search.json"].key)["settings"]["all"])
+    with tempfile.TemporaryDirectory() as folder:
+        search = json.loads(fetch(store, done.outputs["search.json"], Path(folder)).read_bytes())
+    return Ensemble.model_validate(search["settings"]["all"])
 
 
 def _weights(store: Store, run: str, experiment: Experiment, task: TaskId) -> Output | None:
     """Return the weights that the model's ``inference.select`` names; None if the training is unfinished."""
     assert task.model is not None
     try:
-        reference = Reference.model_validate(store.get_json(layout.reference(run, task)))
+        reference = store.get_record(layout.reference(run, task), Reference)
         _, done = Work.finished(store, training_stage(experiment, task.model), reference.works["weights"])
     except Missing:
         return None

@@ -52,7 +52,7 @@ def list_stored(*, as_json: bool) -> None:
     prefix = layout.weights("").removesuffix(".json")
     names = [entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)
              if entry.key.endswith(".json")]  # fmt: skip
-    records = {name: PretrainedRecord.model_validate(store.get_json(layout.weights(name))) for name in names}
+    records = {name: store.get_record(layout.weights(name), PretrainedRecord) for name in names}
     if as_json:
         print(json.dumps({name: record.model_dump() for name, record in records.items()}, indent=1))
         return

@@ -294,12 +294,12 @@ def _bomb(base: Path, path: Path, chance: random.Random) -> None:
     at = body.index(b"\xe0\x7f\x10\x00") if chance.random() < 0.5 else len(body)
     size = 3 << 29
     tag = b"\x09\x00\x01\x10OB\0\0" if at < len(body) else b"\xe0\x7f\x11\x00OB\0\0"
-    packer = zlib.compressobj(9, wbits=-15)
-    with path.open("wb") as file:
-        file.write(plain + packer.compress(body[:at] + tag + struct.pack("<L", size)))
-        for _ in range(size >> 24):
-            file.write(packer.compress(bytes(1 << 24)))
-        file.write(packer.compress(body[at:]) + packer.flush())
+    packer, zeros = zlib.compressobj(9, wbits=-15), bytes(1 << 24)
+    before = packer.compress(body[:at] + tag + struct.pack("<L", size)) + packer.flush(zlib.Z_FULL_FLUSH)
+    # What stands between two full flushes does not depend on what stood before, so it can be repeated.
+    block = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)
+    after = packer.compress(body[at:]) + packer.flush()
+    path.write_bytes(plain + before + block * (size >> 24) + after)
 
 
 def _no_film(base: Path, path: Path, chance: random.Random) -> None:

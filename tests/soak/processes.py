@@ -152,7 +152,7 @@ def patience(seconds: float = 120.0) -> float:
 
 def left_behind(folder: Path, *, seconds: float = 10.0) -> list[str]:
     """Command lines of processes that a trial in a folder has left, zombies left out; they get some time to end."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while (found := list(_of_trial(folder))) and time.monotonic() < deadline:
         time.sleep(0.1)
     return [command for _, command in found]

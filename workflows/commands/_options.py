@@ -136,10 +136,19 @@ def profile_of(name: str | None) -> "Profile | None":
 
 
 def profile_or_default(name: str | None) -> "Profile":
-    """Load the profile; the defaults without the option."""
+    """Load the profile of pods to build, all its parts checked; the defaults without the option."""
     from jobs.contract.profile import Profile
 
-    return profile_of(name) or Profile()
+    profile = profile_of(name)
+    if profile is None:
+        return Profile()
+    from workflows.manifest.pods import check_profile
+
+    try:
+        check_profile(profile)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from error
+    return profile
 
 
 def confirm_replacement(taken: str) -> None:

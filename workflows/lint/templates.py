@@ -29,6 +29,8 @@ ENDS: Final = (
     (AttemptEnd("-1", "Failed", "The node was low on resource: memory."), True, "evicted pod"),
     (AttemptEnd("137", message="main: Error (exit code 137)", retries=3), True, "killed pod"),
     (AttemptEnd("143", message="main: Error (exit code 143)"), True, "SIGTERM before the program handled it"),
+    (AttemptEnd("135", message="main: Error (exit code 135)"), True, "bus error (135)"),
+    (AttemptEnd("139", message="main: Error (exit code 139)"), True, "crash of native code (139)"),
     (AttemptEnd("137", message="main: OOMKilled (exit code 137)", retries=3), False, "repeated OOM kill"),
     (AttemptEnd("70", message="main: Error (exit code 70)"), False, "bug (70)"),
     (AttemptEnd("78", message="main: Error (exit code 78)"), False, "bad input (78)"),

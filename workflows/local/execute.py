@@ -6,10 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
 from jobs.contract import environment, layout
-from jobs.contract.exits import BadInput, Exit
+from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.pretrained import check_pretrained
 from workflows.board.board import Board, quiet_terminal
@@ -32,16 +30,20 @@ DELIVERED: Final = (Exit.DONE, Exit.DEGRADED)
 
 def finished_otherwise(spec: RunSpec) -> str | None:
     """A sentence if a finished run of this name in the store had another experiment, whose results would be lost."""
+    from jobs.runtime.store import Missing
+
     with local_store():
         store = open_store()
-        if (stored := store.find_json(layout.run_experiment(spec.run))) is None:
+        if not any(store.size(layout.report(spec.run, file)) is not None for file in (METRICS, SUBMISSION)):
             return None
-        finished = any(store.size(layout.report(spec.run, file)) is not None for file in (METRICS, SUBMISSION))
         try:
-            same = Experiment.model_validate(stored).hash == spec.on_its_films.hash
-        except ValidationError:
-            same = False  # written by another version
-        return f"Run {spec.run} exists with another experiment ({stored['name']})." if finished and not same else None
+            stored = store.get_record(layout.run_experiment(spec.run), Experiment)
+        except Missing:
+            return None
+        except Damaged as error:  # or written by another version
+            return f"Run {spec.run} exists, and its experiment cannot be read: {error}"
+        same = stored.hash == spec.on_its_films.hash
+        return None if same else f"Run {spec.run} exists with another experiment ({stored.name})."
 
 
 def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:

@@ -172,12 +172,18 @@ def _gpu_patch(profile: Profile) -> str | None:
     return json.dumps({"runtimeClassName": profile.gpu.runtime_class}) if profile.gpu.runtime_class else None
 
 
+def check_profile(profile: Profile) -> None:
+    """Raise BadInput unless Kubernetes accepts the parts of a profile that have no schema of their own."""
+    shared_volumes(profile)
+    _tolerations(profile, 0)
+
+
 def shared_volumes(profile: Profile) -> list[m.Volume]:
     """The volumes of every pod: the cache of packs and those of the profile."""
     cache = profile.cache_volume or {"emptyDir": {}}
     sources = {CACHE_VOLUME: cache} | {volume.name: volume.source for volume in profile.volumes}
     return [
-        _from_profile(m.Volume, {"name": name, **source}, f"the source of the volume {name}")
+        _from_profile(m.Volume, {"name": name, **source}, f"source of the volume {name}")
         for name, source in sources.items()
     ]
 
@@ -240,7 +246,7 @@ def _from_profile(model: type[KubernetesObject], value: Mapping[str, Any], what:
 
 def _tolerations(profile: Profile, gpus: int) -> list[m.Toleration]:
     """The profile's tolerations; pods with a GPU also tolerate the usual taint of GPU nodes."""
-    given = [_from_profile(m.Toleration, toleration, "a toleration") for toleration in profile.tolerations]
+    given = [_from_profile(m.Toleration, toleration, "toleration") for toleration in profile.tolerations]
     if gpus and not any(toleration.key == profile.gpu.taint for toleration in given):
         given.append(m.Toleration(key=profile.gpu.taint, operator="Exists", effect="NoSchedule"))
     return given

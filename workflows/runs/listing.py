@@ -30,13 +30,14 @@ class ListedRun:
     missing_folds: tuple[int, ...]  # not part of the score
     changed: str
     from_run: str | None = None  # the run whose weights it predicts with; empty if that is not known
+    problem: str = ""  # what of it cannot be read
 
     def cells(self) -> tuple[str, ...]:
         """The cells of the table."""
         done = "" if self.done is None else f"{self.done}/{self.tasks}"
         score = "" if self.score is None else f"{self.score:.4f}{without_text(self.missing_folds)}"
-        title = self.title
-        if self.from_run is not None:
+        title = self.problem or self.title
+        if self.from_run is not None and not self.problem:
             title = f"prediction with {self.from_run or 'another run'}"
         return self.run, title, self.state, done, self.headline, score, self.changed[:16].replace("T", " ")
 
@@ -81,9 +82,11 @@ def _by_run(workflows: list[Json]) -> dict[str, list[Json]]:
 
 
 def _listed(run: StoredRun, workflow: Json | None) -> ListedRun:
+    name, title = (run.experiment.name, run.experiment.title) if run.experiment else ("", "")
     return ListedRun(
-        run.name, run.experiment.name, run.experiment.title, workflow_json.phase(workflow) if workflow else "",
+        run.name, name, title, workflow_json.phase(workflow) if workflow else "",
         run.tasks, run.done, run.headline, run.score, run.missing_folds, run.changed.isoformat(), run.from_run,
+        run.problem,
     )  # fmt: skip
 
 

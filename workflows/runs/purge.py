@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
+from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat, Reference
 from workflows.cluster import workflow_json
 from workflows.cluster.http import Http, new_session
@@ -55,18 +55,20 @@ class WorkInUse:
         works: prefixes of work that its tasks refer to, or have begun.
         running: tasks that sent a heartbeat just now and have not ended.
         starting: those of them that do not name their work yet.
+        unknown: what is wrong with a reference that cannot be read; empty: all could be.
     """
 
     works: set[str] = field(default_factory=set)
     running: list[str] = field(default_factory=list)
     starting: list[str] = field(default_factory=list)
+    unknown: str = ""
 
 
 def plan_purge(run: Run) -> PurgePlan:
     """Find what to remove. Removes nothing.
 
     Raises:
-        BadInput: the run is running, or does not exist; or another run has just begun.
+        BadInput: the run is running, or does not exist; or another run has just begun, or cannot be read.
     """
     if run.unreachable:  # it may be running
         raise run.unreachable
@@ -82,6 +84,12 @@ def plan_purge(run: Run) -> PurgePlan:
         )
     if starting := [name for name, use in others.items() if use.starting]:
         raise BadInput(f"Run {starting[0]} is starting and does not tell yet which work it uses: purge again later.")
+    for name, use in others.items():
+        if use.unknown:
+            raise BadInput(
+                f"{use.unknown} So it is not known which work run {name} uses, and nothing was removed: resume run "
+                f"{name}, or purge it first."
+            )
     mine = _closure(store, own.works)
     kept = set(_closure(store, set().union(*(use.works for use in others.values()))))
     free = [work for work in reversed(mine) if work not in kept]  # dependents before what they were made from
@@ -132,7 +140,9 @@ def _work_in_use(store: "Store") -> dict[str, WorkInUse]:
     with ThreadPoolExecutor(16) as pool:
         for key, record in zip(keys, pool.map(lambda key: _record(store, key), keys), strict=True):
             use = in_use.setdefault(key.split("/")[1], WorkInUse())
-            if isinstance(record, Reference):
+            if isinstance(record, Damaged):
+                use.unknown = str(record)
+            elif isinstance(record, Reference):
                 use.works.update(layout.work(record.stage, digest) for digest in record.works.values())
             elif record is not None:
                 use.works.update(record.works)
@@ -143,15 +153,23 @@ def _work_in_use(store: "Store") -> dict[str, WorkInUse]:
     return in_use
 
 
-def _record(store: "Store", key: str) -> Reference | Heartbeat | None:
-    """Read a reference or heartbeat; None for any other file, one that is damaged, or deleted since it was listed."""
+def _record(store: "Store", key: str) -> Reference | Heartbeat | Damaged | None:
+    """Read a reference or heartbeat, or return what is wrong with a reference.
+
+    None for any other file, a damaged heartbeat, which a live task soon replaces, or what was deleted since it was
+    listed.
+    """
     from jobs.runtime.store import Missing
 
-    with suppress(Damaged, Missing):
-        if key.endswith("/heartbeat.json"):
-            return store.get_record(key, Heartbeat)
-        return store.get_record(key, Reference)
-    return None
+    is_beat = key.endswith("/heartbeat.json")
+    if not is_beat and key.split("/")[2].removesuffix(".json") not in set(Stage):
+        return None
+    try:
+        return store.get_record(key, Heartbeat) if is_beat else store.get_record(key, Reference)
+    except Missing:
+        return None
+    except Damaged as error:
+        return None if is_beat else error
 
 
 def _uploaded_films(store: "Store", run: str, others: Iterable[str]) -> str:

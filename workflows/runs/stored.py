@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.contract import layout
 from jobs.contract.durations import duration
-from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask, plan
-from jobs.contract.records import Heartbeat, Reference, score_text
+from jobs.contract.records import Heartbeat, Record, Reference, score_text
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.settings.schema import nearest
@@ -29,17 +29,40 @@ END_STATES = {"done": "succeeded", "failed": "failed", "stopped": "stopped"}  # 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run in the store."""
+    """A run in the store.
+
+    Attributes:
+        experiment: None where it cannot be read; neither are ``tasks`` and ``done`` known then.
+        tasks: number of its tasks.
+        done: number of those that are done.
+        headline: name of the headline figure.
+        missing_folds: not part of the score.
+        from_run: the run whose weights it predicts with; empty if that is not known.
+        problem: what of it cannot be read, and why.
+    """
 
     name: str
-    experiment: Experiment
-    tasks: int
-    done: int
-    headline: str  # name of the headline figure
+    experiment: Experiment | None
+    tasks: int | None
+    done: int | None
+    headline: str
     score: float | None
-    missing_folds: tuple[int, ...]  # not part of the score
+    missing_folds: tuple[int, ...]
     changed: datetime
-    from_run: str | None = None  # the run whose weights it predicts with; empty if that is not known
+    from_run: str | None = None
+    problem: str = ""
+
+
+class _Headline(Record):
+    figure: str = ""
+    score: float | None = None
+
+
+class _Metrics(Record):
+    """What a list of runs shows of ``metrics.json``."""
+
+    headline: _Headline = _Headline()
+    missing_folds: tuple[int, ...] = ()
 
 
 def list_runs(store: "Store") -> list[StoredRun]:
@@ -155,22 +178,23 @@ def _open(store: "Store", run: str) -> tuple[Experiment, set[str]]:
 
 
 def _tasks(store: "Store", experiment: Experiment, run: str, keys: set[str]) -> list[PlannedTask]:
-    order = _order(store, run, keys)
-    if not order.get("test_set") and not _predicted(run, keys):
+    test_set = _test_set(store, run, keys)
+    if not test_set and not _predicted(run, keys):
         return plan(experiment)
-    return plan(experiment, predicts=True, scores=bool((order.get("test_set") or {}).get("overlap")))
+    return plan(experiment, predicts=True, scores=bool(test_set.get("overlap")))
 
 
 def _predicted(run: str, keys: set[str]) -> bool:
     return any(key.startswith(f"{layout.task(run, TaskId(Stage.PREDICT))}/") for key in keys)
 
 
-def _order(store: "Store", run: str, keys: set[str]) -> Mapping[str, Any]:
-    """Return what was ordered besides the experiment; empty where that is not stored, or damaged."""
+def _test_set(store: "Store", run: str, keys: set[str]) -> Mapping[str, Any]:
+    """Return the test set that was ordered; empty where there is none, or the order is damaged."""
     key = layout.run_order(run)
     with suppress(Damaged):
         order = store.get_json(key) if key in keys else {}
-        return order if isinstance(order, dict) else {}
+        test_set = order.get("test_set") if isinstance(order, dict) else {}
+        return test_set if isinstance(test_set, dict) else {}
     return {}
 
 
@@ -182,7 +206,7 @@ def _row(store: "Store", run: str, task: PlannedTask, keys: set[str], now: datet
             beat = store.get_record(key, Heartbeat)
         if (key := layout.reference(run, task.id)) in keys:
             reference = store.get_record(key, Reference)
-    except Damaged as error:
+    except (Damaged, OtherVersion) as error:
         row = replace(row, note=str(error))
     if beat is not None:
         row = _row_of_beat(row, beat, now)
@@ -213,21 +237,23 @@ def _stored_run(store: "Store", name: str) -> StoredRun | None:
     entries = {entry.key: entry for entry in store.list(f"{layout.run(name)}/")}
     if layout.run_experiment(name) not in entries:
         return None
+    changed = max(entry.modified for entry in entries.values())
     try:
         experiment = read_experiment(store, name)
-    except BadInput:
-        return None  # damaged, or written by another version
+    except BadInput as error:
+        return StoredRun(name, None, None, None, "", None, (), changed, problem=str(error))
     keys = set(entries)
-    tasks, test_set = _tasks(store, experiment, name, keys), _order(store, name, keys).get("test_set") or {}
-    from_run = test_set.get("from_run") or ("" if _predicted(name, keys) else None)
+    tasks = _tasks(store, experiment, name, keys)
+    from_run = _test_set(store, name, keys).get("from_run") or ("" if _predicted(name, keys) else None)
     done = sum(layout.reference(name, task.id) in entries for task in tasks)
-    metrics: Mapping[str, Any] = {}
+    metrics, problem = _Metrics(), ""
     if (key := layout.report(name, "metrics.json")) in entries:
-        with suppress(Damaged):
-            metrics = store.get_json(key)
-    headline, missing = metrics.get("headline", {}), tuple(metrics.get("missing_folds", ()))
-    changed = max(entry.modified for entry in entries.values())
+        try:
+            metrics = store.get_record(key, _Metrics)
+        except Damaged as error:
+            problem = f"{error} cv.py resume {name} makes it again."
+    headline = metrics.headline
     return StoredRun(
-        name, experiment, len(tasks), done, headline.get("figure", ""), headline.get("score"), missing, changed,
-        from_run,
+        name, experiment, len(tasks), done, headline.figure, headline.score, metrics.missing_folds, changed, from_run,
+        problem,
     )  # fmt: skip

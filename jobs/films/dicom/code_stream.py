@@ -10,6 +10,10 @@ from pydicom.uid import (
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLSLossless,
     RLELossless,
 )
 
@@ -24,21 +28,31 @@ PADDED_END: Final = 16  # bytes at the end of a stream that hold its end and pad
 TILES: Final = 65535  # most tiles of a JPEG 2000 stream (ISO 15444-1, A.5.1)
 # Markers that start a frame of JPEG (ISO 10918-1, B.1.1.3) or JPEG-LS (ISO 14495-1, C.1.1).
 FRAME_MARKERS: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7})
+# The coding that a frame marker names; no film has another.
+CODINGS: Final = {0xC0: JPEGBaseline8Bit, 0xC1: JPEGExtended12Bit, 0xC3: JPEGLossless, 0xF7: JPEGLSLossless}
+HIGH_THROUGHPUT: Final = 1 << 14  # in the capabilities of a JPEG 2000 stream (ISO 15444-15, A.2)
 START_OF_SCAN: Final = 0xDA
 
 
 @dataclass(frozen=True)
 class CodeStream:
-    """What a stream says about its image."""
+    """What a stream says about its image.
 
+    Attributes:
+        coding: a transfer syntax of its coding, which need not be the file's; None where no film has such a coding.
+    """
+
+    coding: str | None
     rows: int
     columns: int
     components: int
     bits: int
 
 
-def checked(stream: bytes, header: Header) -> bytes:
-    """Return a stream that matches its header, without the file format that may wrap JPEG 2000.
+def checked(stream: bytes, header: Header) -> tuple[bytes, str]:
+    """Return a stream that matches its header, without the file format that may wrap JPEG 2000, and its coding.
+
+    The coding is a transfer syntax whose decoder reads the stream exactly, also where the file names another one.
 
     A stream may use more or fewer bits than BitsStored, as many encoders do, but not more than BitsAllocated and not
     fewer bytes than BitsStored needs.
@@ -48,7 +62,7 @@ def checked(stream: bytes, header: Header) -> bytes:
     """
     if header.syntax == RLELossless:
         _check_segments(stream, header)
-        return stream
+        return stream, header.syntax
     try:
         if header.syntax in JPEG2000_SYNTAXES:
             stream = _unwrapped(stream)
@@ -67,7 +81,9 @@ def checked(stream: bytes, header: Header) -> bytes:
         )
     if END not in stream[-PADDED_END:]:  # some decoders fill what is missing
         raise Unreadable("is truncated: its compressed stream has no end")
-    return stream
+    if found.coding is None:
+        raise Unreadable("has a JPEG stream of a coding that films do not have, such as progressive")
+    return stream, found.coding
 
 
 def _jpeg(stream: bytes) -> CodeStream:
@@ -79,7 +95,7 @@ def _jpeg(stream: bytes) -> CodeStream:
         marker = stream[at + 1]
         if marker in FRAME_MARKERS:
             bits, rows, columns, components = struct.unpack_from(">BHHB", stream, at + 4)
-            return CodeStream(rows, columns, components, bits)
+            return CodeStream(CODINGS.get(marker), rows, columns, components, bits)
         if marker == START_OF_SCAN:
             break
         # A fill byte may come before a marker.
@@ -91,6 +107,7 @@ def _jpeg2000(stream: bytes) -> CodeStream:
     """Read the size marker of JPEG 2000 (ISO 15444-1, A.5.1)."""
     if not stream.startswith(START_OF_CODE_STREAM):
         raise ValueError("no start of code stream")
+    capabilities = struct.unpack_from(">H", stream, 6)[0]
     right, bottom, left, top, width, height, tile_left, tile_top, components = struct.unpack_from(">8LH", stream, 8)
     depth, *steps = struct.unpack_from(">3B", stream, 42)
     inside = tile_left <= left < right and tile_top <= top < bottom and steps == [1, 1]
@@ -98,7 +115,8 @@ def _jpeg2000(stream: bytes) -> CodeStream:
         raise Unreadable("has a JPEG 2000 stream with impossible sizes")
     if -(-(right - tile_left) // width) * -(-(bottom - tile_top) // height) > TILES:
         raise Unreadable(f"has a JPEG 2000 stream of more than {TILES} tiles")
-    return CodeStream(bottom - top, right - left, components, (depth & 0x7F) + 1)
+    coding = HTJ2K if capabilities & HIGH_THROUGHPUT else JPEG2000
+    return CodeStream(coding, bottom - top, right - left, components, (depth & 0x7F) + 1)
 
 
 def _unwrapped(stream: bytes) -> bytes:

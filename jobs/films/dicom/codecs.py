@@ -4,6 +4,7 @@ Measured on 7.5-megapixel films against pydicom's plugins: libjpeg-turbo decodes
 imagecodecs JPEG-LS five times, OpenJPH HTJ2K twice. pydicom itself decodes lossy JPEG, which is rare among films.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -38,6 +39,29 @@ from jobs.films.dicom.header import Header, PixelData, Unreadable
 StoredPixels = NDArray[np.uint8] | NDArray[np.uint16]
 Decoder = Callable[[bytes], Any]
 
+
+def _decode_htj2k(stream: bytes) -> Any:
+    """Decode HTJ2K.
+
+    Where a stream is damaged behind its head, imagecodecs prints the error and returns what memory holds in place of
+    the missing pixels.
+
+    Raises:
+        Unreadable: the stream is damaged.
+    """
+    printed: list[str] = []
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = lambda kind, error, trace: printed.append(str(error))
+    sys.unraisablehook = lambda unraisable: printed.append(str(unraisable.exc_value))
+    try:
+        pixels = imagecodecs.htj2k_decode(stream)
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+    if printed:
+        raise Unreadable(f"has a damaged compressed stream ({printed[0]})")
+    return pixels
+
+
 DECODERS: Final[dict[str, Decoder]] = {
     JPEGLossless: imagecodecs.jpeg8_decode,
     JPEGLosslessSV1: imagecodecs.jpeg8_decode,
@@ -45,9 +69,9 @@ DECODERS: Final[dict[str, Decoder]] = {
     JPEGLSNearLossless: imagecodecs.jpegls_decode,
     JPEG2000Lossless: imagecodecs.jpeg2k_decode,
     JPEG2000: imagecodecs.jpeg2k_decode,
-    HTJ2KLossless: imagecodecs.htj2k_decode,
-    HTJ2KLosslessRPCL: imagecodecs.htj2k_decode,
-    HTJ2K: imagecodecs.htj2k_decode,
+    HTJ2KLossless: _decode_htj2k,
+    HTJ2KLosslessRPCL: _decode_htj2k,
+    HTJ2K: _decode_htj2k,
 }
 DECODED_BY_PYDICOM: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
 UNCOMPRESSED: Final = (
@@ -76,13 +100,13 @@ def decode(data: PixelData, header: Header) -> StoredPixels:
         raise Unreadable(f"has uncompressed pixel data under the compressed transfer syntax {UID(header.syntax).name}")
     if header.syntax not in (*DECODERS, *DECODED_BY_PYDICOM, RLELossless):
         raise Unreadable(f"has the transfer syntax {UID(header.syntax).name}, which is not supported")
-    stream = checked(_encapsulated(data), header)
-    if header.syntax == RLELossless:
+    stream, coding = checked(_encapsulated(data), header)
+    if coding == RLELossless:
         pixels = _run_lengths(stream, header)
-    elif header.syntax in DECODED_BY_PYDICOM:
-        pixels = _decode_with_pydicom(stream, header)
+    elif coding in DECODED_BY_PYDICOM:
+        pixels = _decode_with_pydicom(stream, header, coding)
     else:
-        pixels = DECODERS[header.syntax](stream)
+        pixels = DECODERS[coding](stream)
     if pixels.shape != (header.rows, header.columns):
         raise Unreadable(f"holds pixels of shape {pixels.shape}, its header says {(header.rows, header.columns)}")
     patterns = pixels.view(f"u{pixels.itemsize}").astype(dtype, copy=False)
@@ -130,7 +154,7 @@ def _run_lengths(stream: bytes, header: Header) -> NDArray[Any]:
     return np.frombuffer(decoded, dtype).reshape(header.rows, header.columns)
 
 
-def _decode_with_pydicom(stream: bytes, header: Header) -> NDArray[Any]:
+def _decode_with_pydicom(stream: bytes, header: Header, coding: str) -> NDArray[Any]:
     options: dict[str, Any] = {
         "rows": header.rows,
         "columns": header.columns,
@@ -142,7 +166,7 @@ def _decode_with_pydicom(stream: bytes, header: Header) -> NDArray[Any]:
         "photometric_interpretation": header.photometric,
         "pixel_keyword": "PixelData",
     }
-    pixels, _ = get_decoder(header.syntax).as_array(encapsulate([stream]), **options)
+    pixels, _ = get_decoder(UID(coding)).as_array(encapsulate([stream]), **options)
     return np.ascontiguousarray(pixels)
 
 

@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from pydicom.errors import InvalidDicomError
@@ -45,6 +46,7 @@ OPTIONAL: Final = (
     "ModalityLUTSequence",
     "VOILUTSequence",
 )
+GREY_NUMBERS: Final = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 PIXEL_DATA: Final = 0x7FE00010
 FLOAT_PIXEL_DATA: Final = (0x7FE00008, 0x7FE00009)
 MOST_PIXELS: Final = 40_000_000  # of a film; the largest detectors have half as many
@@ -198,6 +200,9 @@ def _check(elements: Any) -> None:
     for name in NUMBERS:
         if not isinstance(elements.get(name, 0), int):
             raise Unreadable(f"has a damaged header: {name} is {elements.get(name)!r}, not an integer")
+    for name in GREY_NUMBERS:
+        if not all(isinstance(value, int | float | Decimal) for value in _values(elements.get(name))):
+            raise Unreadable(f"has a damaged header: {name} is {elements.get(name)!r}, not a number")
     photometric, samples = elements.PhotometricInterpretation, elements.get("SamplesPerPixel", 1)
     if photometric not in GREYSCALE or samples != 1:
         raise Unreadable(f"is a colour image ({photometric}, {samples} samples a pixel), not a greyscale film")

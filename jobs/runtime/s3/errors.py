@@ -33,6 +33,7 @@ WRONG_KEYS: Final = {
 WRONG_CLOCK: Final = {"RequestTimeTooSkewed", "RequestExpired"}
 SKEW_SECONDS: Final = 900.0  # S3 refuses from here on, and an answer without a body does not say why
 NOT_THERE: Final = {"404", "NoSuchKey", "NotFound"}
+NO_FIRST_BYTE: Final = {"416", "InvalidRange"}  # of an empty object
 # No answer, or one that ends early.
 NO_ANSWER: Final = (
     aws.ConnectionError, aws.HTTPClientError, aws.ResponseStreamingError, aws.IncompleteReadError, HTTPException,

@@ -40,13 +40,13 @@ class Retries:
         events.register("needs-retry.s3", self._needs_retry)
         events.register("before-send.s3", lambda request, **_: _send(session, request))
 
-    def read(self, request: Callable[[], Any]) -> bytes:
-        """Read the body that a function requests; request it again where it is cut."""
+    def read(self, request: Callable[[], dict[str, Any]]) -> tuple[bytes, dict[str, Any]]:
+        """Return the body of an answer that a function requests, and the answer; request it again where it is cut."""
         attempts, began = 0, time.monotonic()
         while True:
-            body = request()
+            answer = request()
             try:
-                return bytes(body.read())
+                return bytes(answer["Body"].read()), answer
             except NO_ANSWER:
                 attempts += 1
                 if not self._pause(attempts, began):

@@ -19,6 +19,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -380,3 +381,19 @@ def test_damaged_bytes_are_read_or_refused_but_never_crash(tmp_path: Path, data:
     except BadInput:
         return
     assert film.grey.shape == (film.facts.height, film.facts.width)
+
+
+def test_an_htj2k_stream_that_is_damaged_behind_its_head_is_refused():
+    pixels = np.rint(SMOOTH * 4095).astype(np.uint16)
+    stream = bytearray(imagecodecs.htj2k_encode(pixels, reversible=True))
+    outcomes = set()
+    for at in range(len(stream) // 2, len(stream) - 2):  # its decoder prints an error and goes on
+        damaged = bytes(stream[:at]) + bytes([stream[at] ^ 0x80]) + bytes(stream[at + 1 :])
+        try:
+            codecs.DECODERS[HTJ2KLossless](damaged)
+            outcomes.add("read")
+        except header.Unreadable as error:
+            outcomes.add(str(error))
+        except Exception as error:
+            outcomes.add(type(error).__name__)
+    assert "has a damaged compressed stream (ojph error)" in outcomes

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jobs.contract.exits import BadInput, ServiceAway
+from jobs.contract.exits import BadInput, OtherVersion, ServiceAway
 from jobs.contract.records import Output
 from jobs.runtime.checkpoint import Checkpoints
 from jobs.runtime.store import Store
@@ -186,6 +186,17 @@ def test_a_damaged_pointer_means_that_the_training_starts_again(damage: bytes, s
     assert again.load() is None
     again.clear()
     assert list(s3_store.list(f"{PREFIX}/checkpoints")) == []
+
+
+def test_a_pointer_of_another_format_is_refused_and_left(s3_store: Store):
+    checkpoints = Checkpoints(s3_store, PREFIX, {})
+    store(checkpoints, 1)
+    key = f"{checkpoints.prefix}/latest.json"
+    s3_store.put_json(key, {**s3_store.get_json(key), "format": 2})
+    before = {entry.key: entry.etag for entry in s3_store.list()}
+    with pytest.raises(OtherVersion, match="format 2; this code"):
+        Checkpoints(s3_store, PREFIX, {}).load()
+    assert {entry.key: entry.etag for entry in s3_store.list()} == before
 
 
 def test_a_writer_that_is_done_leaves_the_checkpoints_of_another_that_trains(s3_store: Store):

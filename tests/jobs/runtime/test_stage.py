@@ -29,7 +29,7 @@ from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.stage import run_stage
-from jobs.runtime.store import Store
+from jobs.runtime.store import Missing, Store
 
 EXPERIMENT = Experiment(name="tiny", classifiers={"net": Classifier()})
 NET_2 = TaskId(Stage.TRAIN_CLASSIFIER, "net", 2)
@@ -329,3 +329,34 @@ def test_prepare_of_another_experiment_leaves_nothing_of_the_run_before(stage, s
     monkeypatch.setenv(environment.EXPERIMENT, other.model_dump_json())
     run_stage(TaskId(Stage.PREPARE))
     assert s3_store.size(layout.reference("tiny-run", NET_2)) is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"noise", b"[]", b"{}", b"[" * 100_000])
+def test_damaged_records_of_the_run_before_do_not_end_the_next_attempt(damage: bytes, stage, s3_store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jobs.prepare", SimpleNamespace(run=lambda context: {}))
+    for key in (layout.heartbeat("tiny-run", NET_2), layout.run_experiment("tiny-run")):
+        s3_store.put(key, damage)
+    assert run_stage(TaskId(Stage.PREPARE)) is Exit.DONE
+    assert s3_store.get_record(layout.run_experiment("tiny-run"), Experiment) == EXPERIMENT
+    s3_store.put(layout.heartbeat("tiny-run", NET_2), damage)
+    assert stage(lambda context: {}) is Exit.DONE
+
+
+def test_what_a_store_of_several_servers_does_not_show_yet_is_looked_for_again(stage, s3_store, monkeypatch):
+    monkeypatch.setattr("jobs.runtime.context.PAUSES", (0.0, 0.0))
+    answers = iter([Missing("x"), Missing("x"), "the record", Missing("x"), Missing("x"), Missing("x")])
+
+    def finished(*_: object) -> object:
+        if isinstance(answer := next(answers), Missing):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("jobs.runtime.context.Work.finished", finished)
+
+    def body(context: Context) -> dict[str, float]:
+        assert context.open_work(Stage.PREPARE, "0" * 64) == "the record"
+        with pytest.raises(BadInput, match="was deleted: resume run tiny-run"):
+            context.open_work(Stage.PREPARE, "0" * 64)
+        return {}
+
+    assert stage(body) is Exit.DONE

@@ -34,6 +34,13 @@ def test_a_missing_object_is_missing(s3_store: Store, tmp_path: Path):
     assert list(tmp_path.glob("*no*")) == []
 
 
+def test_sizes_are_told_without_the_right_to_list(s3_store: Store, monkeypatch: pytest.MonkeyPatch):
+    s3_store.put("empty", b"")
+    s3_store.put("full", b"123")
+    monkeypatch.setattr(s3_store.client, "list_objects_v2", None)
+    assert [s3_store.size(key) for key in ("empty", "full", "no", "ful", "full/")] == [0, 3, None, None, None]
+
+
 def test_a_conditional_put_leaves_the_first(s3_store: Store):
     assert s3_store.put("one", b"first", if_absent=True)
     assert not s3_store.put("one", b"second", if_absent=True)

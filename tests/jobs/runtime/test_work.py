@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done
 from jobs.runtime.store import Store
@@ -72,6 +72,18 @@ def test_a_damaged_record_is_removed_and_the_work_is_done_again(damage: bytes, s
                 read()
         assert s3_store.size(layout.done(work.prefix)) is None
     assert submission(s3_store, tmp_path, "x")[1].outputs == done.outputs
+
+
+def test_a_record_of_another_format_is_refused_and_left(s3_store: Store, tmp_path: Path):
+    work, done = submission(s3_store, tmp_path, "x")
+    newer = done.model_dump_json().replace('"format":1', '"format":2').replace('"kind"', '"sort"').encode()
+    s3_store.put(layout.done(work.prefix), newer)
+    for read in (work.done, lambda: Work.finished(s3_store, work.stage, work.digest)):
+        with pytest.raises(OtherVersion, match=r"DONE.json was written in format 2 by revision .* reads format 1"):
+            read()
+    with pytest.raises(OtherVersion):
+        submission(s3_store, tmp_path, "y")
+    assert s3_store.get(layout.done(work.prefix)) == newer
 
 
 def test_a_record_in_the_place_of_other_work_is_not_believed(s3_store: Store, tmp_path: Path):

@@ -142,6 +142,9 @@ def test_a_finished_runs_name_is_not_given_to_another_experiment(tmp_path, monke
     s3_store.put_json(layout.report("r", "metrics.json"), {})
     assert local.finished_otherwise(spec) is None
     assert local.finished_otherwise(other) == "Run r exists with another experiment (x)."
+    for damage in (b"", b"[]", b"{}", b'{"name": "x", "knob": 1}'):
+        s3_store.put(layout.run_experiment("r"), damage)
+        assert "its experiment cannot be read: s3://" in (local.finished_otherwise(spec) or "")
 
 
 def test_folds_that_fail_alike_are_shown_once(tmp_path, monkeypatch, s3_environment):

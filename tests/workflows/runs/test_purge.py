@@ -202,3 +202,21 @@ def test_uploaded_films_go_where_asked_for_and_no_other_run_uses_them(s3_store: 
     assert "--films removes them" in plan.lines()[-1]
     purge(a_run("mine", s3_store), plan, films=True)
     assert keys(s3_store) == set()
+
+
+@pytest.mark.parametrize("damage", [b"", b"noise", b"[]", b"{}"])
+def test_nothing_is_purged_while_a_reference_of_another_run_cannot_be_read(damage: bytes, s3_store: Store) -> None:
+    shared = work(s3_store, Stage.PREPARE, {"films": 1})
+    for run in ("mine", "theirs"):
+        refer(s3_store, run, Stage.PREPARE, shared)
+        beat(s3_store, run, Stage.PREPARE, layout.work(Stage.PREPARE, shared))
+    for run in ("mine", "theirs"):  # a live task soon replaces it
+        s3_store.put(layout.heartbeat(run, _task(Stage.PREPARE)), damage)
+    assert plan_purge(a_run("mine", s3_store)).shared == 1
+    s3_store.put(layout.reference("theirs", _task(Stage.PREPARE)), damage)
+    with pytest.raises(BadInput, match=r"prepare.json is damaged.* not known which work run theirs uses"):
+        plan_purge(a_run("mine", s3_store))
+    plan = plan_purge(a_run("theirs", s3_store))
+    purge(a_run("theirs", s3_store), plan)
+    assert layout.done(layout.work(Stage.PREPARE, shared)) in keys(s3_store)
+    assert not [key for key in keys(s3_store) if key.startswith(layout.run("theirs") + "/")]

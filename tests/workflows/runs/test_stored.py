@@ -105,6 +105,26 @@ def test_predictions_are_listed_as_such(s3_store, run, monkeypatch):
     assert rows["p"].tasks == 4, "prepare, two folds and the ensemble"
 
 
+@pytest.mark.parametrize("damage", [b"", b"noise", b"[]", b"{}", b"null"])
+def test_a_run_that_cannot_be_read_is_listed_with_the_reason(damage, s3_store, run, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/none")
+    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
+    s3_store.put(layout.report(run, "metrics.json"), damage)
+    s3_store.put(layout.run_experiment("other"), damage)
+    rows = {listed.run: listed.cells() for listed in listing(Profile())[0]}
+    assert ("metrics.json is damaged" in rows[run][1]) is (damage != b"{}"), "figures may be absent"
+    assert "experiment.json is damaged" in rows["other"][1]
+
+
+@pytest.mark.parametrize("damage", [b"", b"noise", b"[]", b"{}", b"null"])
+def test_a_task_whose_records_cannot_be_read_has_a_row_with_the_reason(damage, s3_store, run):
+    s3_store.put(layout.heartbeat(run, FOLD_1), damage)
+    s3_store.put(layout.reference(run, TaskId(Stage.PREPARE)), damage)
+    rows = {row.task: row.note for row in status(s3_store, run)}
+    assert "prepare.json is damaged" in rows["prepare"]
+    assert "heartbeat.json is damaged" in rows["b-fold-1"]
+
+
 def test_a_score_made_without_a_lost_fold_is_listed_as_such(s3_store, run, monkeypatch):
     figures = {"headline": {"figure": "map4", "score": 0.5}, "degraded": True, "missing_folds": [1]}
     s3_store.put_json(layout.report(run, "metrics.json"), figures)

@@ -136,7 +136,7 @@ def test_a_bad_setting_is_refused(setting, says):
     [
         ("volumes: [{name: a, mount_path: /a, source: {hostPath: [x]}}]", "source of the volume a is not valid"),
         ("cache_volume: {emptyDir: 3}", "source of the volume cache is not valid"),
-        ("tolerations: [{key: [x]}]", "a toleration is not valid for Kubernetes: key: "),
+        ("tolerations: [{key: [x]}]", "The profile's toleration is not valid for Kubernetes: key: "),
     ],
 )
 def test_a_part_of_the_profile_that_kubernetes_would_refuse_is_named(tmp_path, text, says):
