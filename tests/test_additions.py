@@ -13,8 +13,8 @@ from jobs.contract.experiment import Classifier, Detector, Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import plan
 from jobs.contract.profile import Profile
+from jobs.nets.classifier.optimizers import create_optimizer
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
-from jobs.nets.optimizers import create_optimizer
 from jobs.scoring.figures import FIGURES, available_figures
 from workflows.settings.files import list_recipes
 

@@ -1,1 +1,1 @@
-"""Nets: the classifier and its heads, the YOLO trainer, optimisers, weights."""
+"""Nets: the classifier, YOLO, and what both use: precision, compilation, weights."""

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from jobs.contract.experiment import Classifier, Detector, Model
 from jobs.films.loose import PackedFilms
-from jobs.nets import inference
-from jobs.nets.classifier import ClassifierNet, load_classifier
+from jobs.nets.classifier import inference
+from jobs.nets.classifier.net import ClassifierNet, load_classifier
 
 
 def load_nets(model: Model, weights: Mapping[int, Path], device: str) -> Iterator[tuple[int, torch.nn.Module]]:

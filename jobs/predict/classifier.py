@@ -6,8 +6,8 @@ import torch
 
 from jobs.contract.records import Done
 from jobs.films.prepared import fetch_dataset
-from jobs.nets.classifier import load_classifier
-from jobs.nets.inference import film_table, predict
+from jobs.nets.classifier.inference import film_table, predict
+from jobs.nets.classifier.net import load_classifier
 from jobs.nets.prediction import load_selected, start_predicting
 from jobs.predict.estimate import estimate
 from jobs.runtime.context import Context

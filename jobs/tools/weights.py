@@ -129,7 +129,7 @@ def _from_file(name: str, file: Path) -> "tuple[dict[str, torch.Tensor], Normali
         return fit(published(name).state_dict(), given, (), file), None
     import timm
 
-    from jobs.nets.backbone import own_normalisation
+    from jobs.nets.classifier.backbone import own_normalisation
 
     _check_timm_name(name)
     net: Any = timm.create_model(name, pretrained=False)
@@ -172,7 +172,7 @@ def _download(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation | None
 def _from_timm(name: str) -> "tuple[dict[str, torch.Tensor], Normalisation]":
     import timm
 
-    from jobs.nets.backbone import own_normalisation
+    from jobs.nets.classifier.backbone import own_normalisation
 
     _check_timm_name(name)
     architecture, _, tag = name.partition(".")

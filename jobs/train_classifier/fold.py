@@ -12,8 +12,8 @@ from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Dataset
 from jobs.films.loader import Films
 from jobs.films.prepared import fetch_dataset
-from jobs.nets.backbone import needs_its_size
-from jobs.nets.classifier import ClassifierNet, create_classifier
+from jobs.nets.classifier.backbone import needs_its_size
+from jobs.nets.classifier.net import ClassifierNet, create_classifier
 from jobs.nets.compilation import keep_compiled
 from jobs.nets.determinism import set_determinism
 from jobs.nets.pretrained import Pretrained, pretrained

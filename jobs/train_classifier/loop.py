@@ -20,17 +20,17 @@ from jobs.contract.experiment import Classifier, LearningStage
 from jobs.films.augment import Augmentation
 from jobs.films.dataset import Pack
 from jobs.films.loader import Batch, Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps
-from jobs.nets.classifier import Answer, ClassifierNet, class_probabilities
-from jobs.nets.compilation import compiled
-from jobs.nets.failures import explained
-from jobs.nets.losses import training_loss
-from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
-from jobs.nets.optimizers import (
+from jobs.nets.classifier.losses import training_loss
+from jobs.nets.classifier.net import Answer, ClassifierNet, class_probabilities
+from jobs.nets.classifier.optimizers import (
     WeightAverage,
     create_optimizer,
     learning_rate,
     set_learning_rate,
 )
+from jobs.nets.compilation import compiled
+from jobs.nets.failures import explained
+from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.nets.precision import autocast, gradient_scaler, restore_scaler
 from jobs.runtime.checkpoint import Tensors
 from jobs.runtime.telemetry.stopwatch import Stopwatch

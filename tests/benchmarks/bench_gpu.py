@@ -33,7 +33,7 @@ import jobs.nets.yolo  # noqa: F401 - before ultralytics is imported anywhere
 from jobs.contract.experiment import Classifier, Detector, LearningStage
 from jobs.films.dataset import Pack, shard_name
 from jobs.films.loader import Films
-from jobs.nets.classifier import create_classifier
+from jobs.nets.classifier.net import create_classifier
 from jobs.nets.determinism import set_determinism
 from jobs.nets.precision import TYPES, resolve_precision
 from jobs.nets.yolo.data import DetectorFilms

@@ -11,7 +11,8 @@ import torch
 
 from jobs.films.dataset import Dataset
 from jobs.nets.determinism import set_determinism
-from tests.jobs.nets import classifier_films, yolo_films
+from tests.jobs.nets.classifier import films as classifier_films
+from tests.jobs.nets.yolo import films as yolo_films
 
 
 @pytest.fixture(scope="session")

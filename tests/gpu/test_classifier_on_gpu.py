@@ -17,16 +17,16 @@ from torch import nn
 from jobs.contract.exits import BadInput, DeviceFailed
 from jobs.contract.experiment import ClassifierInference
 from jobs.films.dataset import Dataset
-from jobs.nets.classifier import create_classifier
+from jobs.nets.classifier.inference import predict
+from jobs.nets.classifier.madgrad import ForeachMADGRAD
+from jobs.nets.classifier.net import create_classifier
 from jobs.nets.determinism import set_determinism
 from jobs.nets.failures import explained
-from jobs.nets.inference import predict
-from jobs.nets.madgrad import ForeachMADGRAD
 from jobs.nets.precision import resolve_precision
 from jobs.runtime.checkpoint import Tensors
 from jobs.train_classifier.loop import ClassifierTraining
-from tests.jobs.nets import classifier_lab
-from tests.jobs.nets.classifier_films import TINY, training_inputs
+from tests.jobs.nets.classifier import lab as classifier_lab
+from tests.jobs.nets.classifier.films import TINY, training_inputs
 
 # Of probabilities, between a GPU and a CPU in float32. GPUs from Ampere on compute convolutions in TF32, of 10 bits.
 TOLERANCE = {"fp32": 5e-3, "fp16": 1e-2, "bf16": 5e-2}

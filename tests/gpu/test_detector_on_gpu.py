@@ -16,8 +16,8 @@ from jobs.nets.yolo.model import initial
 from jobs.nets.yolo.predict import predict
 from jobs.nets.yolo.trainer import DetectorTraining
 from jobs.runtime.preemption import Stop
-from tests.jobs.nets.yolo_films import TINY
-from tests.jobs.nets.yolo_lab import Memory, Watcher, setup
+from tests.jobs.nets.yolo.films import TINY
+from tests.jobs.nets.yolo.lab import Memory, Watcher, setup
 
 OPTIMIZERS = ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSProp"]
 

@@ -17,8 +17,8 @@ import torch
 from jobs.contract.exits import BadInput, Exit
 from jobs.contract.experiment import Classifier, Experiment
 from jobs.films.loose import PackedFilms, find_films, pack_films
-from jobs.nets.classifier import ClassifierNet
-from jobs.nets.heat_map import Heat, heat_map
+from jobs.nets.classifier.heat_map import Heat, heat_map
+from jobs.nets.classifier.net import ClassifierNet
 from jobs.nets.trained import load_nets, predict_films
 from jobs.runtime.machine import cpus
 from jobs.runtime.store import Store

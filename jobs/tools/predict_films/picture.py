@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from jobs.contract.names import STUDY_CLASSES
-from jobs.nets.heat_map import Heat, on_film
+from jobs.nets.classifier.heat_map import Heat, on_film
 from jobs.tools.predict_films.answers import FilmAnswer, Spread
 
 FAINTEST: Final = 0.01  # lowest confidence of a box that is drawn; YOLO predicts hundreds below it

@@ -10,7 +10,7 @@ from jobs.contract.exits import BadInput
 from jobs.films.augment import Augmentation
 from jobs.films.dataset import Dataset
 from jobs.films.loader import Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps, unboxed_siblings
-from tests.jobs.nets.classifier_films import write_films
+from tests.jobs.nets.classifier.films import write_films
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
-from jobs.nets.classifier import create_classifier
+from jobs.nets.classifier.net import create_classifier
 from jobs.nets.normalisation import Normalisation
 from jobs.nets.pretrained import pretrained, read_file
 from jobs.runtime.store import Store

@@ -11,7 +11,7 @@ from jobs.films.dataset import Dataset
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from tests.jobs.attempts import context_of, finish_prepare
-from tests.jobs.nets.classifier_films import write_films
+from tests.jobs.nets.classifier.films import write_films
 
 SIZES = (64, 96)
 

@@ -11,7 +11,7 @@ from jobs.contract.experiment import LearningStage
 from jobs.films.dataset import Dataset
 from jobs.runtime.store import Store
 from tests.jobs.attempts import TrainingProcess
-from tests.jobs.nets.classifier_films import TINY
+from tests.jobs.nets.classifier.films import TINY
 from tests.jobs.train_classifier.conftest import prepare, training
 
 LONG = TINY.model_copy(

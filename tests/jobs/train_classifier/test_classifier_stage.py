@@ -18,7 +18,7 @@ from jobs.runtime.store import Store
 from jobs.runtime.work import fetch
 from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.attempts import works_of
-from tests.jobs.nets.classifier_films import TINY, training_inputs
+from tests.jobs.nets.classifier.films import TINY, training_inputs
 from tests.jobs.train_classifier.conftest import prepare, training
 
 pytestmark = pytest.mark.slow

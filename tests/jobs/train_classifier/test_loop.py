@@ -11,8 +11,8 @@ from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Aux, LearningStage
 from jobs.films.dataset import Dataset
 from jobs.train_classifier.loop import ClassifierTraining
-from tests.jobs.nets.classifier_films import TINY, training_inputs
-from tests.jobs.nets.classifier_lab import train
+from tests.jobs.nets.classifier.films import TINY, training_inputs
+from tests.jobs.nets.classifier.lab import train
 
 
 def keep(training: ClassifierTraining) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -11,7 +11,7 @@ from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from tests.jobs.attempts import context_of, finish_prepare
-from tests.jobs.nets.yolo_films import TINY, write_films
+from tests.jobs.nets.yolo.films import TINY, write_films
 
 SIZES = (64, 96)
 

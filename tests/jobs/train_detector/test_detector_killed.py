@@ -10,7 +10,7 @@ from jobs.contract import environment
 from jobs.contract.experiment import Detector, Evolve
 from jobs.runtime.store import Store
 from tests.jobs.attempts import TrainingProcess
-from tests.jobs.nets.yolo_films import TINY
+from tests.jobs.nets.yolo.films import TINY
 from tests.jobs.train_detector.conftest import experiment, prepare, training
 
 TRAINING = TINY.model_copy(update={"epochs": 6, "close_mosaic": 2})

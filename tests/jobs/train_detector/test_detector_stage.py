@@ -21,7 +21,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 from jobs.train_detector.fold import DetectorFold
 from tests.jobs.attempts import works_of
-from tests.jobs.nets.yolo_films import TINY, write_films
+from tests.jobs.nets.yolo.films import TINY, write_films
 from tests.jobs.train_detector.conftest import NewContext
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from jobs.train_detector import train as weights
 from jobs.train_detector.fold import DetectorFold
 from jobs.train_detector.search import evolve
 from tests.jobs.attempts import works_of
-from tests.jobs.nets.yolo_films import TINY
+from tests.jobs.nets.yolo.films import TINY
 from tests.jobs.train_detector.conftest import NewContext, training
 from workflows.settings.files import load_experiment
 

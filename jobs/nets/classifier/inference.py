@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Pack
-from jobs.nets.classifier import ClassifierNet, class_probabilities
+from jobs.nets.classifier.net import ClassifierNet, class_probabilities
 from jobs.nets.failures import explained
 from jobs.nets.precision import autocast
 from jobs.scoring.metric import Floats

@@ -13,7 +13,7 @@ from jobs.films.dataset import Dataset
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import architecture, initial
 from jobs.nets.yolo.predict import COLUMNS, opacity_ap, predict
-from tests.jobs.nets.yolo_films import TINY, write_films
+from tests.jobs.nets.yolo.films import TINY, write_films
 
 SETTINGS = DetectorInference(batch=5)
 

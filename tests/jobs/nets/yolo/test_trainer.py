@@ -14,8 +14,8 @@ from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.state import under
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Tensors
-from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import Falling, Memory, Watcher, same, training
+from tests.jobs.nets.yolo.films import TINY, write_films
+from tests.jobs.nets.yolo.lab import Falling, Memory, Watcher, same, training
 
 pytestmark = pytest.mark.slow
 

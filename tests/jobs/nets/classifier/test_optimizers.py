@@ -3,14 +3,14 @@ import torch
 from torch import nn
 
 from jobs.contract.experiment import Classifier, LearningStage
-from jobs.nets.madgrad import ForeachMADGRAD
-from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
-from jobs.nets.optimizers import (
+from jobs.nets.classifier.madgrad import ForeachMADGRAD
+from jobs.nets.classifier.optimizers import (
     WeightAverage,
     create_optimizer,
     learning_rate,
     set_learning_rate,
 )
+from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 
 
 def rates(model: Classifier, epochs: int = 4, epoch_steps: int = 5) -> list[float]:

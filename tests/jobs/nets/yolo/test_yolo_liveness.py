@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jobs.contract.experiment import Detector, DetectorInference, Evolve
-from tests.jobs.nets.liveness_detector import LIVENESS
+from tests.jobs.nets.yolo.liveness import LIVENESS
 
 # Checked with the stage: tests/jobs/train_detector/test_search.py, "as many are trained as the budget says".
 ELSEWHERE = {"evolve.epochs"}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jobs.contract.experiment import Aux, Classifier, ClassifierInference, LearningStage
-from tests.jobs.nets.liveness_classifier import LIVENESS, SHARED
+from tests.jobs.nets.classifier.liveness import LIVENESS, SHARED
 
 PARTS = {"aux": Aux, "stages": LearningStage, "inference": ClassifierInference}
 

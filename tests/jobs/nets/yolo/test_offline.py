@@ -26,8 +26,8 @@ for name in ("getaddrinfo", "gethostbyname", "create_connection"):
     setattr(socket, name, denied(name))
 
 import numpy as np
-from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import training
+from tests.jobs.nets.yolo.films import TINY, write_films
+from tests.jobs.nets.yolo.lab import training
 
 folder = Path(sys.argv[1])
 dataset = write_films(folder)

@@ -6,7 +6,7 @@ from typing import Any
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Dataset
 from jobs.train_classifier.loop import ClassifierTraining
-from tests.jobs.nets.classifier_films import TINY, training_inputs
+from tests.jobs.nets.classifier.films import TINY, training_inputs
 
 
 class Enough(Exception):

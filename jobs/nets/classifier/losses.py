@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from jobs.contract.experiment import Classifier
 from jobs.contract.names import STUDY_CLASSES
-from jobs.nets.classifier import Answer
+from jobs.nets.classifier.net import Answer
 
 STUDY = len(STUDY_CLASSES)
 

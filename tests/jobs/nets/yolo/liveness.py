@@ -23,8 +23,8 @@ from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import build, initial
 from jobs.nets.yolo.predict import predict
 from jobs.nets.yolo.state import under
-from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import Falling, Memory, same, training
+from tests.jobs.nets.yolo.films import TINY, write_films
+from tests.jobs.nets.yolo.lab import Falling, Memory, same, training
 
 Check = Callable[[Path], None]
 

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from jobs.contract.experiment import Aux, Classifier
-from jobs.nets.classifier import Answer
-from jobs.nets.losses import class_losses, mask_losses, training_loss
+from jobs.nets.classifier.losses import class_losses, mask_losses, training_loss
+from jobs.nets.classifier.net import Answer
 
 STUDY, FILM = torch.tensor([0, 2, 1]), torch.tensor([0, 1, 0])
 ALL = torch.ones(3)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from jobs.contract.experiment import Classifier, LearningStage
-from jobs.nets.madgrad import ForeachMADGRAD
+from jobs.nets.classifier.madgrad import ForeachMADGRAD
 
 
 def create_optimizer(model: Classifier, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ from torch import nn
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Aux, Classifier
 from jobs.contract.names import STUDY_CLASSES
-from jobs.nets.backbone import create_backbone, feature_level, load_pretrained, own_normalisation
+from jobs.nets.classifier.backbone import create_backbone, feature_level, load_pretrained, own_normalisation
 from jobs.nets.normalisation import Normalisation
 
 if TYPE_CHECKING:  # imports the store, which an exported net does not include

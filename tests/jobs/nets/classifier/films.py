@@ -10,7 +10,7 @@ from jobs.contract.names import STUDY_CLASSES
 from jobs.films.dataset import FILMS, SCHEMA, Dataset, films_json, index_bytes, shard_name
 from jobs.films.letterbox import Letterbox
 from jobs.films.loader import Films, Siblings
-from jobs.nets.classifier import create_classifier
+from jobs.nets.classifier.net import create_classifier
 from jobs.train_classifier.loop import TrainingInputs
 
 TINY = Classifier(

@@ -6,7 +6,7 @@ from madgrad import MADGRAD
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jobs.nets.madgrad import ForeachMADGRAD
+from jobs.nets.classifier.madgrad import ForeachMADGRAD
 
 
 def net() -> nn.Module:

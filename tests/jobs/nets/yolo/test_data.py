@@ -6,8 +6,8 @@ import torch
 
 from jobs.films.dataset import Dataset
 from jobs.nets.yolo.data import DetectorFilms, EpochOrder, seeded
-from tests.jobs.nets.yolo_films import TINY, write_films
-from tests.jobs.nets.yolo_lab import training
+from tests.jobs.nets.yolo.films import TINY, write_films
+from tests.jobs.nets.yolo.lab import training
 
 PLAIN = {"mosaic": 0.0, "mixup": 0.0, "translate": 0.0, "scale": 0.0, "flip": 0.0, "brightness": 0.0}
 

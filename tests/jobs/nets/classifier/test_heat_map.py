@@ -6,10 +6,10 @@ import torch
 
 from jobs.contract.experiment import LearningStage
 from jobs.films.letterbox import Letterbox
-from jobs.nets.classifier import create_classifier
-from jobs.nets.heat_map import heat_map, on_film
+from jobs.nets.classifier.heat_map import heat_map, on_film
+from jobs.nets.classifier.net import create_classifier
 from jobs.train_classifier.loop import ClassifierTraining
-from tests.jobs.nets.classifier_films import TINY, training_inputs, write_films
+from tests.jobs.nets.classifier.films import TINY, training_inputs, write_films
 
 MODEL = TINY.model_copy(update={"stages": (LearningStage(lr=3e-3, epochs=8),)})
 

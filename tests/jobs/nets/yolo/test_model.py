@@ -4,8 +4,8 @@ import torch
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector
 from jobs.nets.yolo.model import architecture, build, initial, supports_tta, trained
-from tests.jobs.nets.yolo_films import TINY
-from tests.jobs.nets.yolo_lab import same
+from tests.jobs.nets.yolo.films import TINY
+from tests.jobs.nets.yolo.lab import same
 
 NAMES = [
     f"{family}{scale}{end}" for family, end in (("yolov5", "u"), ("yolov8", ""), ("yolo11", "")) for scale in "nsmlx"

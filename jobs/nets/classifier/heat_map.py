@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.experiment import Classifier
 from jobs.films.letterbox import Letterbox, Pixel
-from jobs.nets.classifier import ClassifierNet
+from jobs.nets.classifier.net import ClassifierNet
 
 Heat = NDArray[np.float32]
 

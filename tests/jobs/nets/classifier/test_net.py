@@ -5,11 +5,11 @@ import torch
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Aux, Classifier, ClassifierInference
 from jobs.films.dataset import Dataset
-from jobs.nets.backbone import own_normalisation
-from jobs.nets.classifier import class_probabilities, create_classifier, load_classifier
+from jobs.nets.classifier.backbone import own_normalisation
+from jobs.nets.classifier.inference import predict
+from jobs.nets.classifier.net import class_probabilities, create_classifier, load_classifier
 from jobs.nets.failures import explained
-from jobs.nets.inference import predict
-from tests.jobs.nets.classifier_films import TINY, write_films
+from tests.jobs.nets.classifier.films import TINY, write_films
 
 
 @pytest.fixture(scope="module")

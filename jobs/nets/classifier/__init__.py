@@ -1,0 +1,1 @@
+"""The classifier: a timm backbone with heads, its losses, optimisers, predictions and heat maps."""
