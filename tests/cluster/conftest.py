@@ -1,6 +1,7 @@
 """A namespace that enforces the restricted standard, images, bucket and chart: set up once, as the README says."""
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from tests.cluster.kit import ROOT, Place, call, kubectl
 
 NEEDED = ("KUBECONFIG", "CLUSTER_REGISTRY", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 CODE = ("jobs", "images")
+SUBMITTER = "ana"  # a service account with nothing but the chart's role for people who submit
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,7 +27,7 @@ def cluster() -> None:
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing:
         pytest.skip(f"no cluster: {', '.join(missing)} not set; see tests/cluster/README.md")
-    for tool in ("kubectl", "helm"):
+    for tool in ("kubectl", "helm", "argo"):
         if not shutil.which(tool):
             pytest.skip(f"no {tool} in PATH")
 
@@ -73,16 +75,29 @@ def place(namespace: str, bucket: Store, revision: str, tmp_path_factory: pytest
     """The chart installed, and the profile that it wrote."""
     folder = tmp_path_factory.mktemp("cluster")
     values = folder / "values.yaml"
-    values.write_text(yaml.safe_dump(_values(bucket)))
+    values.write_text(yaml.safe_dump(_values(bucket, namespace)))
     values.chmod(0o600)
     call("helm", "install", "cxrfold", str(ROOT / "charts" / "cxrfold"), "-n", namespace, "-f", str(values), "--wait")
     profile = folder / "profile.yaml"
     written = ("get", "configmap", "cxrfold-profile", "-n", namespace, "-o", "jsonpath={.data.profile\\.yaml}")
     profile.write_text(kubectl(*written))
-    return Place(profile, namespace, bucket, revision, {"CXRFOLD_STORE": bucket.url})
+    return Place(profile, namespace, bucket, revision, _submitter(namespace, folder), {"CXRFOLD_STORE": bucket.url})
 
 
-def _values(bucket: Store) -> dict[str, Any]:
+def _submitter(namespace: str, folder: Path) -> Path:
+    """The kubeconfig of somebody who may submit and no more."""
+    kubectl("create", "serviceaccount", SUBMITTER, "-n", namespace)
+    config = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+    token = kubectl("create", "token", SUBMITTER, "-n", namespace, "--duration=3h").strip()
+    config["users"][0]["user"] = {"token": token}
+    config["contexts"][0]["context"]["namespace"] = namespace
+    path = folder / "submitter.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config))
+    return path
+
+
+def _values(bucket: Store, namespace: str) -> dict[str, Any]:
     """The kit's, with this session's store. No GPU is asked for, so that many runs go on beside each other."""
     values: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("kit.yaml").read_text())
     values["store"] = {
@@ -91,6 +106,8 @@ def _values(bucket: Store) -> dict[str, Any]:
     }  # fmt: skip
     values["images"] = {"registry": os.environ["CLUSTER_REGISTRY"]}
     values["pushgateway"] = os.environ.get("CLUSTER_PUSHGATEWAY", "")
+    subject = {"kind": "ServiceAccount", "name": SUBMITTER, "namespace": namespace}
+    values["submitters"] = {"create": True, "subjects": [subject]}
     values["profile"] |= {"gpu": {"count": 0, "allow_cpu": True}, "env": {"CXRFOLD_CHECKPOINT_SECONDS": "2"}}
     return values
 

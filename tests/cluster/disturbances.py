@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.cluster.kit import TINY, Place, call, kubectl
+from tests.cluster.kit import TINY, Place, call, kubectl, until
 
 FOLD = "tiny-fold-0"
 
@@ -50,6 +51,12 @@ for _ in range(14):
         time.sleep(60)
 """
 )
+# As sitecustomize of a pod's Python: one fold ends with a bug whenever it begins.
+LOSE_A_FOLD = """
+import os, sys
+if sys.orig_argv[-2:] == ["--fold", "1"]:
+    os._exit(70)
+"""
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,51 @@ def controller_restarted(place: Place, run: str, workflow: str) -> str:
 
 
 def stopped_and_resumed(place: Place, run: str, workflow: str) -> str:
-    """``cv.py stop`` in the middle, ``cv.py resume`` afterwards."""
+    """``cv.py stop`` in the middle, ``cv.py resume`` afterwards, watched and followed, by a mere submitter."""
+    person = place.as_submitter()
     _held(place, run)
-    said = place.cv("stop", run).stdout
-    task = place.status(run)["tasks"][FOLD]
-    assert task["note"] == "wrote a checkpoint", task
-    return said + place.cv("resume", run, "--revision", place.revision).stdout
+    with ThreadPoolExecutor(2) as pool:
+        watched = pool.submit(person.cv, "status", run, "-w", exit_code=75)
+        followed = pool.submit(person.cv, "logs", run, "-k", "0", "-f")
+        said = person.cv("stop", run).stdout
+        said += watched.result().stdout + followed.result().stdout
+    task = person.status(run)["tasks"][FOLD]
+    assert (task["note"], task["attempt"]) == ("wrote a checkpoint", 1), task
+    said += person.cv("explain", run).stdout
+    return said + person.cv("resume", run, "--revision", place.revision).stdout
+
+
+def argos_verbs(place: Place, run: str, workflow: str) -> str:
+    """What people do with ``argo`` to a run, and what the commands say right after each."""
+    place.pod_in_training(run)
+    _argo(place, "suspend", workflow)
+    said = _asked(place, run, "suspended")
+    said += place.cv("resume", run).stderr
+    _argo(place, "terminate", workflow)
+    place.wait(workflow)
+    said += _asked(place, run, "terminated")
+    said += place.cv("stop", run, exit_code=78).stderr
+    _argo(place, "retry", workflow)
+    place.pod_in_training(run)
+    said += _asked(place, run, "retried") + place.cv("stop", run).stdout
+    for _ in range(2):
+        _argo(place, "resubmit", workflow)
+    until(lambda: "running at once" in place.status(run)["note"], seconds=60, about="two workflows of the run")
+    said += _asked(place, run, "resubmitted") + place.cv("stop", run).stdout
+    place.cv("resume", run, "--revision", place.revision)
+    place.pod_in_training(run)
+    kubectl("delete", "workflows", "-n", place.namespace, "-l", f"cxrfold/run={run}")
+    return said + _asked(place, run, "deleted") + place.cv("stop", run, exit_code=78).stderr
+
+
+def _argo(place: Place, verb: str, workflow: str) -> None:
+    call("argo", verb, workflow, "-n", place.namespace)
+
+
+def _asked(place: Place, run: str, heading: str) -> str:
+    """What the commands that look say, under a heading."""
+    told = [place.cv(verb, run) for verb in ("status", "explain", "logs")]
+    return f"\n## {heading}\n" + "".join(done.stdout + done.stderr for done in told)
 
 
 def out_of_memory_twice(place: Place, run: str, workflow: str) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,13 @@ class Place:
     namespace: str
     store: Store
     revision: str
+    submitter: Path  # kubeconfig of somebody who may submit and no more
     environment: dict[str, str] = field(repr=False)
+
+    def as_submitter(self) -> "Place":
+        """The place for somebody who may submit and no more, through Kubernetes alone."""
+        mine = {"KUBECONFIG": str(self.submitter), "ARGO_SERVER": ""}
+        return replace(self, environment={**self.environment, **mine})
 
     def cv(self, *arguments: str, exit_code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """The command line, as a person gives it."""
@@ -163,4 +169,4 @@ def derived(place: Place, name: str, folder: Path, **changes: Any) -> Place:
     path.write_text(yaml.safe_dump(profile))
     environment = {**place.environment, "CXRFOLD_STORE": profile["store"]["url"]}
     store = Store.open(profile["store"]["url"], endpoint=os.environ["AWS_ENDPOINT_URL_S3"], addressing="path")
-    return Place(path, place.namespace, store, place.revision, environment)
+    return replace(place, profile=path, store=store, environment=environment)

@@ -13,8 +13,10 @@ from jobs.contract import layout
 from jobs.contract.names import Stage
 from tests.cluster.disturbances import (
     FOLD,
+    LOSE_A_FOLD,
     Disturbance,
     Outcome,
+    argos_verbs,
     config_map,
     controller_restarted,
     disturbed,
@@ -90,6 +92,26 @@ def _s3_away(place: Place, folder: Path) -> Outcome:
         return disturbed(own, s3_away)
 
 
+def _argos_verbs(place: Place, folder: Path) -> Outcome:
+    """A training long enough for all of them; it need not end."""
+    own = seeded(place, "argos-verbs", folder)
+    run, long = "argos-verbs", ("--set", "classifiers.tiny.stages=[{lr: 1e-3, epochs: 5000}]")
+    return Outcome("", [], {}, argos_verbs(own, run, own.submit(run, *TINY, *long)["workflow"]))
+
+
+def _quorum(place: Place, folder: Path) -> Outcome:
+    """Two folds of which one is lost for good, where one is enough."""
+    config_map(place, "lost", {"sitecustomize.py": LOSE_A_FOLD}, folder)
+    volume = {"name": "lost", "mount_path": "/lost", "source": {"configMap": {"name": "lost"}}}
+    own = seeded(place, "quorum", folder, volumes=[volume], env={"PYTHONPATH": "/lost:/app"})
+    options = ("--set", "folds.run=[0,1]", "--set", "ensemble.min_folds=1")
+    workflow = own.submit("quorum", *TINY, *options)["workflow"]
+    watched = own.cv("status", "quorum", "-w", exit_code=3).stdout
+    listed = own.cv("runs").stdout
+    fetched = own.cv("fetch", "quorum", "--to", str(folder / "quorum")).stderr
+    return Outcome(own.wait(workflow), [], {}, watched + own.cv("status", "quorum").stdout + listed + fetched)
+
+
 def _bug(place: Place, folder: Path) -> Outcome:
     """A module of the ensemble's name that has a bug, mounted over the real one."""
     config_map(place, "buggy", {"__init__.py": "def run(context):\n    return {}['a bug']\n"}, folder)
@@ -115,6 +137,8 @@ SCENARIOS: dict[str, Scenario] = {
     "test_a_run_stopped_and_resumed": _disturbed(stopped_and_resumed),
     "test_a_controller_that_restarts": _disturbed(controller_restarted),
     "test_an_s3_server_that_is_away_for_a_minute": _s3_away,
+    "test_argos_own_verbs": _argos_verbs,
+    "test_a_result_without_a_lost_fold_is_delivered_and_flagged": _quorum,
     "test_a_bug_is_never_retried": _bug,
     "test_bad_input_is_never_retried_and_says_what_to_change": _bad_input,
 }
@@ -154,6 +178,9 @@ def test_a_pod_out_of_memory_is_tried_once_more_and_resume_raises_its_memory(
 
 def test_a_run_stopped_and_resumed(outcome: Outcome, calm: dict[str, str]) -> None:
     assert [phase for phase, _ in outcome.ends] == ["Failed", "Succeeded"]
+    for part in ("is stopping; each pod has 60 s", f"{FOLD}: stopped", "Stopped on request", "Next: cv.py resume"):
+        assert part in outcome.said, "what a mere submitter is told"
+    assert "is not shown" not in outcome.said
     same(outcome, calm)
 
 
@@ -165,6 +192,32 @@ def test_a_controller_that_restarts(outcome: Outcome, calm: dict[str, str]) -> N
 @pytest.mark.skipif("CLUSTER_NODE_IP" not in os.environ, reason="no address under which pods reach this machine")
 def test_an_s3_server_that_is_away_for_a_minute(outcome: Outcome, calm: dict[str, str]) -> None:
     same(outcome, calm)
+
+
+def test_argos_own_verbs(outcome: Outcome) -> None:
+    _, suspended, terminated, retried, resubmitted, deleted = outcome.said.split("\n## ")
+    assert "Workflow argos-verbs-1 is suspended: no further pod starts. cv.py resume argos-verbs" in suspended
+    assert "Workflow argos-verbs-1 is suspended no longer." in suspended
+    assert f"{FOLD}: stopped" in terminated
+    assert "wrote a checkpoint" in terminated
+    assert "Next: cv.py resume argos-verbs" in terminated
+    assert "Run argos-verbs is not running on the cluster: it has ended." in terminated
+    assert f"{FOLD}: training" in retried
+    assert "Stopped on request" in retried, "the log of the attempt before"
+    assert "Workflow argos-verbs-1 is stopping" in retried
+    assert "2 workflows of this run are running at once" in resubmitted
+    assert "2 workflows, " in resubmitted
+    assert "Namespace" in deleted
+    assert "has no workflow of run argos-verbs" in deleted
+    assert "A run on this machine is stopped with Ctrl-C" in deleted
+
+
+def test_a_result_without_a_lost_fold_is_delivered_and_flagged(outcome: Outcome) -> None:
+    assert outcome.phase == "Failed"
+    assert "Degraded: the result is without fold 1." in outcome.said
+    assert "result without fold 1" in outcome.said
+    assert outcome.said.count(" without fold 1  (95 % interval ") >= 2, "after watching, and when asked again"
+    assert "report.html" in outcome.said
 
 
 def test_a_bug_is_never_retried(outcome: Outcome) -> None:

@@ -1,11 +1,11 @@
 """A row of the board: the state of one task, whether its run is local, on a cluster or stored."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from jobs.contract.records import Heartbeat
+from jobs.contract.records import Heartbeat, without_text
 
 FINISHING: Final = "finishing"  # the stage is done, but its process still runs
 
@@ -63,3 +63,15 @@ def missing_folds(rows: Sequence[Row]) -> tuple[int, ...]:
         return ()
     lost = (re.search(r"-fold-(\d+)$", row.task) for row in rows if row.state != "succeeded")
     return tuple(sorted({int(match[1]) for match in lost if match}))
+
+
+def score_line(metrics: Mapping[str, Any]) -> str:
+    """Format a run's ``metrics.json``: its headline score with the interval, and what it is without; empty if none."""
+    figure, score = metrics["headline"]["figure"], metrics["headline"]["score"]
+    if score is None:
+        return ""
+    interval = metrics["figures"][figure]["interval"]
+    around = f"  (95 % interval {interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+    left_out = ", ".join(metrics["left_out"])
+    around += f"  ({left_out}: no ground truth, left out of the mean)" if left_out else ""
+    return f"{figure:<12}{score:.4f}{without_text(metrics['missing_folds'])}{around}"

@@ -25,7 +25,7 @@ def explain(
         return
     for note in notes:
         typer.echo(note, err=True)
-    for item in explanations:
+    for item in explanation.failed_alike_once(explanations):
         typer.echo("\n".join(item.text()) + "\n")
     if not explanations:
         typer.echo(f"No task of run {run.name} failed, was stopped, waits in a queue or is tried again.")

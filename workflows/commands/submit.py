@@ -4,7 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -96,6 +96,7 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
 
 def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
     from workflows.commands.doctor.examine import examine, images_of
+    from workflows.lint.check import check, refuse_errors
     from workflows.manifest.dag import manifest
     from workflows.runs.create import create
 
@@ -104,7 +105,7 @@ def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
         points = pool.submit(examine, cluster, spec.profile, images, store=False)
         weights = pool.submit(_check_pretrained, spec)
         workflow = manifest(spec)
-        _lint(spec, workflow)
+        refuse_errors(check(spec, workflow), lambda text: typer.echo(text, err=True), "submitted")
         weights.result()
         _report(points.result())
     return create(spec, cluster, workflow)
@@ -132,7 +133,12 @@ def _check_pretrained(spec: "RunSpec") -> None:
 
 
 def _uploaded(spec: "RunSpec") -> "RunSpec":
-    """Upload the spec's films if they are a local folder, and return the spec with their S3 address."""
+    """Upload the spec's films if they are a local folder, and return the spec with their S3 address.
+
+    Raises:
+        BadInput: lint finds errors, for which nobody wants to wait until the films are sent.
+    """
+    from workflows.lint.check import check_here, refuse_errors
     from workflows.manifest.spec import RunSpec, TestSet
     from workflows.store.opening import open_store
     from workflows.store.upload import upload
@@ -141,6 +147,8 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
     source = test.source if test else experiment.data.source
     if not Path(source).is_dir():
         return spec
+    errors = [finding for finding in check_here(spec) if finding.level == "error"]
+    refuse_errors(errors, lambda text: typer.echo(text, err=True), "submitted")
     address = upload(Path(source), open_store(spec.profile.store), lambda text: typer.echo(text, err=True))
     if test:
         return spec.model_copy(update={"test_set": TestSet(source=address, from_run=test.from_run)})
@@ -149,16 +157,6 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
     # A default name depends on the films, not on the folder they were in.
     name = moved.default_run if spec.run == experiment.default_run else spec.run
     return RunSpec(run=name, experiment=moved, profile=spec.profile, revision=spec.revision, memory=spec.memory)
-
-
-def _lint(spec: "RunSpec", workflow: dict[str, Any]) -> None:
-    from workflows.lint.check import check
-
-    findings = [finding for finding in check(spec, workflow) if finding.level != "note"]
-    for finding in findings:
-        typer.echo(finding.text(), err=True)
-    if errors := sum(finding.level == "error" for finding in findings):
-        raise BadInput(f"Nothing was submitted: {errors} error{'s' if errors > 1 else ''} above.")
 
 
 def _report(points: "list[Point]") -> None:

@@ -11,11 +11,12 @@ from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.pretrained import check_pretrained
 from workflows.board.board import Board, quiet_terminal
+from workflows.lint.check import check_here, refuse_errors
 from workflows.local.engine import Engine, StepRun
 from workflows.local.machine import Machine
 from workflows.local.program import read
 from workflows.local.record import record_end
-from workflows.local.summary import row_of, say_end, say_start
+from workflows.local.summary import row_of, say, say_end, say_start
 from workflows.manifest.spec import Manifest, RunSpec
 from workflows.store.opening import cache_variables, local_store, open_store
 
@@ -58,8 +59,9 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
         The run's exit code.
 
     Raises:
-        BadInput: the same run is already running, or the engine does not support its workflow.
+        BadInput: lint finds errors, the same run is already running, or the engine does not support its workflow.
     """
+    refuse_errors(check_here(spec), lambda text: say(console, text, "yellow"), "started")
     folder = RUNS / spec.run
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), local_store() as store:

@@ -2,15 +2,15 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jobs.contract.durations import duration
 from jobs.contract.exits import TABLE, Exit
 from jobs.contract.records import without_text
-from workflows.board.rows import FINISHING, Row, missing_folds
+from workflows.board.rows import FINISHING, Row, missing_folds, score_line
 from workflows.local.engine import Result, StepRun
 from workflows.local.graph import State
 from workflows.local.machine import Machine
@@ -44,7 +44,7 @@ def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) ->
     """Print what starts, and where its logs are."""
     gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
     text = f"{tasks} tasks, {machine.jobs} at once, {machine.cores} cores, {gpus}; logs in {folder}/tasks"
-    _say(console, f"run {folder.name}: {text}", "dim")
+    say(console, f"run {folder.name}: {text}", "dim")
 
 
 def say_end(console: "Console", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool) -> None:
@@ -54,9 +54,9 @@ def say_end(console: "Console", folder: Path, result: Result, results: Sequence[
     if result.exit in (Exit.DONE, Exit.DEGRADED):
         _say_results(console, folder.name, results, result)
     elif result.message:
-        _say(console, f"\n{folder.name}: {result.message}.", "yellow")
+        say(console, f"\n{folder.name}: {result.message}.", "yellow")
     else:
-        _say(console, "\nFix the cause and repeat the command: finished tasks are not repeated.", "yellow")
+        say(console, "\nFix the cause and repeat the command: finished tasks are not repeated.", "yellow")
 
 
 def _failures(result: Result) -> list[list[StepRun]]:
@@ -77,41 +77,29 @@ def _say_failure(console: "Console", alike: Sequence[StepRun], *, embedded: bool
     meaning = TABLE[Exit(code)].says if code in list(Exit) else "no exit code of a stage"
     tries = f" at attempt {run.attempt.number + 1}" if run.attempt.number else ""
     names = ", ".join(one.step.name for one in alike)
-    _say(console, f"\n{names} failed{tries}, exit code {code}: {meaning}", "bold red")
+    say(console, f"\n{names} failed{tries}, exit code {code}: {meaning}", "bold red")
     for line in run.attempt.log.read_text(errors="replace").splitlines()[-LOG_LINES:]:
-        _say(console, f"  {line}")
-    _say(console, f"full log    {_near(run.attempt.log)}", "dim")
+        say(console, f"  {line}")
+    say(console, f"full log    {_near(run.attempt.log)}", "dim")
     server = "python -m workflows.store.embedded " if embedded else ""
-    _say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
+    say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
 
 
 def _say_results(console: "Console", name: str, results: Sequence[Path], result: Result) -> None:
     files = {file.name: file for file in results}
     without = without_text(missing_folds([row_of(run) for run in result.runs]))
-    _say(console, "")
+    say(console, "")
     for file in results:
         what = "recipe" if file.suffix == ".yaml" else file.stem
-        _say(console, f"{what:<12}{_near(file)}")
-    _say(console, f"{'took':<12}{duration(result.seconds)}")
+        say(console, f"{what:<12}{_near(file)}")
+    say(console, f"{'took':<12}{duration(result.seconds)}")
     if without:
-        _say(console, f"{'degraded':<12}the result is{without}; cv.py resume {name} runs what failed", "yellow")
+        say(console, f"{'degraded':<12}the result is{without}; cv.py resume {name} runs what failed", "yellow")
     elif "metrics.json" in files:
         advice = "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"
-        _say(console, f"{'next':<12}{advice}", "dim")
+        say(console, f"{'next':<12}{advice}", "dim")
     if "metrics.json" in files:
-        _say_score(console, json.loads(files["metrics.json"].read_text()))
-
-
-def _say_score(console: "Console", metrics: Mapping[str, Any]) -> None:
-    """Print the headline score with its interval and the folds it is without."""
-    figure, score = metrics["headline"]["figure"], metrics["headline"]["score"]
-    if score is None:
-        return
-    interval = metrics["figures"][figure]["interval"]
-    around = f"  (95 % interval {interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
-    left_out = ", ".join(metrics["left_out"])
-    around += f"  ({left_out}: no ground truth, left out of the mean)" if left_out else ""
-    _say(console, f"{figure:<12}{score:.4f}{without_text(metrics['missing_folds'])}{around}", "bold green")
+        say(console, score_line(json.loads(files["metrics.json"].read_text())), "bold green")
 
 
 def _near(path: Path) -> Path:
@@ -119,5 +107,6 @@ def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _say(console: "Console", text: str, style: str = "") -> None:
+def say(console: "Console", text: str, style: str = "") -> None:
+    """Print a line as it is, however long."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Explain the state of a task from Argo's node, the pod's events, the exit code and the end of the log."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from jobs.contract.exits import TABLE, Exit, StageError
@@ -47,6 +48,20 @@ class Explanation:
         return [*parts, f"Next: {self.next}"]
 
 
+def failed_alike_once(explanations: Sequence[Explanation]) -> list[Explanation]:
+    """Make one explanation of failures that differ in nothing but the task, as five folds often fail alike."""
+    alike: dict[tuple[str, ...], list[Explanation]] = {}
+    for item in explanations:
+        last = item.lines[-1].partition(" ")[2] if item.lines else ""  # without its time
+        same = (item.paragraph.removeprefix(item.task), last) if item.state == "failed" else (item.task,)
+        alike.setdefault(same, []).append(item)
+    merged = []
+    for first, *others in alike.values():
+        names = ", ".join(item.task for item in (first, *others))
+        merged.append(replace(first, task=names, paragraph=names + first.paragraph.removeprefix(first.task)))
+    return merged
+
+
 def explain(run: Run, task_filter: TaskFilter) -> list[Explanation]:
     """Explain the selected tasks; without a selection, those that failed, were stopped, are queued or tried again.
 
@@ -77,7 +92,7 @@ def _explain(run: Run, task: TaskId, row: Row) -> Explanation:
     if last and not last.live and row.state != "succeeded":
         sentences += _end(last, task, run)
     elif last is None and row.note and row.state in {"failed", "stopped"}:
-        sentences.append(f"{row.note.rstrip('.')}.")
+        sentences.append(f"{row.note[:1].upper()}{row.note[1:].rstrip('.')}.")
     elif row.note not in ("", row.node) and row.state == "waiting":
         sentences.append(f"Reason: {row.note.split('; attempt ')[0]}.")
     if ended := last_ended(attempts):

@@ -36,7 +36,7 @@ def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *
         return replace(row, note=_waits_for(planned)) if live else replace(row, state="omitted", note="never started")
     attempt = nodes.attempts[-1] if nodes.attempts else nodes.task
     number = len(nodes.attempts)
-    took = seconds(nodes.task.started, nodes.task.finished, now)
+    took = _took(nodes, now)
     row = replace(row, attempt=number, seconds=took, node=attempt.host)
     if nodes.task.phase == SUCCEEDED:
         done = stored if stored and stored.state == "succeeded" else None
@@ -111,6 +111,14 @@ def _waits_for(planned: PlannedTask) -> str:
     if not planned.needs:
         return ""
     return f"for {planned.needs[0].name}" if len(planned.needs) == 1 else f"for {len(planned.needs)} tasks"
+
+
+def _took(nodes: TaskNodes, now: datetime) -> float | None:
+    """Seconds that all attempts took; ``argo retry`` sets the times of the task itself anew."""
+    of_task = nodes.task
+    spans = [seconds(node.started, node.finished or of_task.finished, now) for node in nodes.attempts]
+    known = [span for span in spans if span is not None]
+    return sum(known) if known else seconds(of_task.started, of_task.finished, now)
 
 
 def _before(nodes: TaskNodes, stored: Row | None) -> str:

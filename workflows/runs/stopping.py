@@ -37,13 +37,10 @@ def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
     grace = (run.settings or Profile()).grace
     what = f"Workflow {names[0]} is" if len(names) == 1 else f"{len(names)} workflows, {', '.join(names)}, are"
     say(f"{what} stopping; each pod has {grace} s for its checkpoint.")
-    said = set(run.notes)
     until = time.monotonic() + grace + MARGIN
+    notes = _NewNotes(run, say)
     while wait and (run.live or run.running_pods()):
-        for note in run.notes:
-            if note not in said:
-                said.add(note)
-                say(note)
+        notes.say()
         if time.monotonic() > until:
             left = ", ".join(map(workflow_json.name, run.running)) or "its pods"
             raise ServiceAway(
@@ -51,8 +48,23 @@ def stop(run: Run, say: Callable[[str], None], *, wait: bool = True) -> None:
             )
         time.sleep(POLL_SECONDS)
         run.refresh()
+    notes.say()
     if wait:
         say(f"Stopped. cv.py resume {run.name} continues from the checkpoints.")
+
+
+class _NewNotes:
+    """Says each note of a run once; those that it has at first are known."""
+
+    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
+        self._run, self._say, self._said = run, say, set(run.notes)
+
+    def say(self) -> None:
+        """Say the notes that are new."""
+        for note in self._run.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._say(note)
 
 
 def _not_running(run: Run) -> StageError:

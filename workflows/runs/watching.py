@@ -7,7 +7,7 @@ from jobs.contract import layout
 from jobs.contract.exits import Exit
 from jobs.contract.records import without_text
 from workflows.board.board import Board, line, quiet_terminal, table, title
-from workflows.board.rows import missing_folds
+from workflows.board.rows import missing_folds, score_line
 from workflows.cluster import workflow_json
 from workflows.runs.run import Run
 
@@ -28,7 +28,7 @@ def show(run: Run, console: "Console") -> None:
             console.print(line(row), highlight=False, markup=False, soft_wrap=True)
     for note in run.notes:
         console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if run.phase == workflow_json.SUCCEEDED:
+    if run.phase == workflow_json.SUCCEEDED or missing_folds(rows):
         _print_result(run, console)
 
 
@@ -82,13 +82,19 @@ def ended(run: Run, console: "Console") -> Exit:
 
 
 def _print_result(run: Run, console: "Console") -> None:
-    """Print where the result is; the last row of the board has its score."""
-    assert run.spec
+    """Print where the result is, and last the score with its interval."""
+    if run.spec is None:
+        return
     profile = run.spec.profile
     file = layout.report(run.name, "submission.csv" if run.spec.predicts else "report.html")
-    console.print(f"Result  {profile.store.url.rstrip('/')}/{file}", highlight=False, markup=False, soft_wrap=True)
-    if page := profile.page(file):
+    store = run.store.url if run.spec.local else profile.store.url.rstrip("/")
+    console.print(f"Result  {store}/{file}", highlight=False, markup=False, soft_wrap=True)
+    if not run.spec.local and (page := profile.page(file)):
         console.print(f"Page    {page}", highlight=False, markup=False, soft_wrap=True)
+    if run.spec.predicts:
+        return
+    if metrics := run.optional("The score", lambda: run.store.find_json(layout.report(run.name, "metrics.json"))):
+        console.print(score_line(metrics), style="bold green", highlight=False, markup=False, soft_wrap=True)
 
 
 def _name(run: Run) -> str:

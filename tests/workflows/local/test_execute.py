@@ -155,6 +155,18 @@ def test_folds_that_fail_alike_are_shown_once(tmp_path, monkeypatch, s3_environm
     assert said.splitlines().count("  no such backbone") == 1
 
 
+def test_what_would_fail_in_every_fold_is_found_before_anything_starts(tmp_path, monkeypatch):
+    unknown = EXPERIMENT.model_copy(
+        update={"classifiers": {"b": EXPERIMENT.classifiers["b"].model_copy(update={"backbone": "resnet5O"})}}
+    )
+    console = Console(file=io.StringIO(), width=500)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="Nothing was started: 1 error above"):
+        local.execute(RunSpec.of(unknown, Profile(), revision="v1", run="r"), Machine(2, (), 2), console)
+    assert "CXR112 error  classifiers.b.backbone: timm has no model resnet5O; did you mean" in console.file.getvalue()
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_recipe_that_a_search_found_lies_beside_the_report(tmp_path, monkeypatch, s3_store):
     code = """
         from jobs.contract import layout

@@ -3,7 +3,7 @@ import pytest
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from tests.workflows.fake_cluster import FakeCluster
-from workflows.runs.explanation import explain, remedy_of
+from workflows.runs.explanation import Explanation, explain, failed_alike_once, remedy_of
 from workflows.runs.logs import TaskFilter
 from workflows.runs.run import Run, find_run
 
@@ -52,6 +52,22 @@ def test_a_pick_that_matches_no_task_names_the_tasks(run: Run) -> None:
 def test_an_unknown_run_is_refused_by_name(failed: FakeCluster, s3_environment: dict[str, str]) -> None:
     with find_run("nobody") as found, pytest.raises(BadInput, match="nobody"):
         found.status()
+
+
+def test_folds_that_failed_alike_are_explained_once() -> None:
+    def failed(fold: int, last: str, state: str = "failed") -> Explanation:
+        task = f"b-fold-{fold}"
+        return Explanation(task, state, f"{task} failed on node0.", (f"18:00:0{fold} {last}",), (), "fix it")
+
+    many = [
+        failed(0, "no model x"),
+        failed(1, "no model x"),
+        failed(2, "full disk"),
+        failed(3, "no model x", "stopped"),
+    ]
+    assert [item.paragraph for item in failed_alike_once(many)] == [
+        "b-fold-0, b-fold-1 failed on node0.", "b-fold-2 failed on node0.", "b-fold-3 failed on node0.",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

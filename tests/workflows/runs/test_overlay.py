@@ -111,6 +111,15 @@ def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
     assert (row.state, row.phase, row.note) == ("running", "finishing", "map4 0.41")
 
 
+def test_the_time_of_all_attempts_counts_whatever_argo_retry_does_to_the_tasks_own_times() -> None:
+    nodes = workflow_json.tasks(FAILED)["train-detector-yolo-fold-1"]
+    spans = [(one.started, one.finished) for one in nodes.attempts]
+    anew = replace(nodes, task=replace(nodes.task, started=nodes.task.finished))
+    took = sum((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() for start, end in spans)
+    task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 1), (TaskId(Stage.PREPARE),))
+    assert overlay(task, anew, None, live=False, now=NOW).seconds == took > 0
+
+
 def test_a_failed_task_says_itself_what_went_wrong() -> None:
     task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 0), (TaskId(Stage.PREPARE),))
     nodes = workflow_json.tasks(FAILED)[task.id.former_name]
