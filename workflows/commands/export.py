@@ -22,7 +22,7 @@ def export(
 
     It holds weights, experiment, code, licences, checksums, predict.py and a README with the lines for a notebook.
     """
-    from workflows.runs.run import find_run
+    from workflows.runs.find import find_run
     from workflows.runs.tools import run_tool
 
     with find_run(name, profile_of(profile)) as run:

@@ -16,7 +16,7 @@ def fetch(
 ) -> None:  # fmt: skip
     """Download a run's report, weights, out-of-fold tables and tracker archives."""
     from workflows.runs import fetching
-    from workflows.runs.run import find_run
+    from workflows.runs.find import find_run
 
     with find_run(name, profile_of(profile)) as run:
         folder = to or Path("runs") / run.name

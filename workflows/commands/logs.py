@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jobs.contract.task import TaskId
-    from workflows.runs.lines import LogLine
+    from workflows.runs.logs.lines import LogLine
 
 COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 
@@ -31,18 +31,18 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Print the logs of tasks: from their pods while these exist, from the store afterwards."""
-    from workflows.runs import logs as run_logs
-    from workflows.runs.lines import line_filter
-    from workflows.runs.run import find_run
+    from workflows.runs.find import find_run
+    from workflows.runs.logs import reading
+    from workflows.runs.logs.lines import line_filter
 
-    tasks = run_logs.TaskFilter(stage, model, fold)
+    tasks = reading.TaskFilter(stage, model, fold)
     with find_run(name, profile_of(profile)) as run:
         lines = line_filter(since, grep, run.now())
         printer = _Printer(console(), tasks.select(run), as_json=as_json)
         if follow:
-            run_logs.follow(run, tasks, lines, printer)
+            reading.follow(run, tasks, lines, printer)
         else:
-            for line in run_logs.current_lines(run, tasks, lines):
+            for line in reading.current_lines(run, tasks, lines):
                 printer(line)
 
 

@@ -73,7 +73,7 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
     """
     from workflows.cluster.client import Cluster
     from workflows.runs.create import replaced, running
-    from workflows.runs.run import find_run
+    from workflows.runs.find import find_run
     from workflows.runs.watching import watch as watch_board
 
     cluster = Cluster.connect(spec.profile)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.workflows.fake_cluster import FakeCluster, fake_cluster
-from workflows.runs.run import Run, find_run
+from workflows.runs.find import find_run
+from workflows.runs.run import Run
 from workflows.store import opening
 
 HERE = Path(__file__).parent

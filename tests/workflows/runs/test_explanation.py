@@ -4,8 +4,9 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from tests.workflows.fake_cluster import FakeCluster
 from workflows.runs.explanation import Explanation, explain, failed_alike_once, remedy_of
-from workflows.runs.logs import TaskFilter
-from workflows.runs.run import Run, find_run
+from workflows.runs.find import find_run
+from workflows.runs.logs.reading import TaskFilter
+from workflows.runs.run import Run
 
 
 def test_each_failed_task_is_explained_with_the_next_command(run: Run) -> None:

@@ -21,17 +21,18 @@ from workflows.board.rows import Row
 from workflows.cluster import http, workflow_json
 from workflows.cluster.workflow_json import NodeStatus, TaskNodes
 from workflows.manifest.spec import RunSpec, kept_profile
-from workflows.runs import logs, stopping
 from workflows.runs import run as runs
+from workflows.runs import stopping
 from workflows.runs.explanation import explain
+from workflows.runs.find import find_run
 from workflows.runs.listing import listing
-from workflows.runs.logs import TaskFilter, file_of
-from workflows.runs.overlay import overlay
+from workflows.runs.logs import reading
+from workflows.runs.logs.reading import TaskFilter, file_of
 from workflows.runs.purge import plan_purge
 from workflows.runs.resubmission import continue_suspended
-from workflows.runs.run import find_run
 from workflows.runs.stored import LogFile
-from workflows.runs.trouble import alike
+from workflows.runs.tasks.overlay import overlay
+from workflows.runs.tasks.trouble import alike
 
 NODES, EVENTS, PODS = "/api/v1/nodes", "/events", "/pods"
 QUEUED = "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -300,7 +301,7 @@ def test_logs_of_attempts_that_argo_retry_forgot_are_told_from_those_of_today() 
 
 
 def test_a_log_that_is_cut_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "POLL_SECONDS", 0.0)
     pods: Iterator[list[str | None]] = iter([["a", "b", None], [None], ["a", "b", "c"]])
 
     def stream() -> Any:
@@ -309,7 +310,7 @@ def test_a_log_that_is_cut_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch)
                 raise http.NoAnswer("cut")
             yield line
 
-    assert list(logs._patiently(stream)) == ["a", "b", "c"]
+    assert list(reading._patiently(stream)) == ["a", "b", "c"]
 
 
 def test_a_task_that_argo_retry_keeps_is_finishing_until_the_controller_has_seen_it() -> None:

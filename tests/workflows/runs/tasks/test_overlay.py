@@ -13,10 +13,10 @@ from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.cluster import workflow_json
 from workflows.manifest.spec import RunSpec
-from workflows.runs.overlay import accelerators, overlay, tidy
 from workflows.runs.run import Run
+from workflows.runs.tasks.overlay import accelerators, overlay, tidy
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
 # As Argo 3.7 left them on a real cluster: one with every kind of failure, one stopped while it waited for GPUs.
 FAILED: dict[str, Any] = json.loads((HERE / "argo_failed.json").read_text())

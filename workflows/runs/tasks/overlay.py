@@ -11,7 +11,7 @@ from jobs.contract.exits import TABLE, Exit
 from jobs.contract.plan import PlannedTask
 from workflows.board.rows import FINISHING, Row
 from workflows.cluster.workflow_json import SUCCEEDED, TaskNodes, seconds
-from workflows.runs.trouble import how_it_ended, last_ended
+from workflows.runs.tasks.trouble import how_it_ended, last_ended
 
 # Allowed clock skew; a heartbeat older than its attempt belongs to an earlier workflow.
 CLOCK_SKEW: Final = timedelta(seconds=5)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.contract.exits import BadInput
-from workflows.runs.lines import LineFilter, LogLine, from_pod, from_store, line_filter
+from workflows.runs.logs.lines import LineFilter, LogLine, from_pod, from_store, line_filter
 
 POD = [
     "2026-11-23T18:00:01Z INFO    train-classifier b3 fold 2 | epoch 1/12 lr 0.001",

@@ -1,8 +1,8 @@
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from tests.workflows.fake_cluster import FakeCluster
-from workflows.runs.lines import LineFilter
-from workflows.runs.logs import TaskFilter, current_lines
+from workflows.runs.logs.lines import LineFilter
+from workflows.runs.logs.reading import TaskFilter, current_lines
 from workflows.runs.run import Run
 
 

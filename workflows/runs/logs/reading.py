@@ -17,9 +17,9 @@ from workflows.cluster import workflow_json
 from workflows.cluster.http import Unauthorized
 from workflows.cluster.workflow_json import NodeStatus
 from workflows.runs import stored
-from workflows.runs.lines import LineFilter, LogLine, from_pod, from_store
-from workflows.runs.overlay import CLOCK_SKEW
+from workflows.runs.logs.lines import LineFilter, LogLine, from_pod, from_store
 from workflows.runs.run import PATIENCE_SECONDS, Run
+from workflows.runs.tasks.overlay import CLOCK_SKEW
 
 POLL_SECONDS: Final = 3.0
 

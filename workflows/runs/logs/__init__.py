@@ -1,0 +1,1 @@
+"""Log lines of a run: read from pods and from the store, parsed and filtered."""
