@@ -12,7 +12,7 @@ app = typer.Typer(
     name="jobs", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The stages of a run, and tools.",
 )  # fmt: skip
-weights_app = typer.Typer(no_args_is_help=True, help="Pretrained weights in the store.")
+weights_app = typer.Typer(no_args_is_help=True, help="Weights in the store that trainings start from.")
 store_app = typer.Typer(no_args_is_help=True, help="The object store.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(store_app, name="store")
@@ -138,9 +138,30 @@ def weights_add(
     add(name, source=source, to=to)
 
 
+@weights_app.command("promote")
+def weights_promote(
+    run: Annotated[str, typer.Argument(help="a run whose folds are trained")],
+    model: Annotated[str, typer.Argument(help="the model's name there")],
+    name: Annotated[str, typer.Argument(help="the new name")],
+    fold: Annotated[int | None, typer.Option(help="start every fold from this one; default: fold k from k")] = None,
+) -> None:
+    """Give the weights of a run's model a name, under which experiments start from them."""
+    from jobs.tools.promote import promote
+
+    promote(run, model, name, fold)
+
+
+@weights_app.command("remove")
+def weights_remove(name: Annotated[str, typer.Argument(help="a promoted name")]) -> None:
+    """Remove a promoted name, so that a purge may remove the trainings behind it."""
+    from jobs.tools.promote import remove
+
+    remove(name)
+
+
 @weights_app.command("list")
 def weights_list(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """List the pretrained weights in the store."""
+    """List the pretrained and the promoted weights in the store."""
     from jobs.tools.weights import list_stored
 
     list_stored(as_json=as_json)

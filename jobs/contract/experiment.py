@@ -1,7 +1,8 @@
 """The experiment: what is trained and how it is scored, as frozen, validated models. Where pods run is in the profile.
 
 Every knob of the author's study log is a field here. An experiment travels resolved, as one JSON document.
-A model's ``inference`` holds what can change without retraining; its training reads every other field but ``evolve``.
+A model's ``inference`` holds what can change without retraining; its training reads every other field but ``evolve``
+and ``overlap``.
 """
 
 from pathlib import PurePosixPath
@@ -11,9 +12,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from jobs.contract.digest import digest, settings
 from jobs.contract.exits import BadInput
-from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES, run_model
 from jobs.contract.source import check_source
 
+WEIGHTS: Final = (
+    "name of weights in the store (jobs weights add, jobs weights promote), or run:RUN/MODEL for those of a run, fold "
+    "k from its fold k; none: random"
+)
 YOLO_NAME: Final = "yolov5[nsmlx]u|yolov8[nsmlx]|yolo11[nsmlx]"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
@@ -31,6 +36,18 @@ def _within_source(path: str) -> str:
 
 
 PathInSource = Annotated[str, AfterValidator(_within_source)]
+
+
+def _weights_name(name: str) -> str:
+    """Refuse ``run:`` without a run and a model."""
+    try:
+        run_model(name)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+WeightsName = Annotated[str, AfterValidator(_weights_name)]
 
 
 class Frozen(BaseModel):
@@ -131,6 +148,11 @@ class Trained(Frozen):
         "twice) and four times the training batch on a GPU",
     )
     train_score_every: Count = Field(1, description="epochs between two scores on training films")
+    overlap: Literal["error", "drop"] = Field(
+        "error",
+        description="where the weights are a run's, what to do if it trained on films of a fold's validation patients: "
+        "end, or train the start of that fold again without them",
+    )
 
 
 class ClassifierInference(Frozen):
@@ -146,9 +168,7 @@ class Classifier(Trained):
     """A study-level classifier, or the film-level two-class one."""
 
     backbone: str = "tf_efficientnet_b3"
-    weights: str | None = Field(
-        None, description="name of pretrained weights in the store (jobs weights add); none: random"
-    )
+    weights: WeightsName | None = Field(None, description=WEIGHTS)
     size: Size = 512
     head: Literal["study4", "joint6", "film2"] = "study4"
     loss_on: Literal["all", "film"] = Field("all", description="film: a joint6 head's loss on none and opacity only")
@@ -237,9 +257,7 @@ class Detector(Trained):
     width: Annotated[float, Field(gt=0, le=2)] | None = Field(
         None, description="channel multiple instead of the model's own"
     )
-    weights: str | None = Field(
-        None, description="name of pretrained weights in the store (jobs weights add); none: random"
-    )
+    weights: WeightsName | None = Field(None, description=WEIGHTS)
     size: Size = 512
     epochs: Count = 20
     batch: Count = 16
@@ -424,7 +442,7 @@ class Experiment(Frozen):
 
 def training_settings(model: Model) -> dict[str, Any]:
     """The settings of a model that its training depends on, for hashes."""
-    return settings(model, without=("inference", "evolve"))
+    return settings(model, without=("inference", "evolve", "overlap"))
 
 
 def inference_settings(model: Model) -> dict[str, Any]:

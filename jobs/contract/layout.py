@@ -13,6 +13,7 @@ from jobs.contract.task import TaskId
 WORK: Final = "work/"
 RUNS: Final = "runs/"
 SOURCES: Final = "sources/"
+WEIGHTS: Final = "weights/"
 _LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
 
 
@@ -114,10 +115,10 @@ def source_upload(digest: str) -> str:
 
 
 def weights(name: str) -> str:
-    """Pretrained weights by name: a JSON pointer with the sha256 of the safetensors beside it."""
-    return f"weights/{name}.json"
+    """Weights by name: a JSON pointer to a file beside it by sha256, or to the trainings of a run."""
+    return f"{WEIGHTS}{name}.json"
 
 
 def weights_file(name: str, sha256: str) -> str:
     """The pretrained weights themselves."""
-    return f"weights/{name}-{sha256[:12]}.safetensors"
+    return f"{WEIGHTS}{name}-{sha256[:12]}.safetensors"

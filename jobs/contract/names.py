@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from jobs.contract.exits import BadInput
 
@@ -40,6 +40,8 @@ QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 LONGEST_RUN_NAME: Final = 53
 _RUN_NAME: Final = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{LONGEST_RUN_NAME - 2}}}[a-z0-9])?")
 
+_RUN_WEIGHTS: Final = "run:"
+
 STUDY_CLASSES: Final = ("negative", "typical", "indeterminate", "atypical")
 FILM_CLASSES: Final = ("none", "opacity")
 ALL_CLASSES: Final = STUDY_CLASSES + FILM_CLASSES
@@ -67,3 +69,24 @@ def check_run_name(run: str) -> str:
             "both ends."
         )
     return run
+
+
+class RunModel(NamedTuple):
+    """A model of a run, as ``weights: run:RUN/MODEL`` names it."""
+
+    run: str
+    model: str
+
+
+def run_model(weights: str) -> RunModel | None:
+    """Parse ``run:RUN/MODEL``; None for any other name of weights.
+
+    Raises:
+        BadInput: it begins with ``run:`` and names no run or no model.
+    """
+    if not weights.startswith(_RUN_WEIGHTS):
+        return None
+    run, _, model = weights.removeprefix(_RUN_WEIGHTS).partition("/")
+    if not model:
+        raise BadInput(f"{weights!r}: name a model of a run, as in run:RUN/MODEL.")
+    return RunModel(check_run_name(run), model)

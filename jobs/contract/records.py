@@ -91,6 +91,15 @@ class Reference(StoredRecord):
     created: datetime
 
 
+class TrainedFold(Record):
+    """The weights of a model and fold of a run, and the films that they were trained on."""
+
+    stage: Stage
+    weights: str  # digest of the training
+    index: str  # digest of the index of its films
+    select: Literal["best", "last"] = "best"  # which of its weights
+
+
 class Heartbeat(StoredRecord):
     """State of a task, stored every 30 seconds and at each phase; the board reads it."""
 

@@ -59,6 +59,16 @@ def index_bytes(rows: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
+def read_index(path: Path) -> pd.DataFrame:
+    """Read an index that :func:`index_bytes` wrote: one row per film, sorted by image."""
+    return _rows(pq.read_table(path))
+
+
+def _rows(table: pa.Table) -> pd.DataFrame:
+    rows: pd.DataFrame = table.to_pandas()
+    return rows.assign(boxes=table["boxes"].to_pylist())
+
+
 def shard_name(number: int) -> str:
     """Return the file name of a shard within its pack."""
     return f"shard-{number:03d}.npy"
@@ -134,9 +144,7 @@ class Dataset:
         Raises:
             BadInput: the index is missing or not a parquet file.
         """
-        table = pq.read_table(BytesIO(self._index_file))
-        rows: pd.DataFrame = table.to_pandas()
-        return rows.assign(boxes=table["boxes"].to_pylist())
+        return _rows(pq.read_table(BytesIO(self._index_file)))
 
     @cached_property
     def hash(self) -> str:

@@ -1,16 +1,39 @@
 """Fetch the dataset that a run's prepare stage stored into a local folder."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
-from jobs.contract.records import Output
+from jobs.contract.records import Done, Output
 from jobs.films.dataset import Dataset
+from jobs.films.dicom.film import Facts
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
-from jobs.runtime.work import fetch
+from jobs.runtime.work import Work, fetch
+
+# Raise by hand when the same films lead to another pack.
+PACK_VERSION: Final = 2
+FACTS: Final = "facts.json"
+THUMBNAILS: Final = "thumbnails.npy"
+
+
+def pack_work(store: Store, dataset: str, size: int) -> Work:
+    """Return the work of a dataset's pack, finished or not.
+
+    Args:
+        store: the store.
+        dataset: the dataset's hash.
+        size: pixels a side.
+    """
+    inputs = {"version": PACK_VERSION, "dataset": dataset, "size": size}
+    return Work(store, Stage.PREPARE, f"pack-{size}", inputs)
 
 
 def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
@@ -31,6 +54,48 @@ def fetch_dataset(context: Context, sizes: Iterable[int]) -> Dataset:
         for name, output in pack.outputs.items():
             _place(context.store, output, context.cache, folder / kind / name)
     return Dataset(folder)
+
+
+def fetch_other_dataset(context: Context, index: str, sizes: Iterable[int]) -> Dataset:
+    """Fetch a dataset that another run's prepare made, by the digest of its index.
+
+    Raises:
+        BadInput: it was deleted from the store.
+    """
+    if index == context.prepared.works["index"]:
+        return fetch_dataset(context, sizes)
+    _, done = context.open_work(Stage.PREPARE, index)
+    file = done.outputs["index.parquet"]
+    folder = context.cache / "datasets" / file.sha256
+    _place(context.store, file, context.cache, folder / "index.parquet")
+    for size in sizes:
+        work = pack_work(context.store, file.sha256, size)
+        context.progress.uses(work.prefix)
+        pack = work.done()
+        if pack is None:
+            raise BadInput(
+                f"The films of dataset {file.sha256[:12]} at {size} pixels are no longer in the store: resume the run "
+                "whose weights were trained on them."
+            )
+        for name, output in pack.outputs.items():
+            _place(context.store, output, context.cache, folder / work.kind / name)
+    return Dataset(folder)
+
+
+def read_facts(context: Context, records: Iterable[Done]) -> tuple[list[Facts], NDArray[np.uint8]]:
+    """Return the facts and the thumbnails (N, 64, 64) of films.
+
+    Args:
+        context: the attempt.
+        records: of the films' shards, in order.
+    """
+    facts: list[Facts] = []
+    thumbnails = []
+    for done in records:
+        stored = fetch(context.store, done.outputs[FACTS], context.cache).read_text()
+        facts += [Facts(*row) for row in json.loads(stored)]
+        thumbnails.append(np.load(fetch(context.store, done.outputs[THUMBNAILS], context.cache)))
+    return facts, np.concatenate(thumbnails)
 
 
 def _place(store: Store, output: Output, cache: Path, path: Path) -> None:

@@ -30,12 +30,14 @@ class Pretrained:
         sha256: of the file.
         path: the safetensors file.
         normalisation: of the input that they expect; None if the file does not record it.
+        whole: whether they are of a whole net that a run trained, with its heads.
     """
 
     name: str
     sha256: str
     path: Path
     normalisation: Normalisation | None
+    whole: bool = False
 
     @property
     def tensors(self) -> "dict[str, torch.Tensor]":
@@ -58,15 +60,21 @@ def find(store: Store, name: str) -> Output:
         raise BadInput(missing(name, store.url)) from error
 
 
-def pretrained(store: Store, name: str, cache: Path) -> Pretrained:
+def pretrained(store: Store, name: str, cache: Path, trained: Output | None = None) -> Pretrained:
     """Fetch weights from the store into this machine's cache and verify them.
+
+    Args:
+        store: the store.
+        name: the experiment's name for them.
+        cache: this machine's cache.
+        trained: their file, where a run trained them.
 
     Raises:
         BadInput: the store has no weights of that name, or their file is malformed.
     """
-    output = find(store, name)
+    output = trained or find(store, name)
     path = fetch(store, output, cache)
-    return Pretrained(name, output.sha256, path, _normalisation(path))
+    return Pretrained(name, output.sha256, path, _normalisation(path), whole=trained is not None)
 
 
 def put(store: Store, name: str, tensors: "dict[str, torch.Tensor]", normalisation: Normalisation | None) -> Output:

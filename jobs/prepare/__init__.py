@@ -22,9 +22,11 @@ from jobs.contract.records import Done, Output
 from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
+from jobs.films.prepared import pack_work, read_facts
 from jobs.films.quality import quality_sheet, sample
+from jobs.nets.starts import check_starts
 from jobs.prepare.indexing import Tables, make_index
-from jobs.prepare.shards import PIXELS, Shard, make_shards, read_facts
+from jobs.prepare.shards import PIXELS, Shard, make_shards
 from jobs.prepare.sources import Source, open_source
 from jobs.runtime.context import Context
 from jobs.runtime.store import sha256_of
@@ -32,7 +34,6 @@ from jobs.runtime.work import Work, fetch
 
 # Raise by hand when the same films and labels lead to another index.
 VERSION: Final = 2
-PACK_VERSION: Final = 2  # the same for the files of a pack
 INDEX: Final = "index.parquet"
 AUDIT: Final = "audit.json"
 SHEET: Final = "quality.html"
@@ -59,12 +60,14 @@ def run(context: Context) -> dict[str, float]:
     for size in context.experiment.sizes:
         pixels = [shard.done[shard.packs[size]].outputs[PIXELS] for shard in shards]
         outputs = {shard_name(number): output for number, output in enumerate(pixels)}
-        inputs = {"version": PACK_VERSION, "dataset": dataset, "size": size}
-        pack = context.once(f"pack-{size}", inputs, partial(_make_pack, context, films, outputs))
+        work = pack_work(context.store, dataset, size)
+        pack = context.once(work.kind, work.inputs, partial(_make_pack, context, films, outputs))
         works[f"pack-{size}"] = pack.digest
     # Packs point to pixels in the shards' work: refer to that work too, or a purge would remove it as unused.
     for number, shard in enumerate(shards):
         works |= {f"{work.kind}-{work.inputs.get('size', 'all')}-{number:03d}": work.digest for work in shard.done}
+    if not test:
+        works |= {f"crossing-{digest[:12]}": digest for digest in check_starts(context, index.digest)}
     sheet = fetch(context.store, index.outputs[SHEET], context.cache)
     context.store.upload(sheet, layout.report(context.run, SHEET))
     context.refer(works, index.scores)
@@ -96,7 +99,7 @@ def _make_index(
 ) -> Done:
     experiment = context.experiment
     context.progress.phase("indexing")
-    facts, thumbnails = read_facts(context, shards)
+    facts, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
     rows, findings = make_index(films, facts, thumbnails, tables, experiment)
     for sentence in findings.sentences():
         context.progress.say(sentence)

@@ -14,22 +14,19 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.contract.records import Done
 from jobs.films.dataset import SHARD, save_array
 from jobs.films.dicom.decoding import Decoded, DecodeRequest, decode_all, windowed
-from jobs.films.dicom.film import Facts
 from jobs.films.film_files import FilmFile
+from jobs.films.prepared import FACTS, THUMBNAILS
 from jobs.films.problems import refuse
 from jobs.prepare.sources import Source
 from jobs.runtime.context import Context
-from jobs.runtime.work import Work, fetch
+from jobs.runtime.work import Work
 
 # Raise by hand when the same films lead to other pixels or facts.
 VERSION: Final = 2
-FACTS: Final = "facts.json"
-THUMBNAILS: Final = "thumbnails.npy"
 PIXELS: Final = "pixels.npy"
 DOWNLOADS: Final = 16  # parallel downloads
 AHEAD: Final = 48  # films downloaded ahead of decoding
@@ -74,17 +71,6 @@ def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list
                 problems += _finish(context, shard, decoded)
         refuse(f"The films in {source.name}", problems, "Replace these files, or remove them and their labels.")
     return shards
-
-
-def read_facts(context: Context, shards: list[Shard]) -> tuple[list[Facts], NDArray[np.uint8]]:
-    """Return the facts and the thumbnails (N, 64, 64) of all films, in their order."""
-    facts: list[Facts] = []
-    thumbnails = []
-    for shard in shards:
-        outputs = shard.done[shard.facts].outputs
-        facts += [Facts(*row) for row in json.loads(fetch(context.store, outputs[FACTS], context.cache).read_text())]
-        thumbnails.append(np.load(fetch(context.store, outputs[THUMBNAILS], context.cache)))
-    return facts, np.concatenate(thumbnails)
 
 
 def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> Shard:

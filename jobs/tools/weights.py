@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.contract import layout
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import YOLO_NAME
-from jobs.contract.pretrained import PretrainedRecord
+from jobs.contract.pretrained import PretrainedRecord, PromotedRecord, stored_record
 from jobs.nets.normalisation import Normalisation
 from jobs.nets.pretrained import put, read_file, write_file
 from jobs.runtime.store import Store
@@ -49,17 +49,24 @@ def add(name: str, *, source: Path | None = None, to: Path | None = None) -> Non
 def list_stored(*, as_json: bool) -> None:
     """Print the weights in the environment's store."""
     store = Store.from_environment()
-    prefix = layout.weights("").removesuffix(".json")
+    prefix = layout.WEIGHTS
     names = [entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)
              if entry.key.endswith(".json")]  # fmt: skip
-    records = {name: store.get_record(layout.weights(name), PretrainedRecord) for name in names}
+    records = {name: stored_record(store.get_json(layout.weights(name))) for name in names}
     if as_json:
-        print(json.dumps({name: record.model_dump() for name, record in records.items()}, indent=1))
+        print(json.dumps({name: record.model_dump(mode="json") for name, record in records.items()}, indent=1))
         return
     for name, record in records.items():
-        print(f"{name}\t{record.architecture or ''}\t{record.size / 1e6:.0f} MB\t{record.sha256[:12]}")
+        print(f"{name}\t{record.architecture or ''}\t{_where_from(record)}")
     if not records:
         print(f"{store.url} has no pretrained weights. python -m jobs weights add NAME puts them there.")
+
+
+def _where_from(record: PretrainedRecord | PromotedRecord) -> str:
+    if isinstance(record, PretrainedRecord):
+        return f"{record.size / 1e6:.0f} MB\t{record.sha256[:12]}"
+    folds = "each fold" if record.fold is None else f"fold {record.fold}"
+    return f"{record.model} of run {record.run}\t{folds}"
 
 
 def fit(own: "dict[str, torch.Tensor]", given: "dict[str, torch.Tensor]", heads: tuple[str, ...], file: Path) -> (

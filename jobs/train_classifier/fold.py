@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,12 +12,13 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Dataset
 from jobs.films.loader import Films
-from jobs.films.prepared import fetch_dataset
+from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.classifier.backbone import needs_its_size
 from jobs.nets.classifier.net import ClassifierNet, create_classifier
 from jobs.nets.compilation import keep_compiled
 from jobs.nets.determinism import set_determinism
-from jobs.nets.pretrained import Pretrained, pretrained
+from jobs.nets.pretrained import Pretrained
+from jobs.nets.training import Training
 from jobs.runtime.context import Context
 from jobs.train_classifier.loop import random_stream
 
@@ -26,18 +28,19 @@ class ClassifierFold:
     """A classifier and the fold that its training holds out."""
 
     context: Context
+    training: Training
     model: Classifier
     fold: int
 
     @classmethod
-    def of(cls, context: Context) -> "ClassifierFold":
-        """Return the fold of a context; also sets PyTorch's number of threads, its determinism and its cache.
+    def of(cls, context: Context, training: Training) -> "ClassifierFold":
+        """Return the fold of a training; also sets PyTorch's number of threads, its determinism and its cache.
 
         Raises:
             BadInput: the backbone cannot predict at ``inference.size``, or there is no GPU.
         """
         torch.set_num_threads(context.threads)
-        model = context.experiment.classifiers[context.model]
+        model = cast(Classifier, training.model)
         set_determinism(model.deterministic, context.device())
         keep_compiled(context.cache)
         if model.inference_size != model.size and needs_its_size(model.backbone):
@@ -45,23 +48,22 @@ class ClassifierFold:
                 f"{model.backbone} predicts only at its training size, {model.size} px: remove inference.size "
                 f"from {context.model}, or train at {model.inference_size} px."
             )
-        return cls(context, model, context.fold)
+        return cls(context, training, model, training.fold)
 
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset, at the sizes the model trains and predicts at."""
-        return fetch_dataset(self.context, {self.model.size, self.model.inference_size})
+        return fetch_other_dataset(self.context, self.training.index, {self.model.size, self.model.inference_size})
 
     @cached_property
     def seed(self) -> int:
         """The seed of this fold's training."""
-        return random_stream(self.context.experiment.seed, self.fold)
+        return random_stream(self.training.seed, self.fold)
 
     @cached_property
     def pretrained(self) -> Pretrained | None:
-        """The pretrained weights of the backbone; None for random ones."""
-        name = self.model.weights
-        return pretrained(self.context.store, name, self.context.cache) if name else None
+        """The weights that training starts from; None for random ones."""
+        return self.training.first_weights(self.context)
 
     def training_films(self) -> Films:
         """Return the other folds' films at the training size, with ``data.siblings`` applied.
@@ -69,9 +71,10 @@ class ClassifierFold:
         Raises:
             BadInput: there are none.
         """
-        siblings = self.context.experiment.data.siblings
-        chosen = (self._folds != self.fold) & (self._folds >= 0)
-        return self._not_empty(Films.of(self.dataset.index, chosen, self.model.size, siblings), "the other folds have")
+        index, training = self.dataset.index, self.training
+        chosen = (self._folds != self.fold) & (self._folds >= 0) & ~index["image"].isin(training.without).to_numpy()
+        films = Films.of(index, chosen, self.model.size, training.siblings)
+        return self._not_empty(films, "the other folds have")
 
     def held_out_films(self, size: int) -> Films:
         """Return all films of the held-out fold, at a size.

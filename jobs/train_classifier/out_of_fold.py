@@ -11,6 +11,7 @@ from jobs.contract.records import Done
 from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import ClassifierNet, load_classifier
 from jobs.nets.prediction import load_selected, start_predicting
+from jobs.nets.training import Training
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work
 from jobs.scoring.metric import Floats
@@ -18,7 +19,7 @@ from jobs.train_classifier.fold import ClassifierFold
 from jobs.train_classifier.scores import score
 
 
-def predict_fold(context: Context, trained: Done, work: Work) -> Done:
+def predict_fold(context: Context, training: Training, trained: Done, work: Work) -> Done:
     """Predict the held-out fold with the selected weights, and with the untrained net for comparison.
 
     Outputs: ``films.parquet`` and ``untrained-films.parquet`` (image, study, patient, fold and one column per class);
@@ -31,7 +32,7 @@ def predict_fold(context: Context, trained: Done, work: Work) -> Done:
         Stopped: the task was asked to stop.
         BadInput: the GPU's memory does not suffice.
     """
-    fold = ClassifierFold.of(context)
+    fold = ClassifierFold.of(context, training)
     model, figure = fold.model, fold.model.figure
     net = load_classifier(model, load_selected(context, trained, model.inference)).to(context.device())
     predictions, scores = {}, {}

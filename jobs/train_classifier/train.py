@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from jobs.contract.records import Done
 from jobs.nets.failures import explained
 from jobs.nets.precision import resolve_precision
+from jobs.nets.training import Training
 from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.context import Context
 from jobs.runtime.work import Work
@@ -18,8 +19,8 @@ from jobs.train_classifier.loop import ClassifierTraining, EpochMetrics, Trainin
 MAX_WORKERS: Final = 8
 
 
-def train(context: Context, work: Work) -> Done:
-    """Train the classifier, continuing from the latest checkpoint where there is one.
+def train(context: Context, training: Training, work: Work) -> Done:
+    """Train a classifier, continuing from the latest checkpoint where there is one.
 
     Outputs: ``best.safetensors`` and ``last.safetensors`` (the weights that are scored: the moving average where
     ``ema`` is set) and ``curve.json``. Scores: ``best``, ``last`` and ``best_epoch``.
@@ -28,17 +29,17 @@ def train(context: Context, work: Work) -> Done:
         Stopped: the task was asked to stop; a checkpoint of the last step is stored.
         BadInput: the data, the settings or the GPU's memory do not allow it.
     """
-    fold = ClassifierFold.of(context)
+    fold = ClassifierFold.of(context, training)
     context.progress.phase("loading")
     device = context.device()
     checkpoints = Checkpoints(context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds)
     with explained(fold.model.batch, fold.model.size, "batch"):
-        training = ClassifierTraining(_training_inputs(fold), device, _workers(context, device), context.progress.spent)
+        loop = ClassifierTraining(_training_inputs(fold), device, _workers(context, device), context.progress.spent)
         if (saved := checkpoints.load()) is not None:
-            training.restore(*saved)
-            context.progress.say(f"continuing after step {training.steps_done} of {training.steps}")
-        _run(context, training, checkpoints)
-    done = _finish(context, work, training)
+            loop.restore(*saved)
+            context.progress.say(f"continuing after step {loop.steps_done} of {loop.steps}")
+        _run(context, loop, checkpoints)
+    done = _finish(context, work, loop)
     checkpoints.clear()
     return done
 

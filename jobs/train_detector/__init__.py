@@ -7,6 +7,7 @@ Where the experiment has ``evolve``, a search for settings comes first, and its 
 from functools import partial
 
 from jobs.contract.records import Done
+from jobs.nets.training import Training
 from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading
 from jobs.runtime.work import Work
@@ -22,7 +23,7 @@ def run(context: Context) -> dict[str, float]:
         Stopped: the task was asked to stop; at most the current epoch is lost.
         BadInput: the data, the settings or the GPU's memory do not allow it.
     """
-    fold = DetectorFold.of(context)
+    fold = DetectorFold.of(context, partial(_train_again, context))
     works: dict[str, str] = {}
     start: dict[str, float] = {}
     if fold.detector.evolve:
@@ -36,6 +37,12 @@ def run(context: Context) -> dict[str, float]:
     scores = {"opacity": predicted.scores["opacity"], "best": trained.scores["best"], "last": trained.scores["last"]}
     context.refer({**works, "weights": trained.digest, "oof": predicted.digest}, scores | start)
     return scores | start
+
+
+def _train_again(context: Context, training: Training) -> Done:
+    """Train a start of this task once more, without films that the fold validates on."""
+    fold = DetectorFold(context, training)
+    return context.once("weights", fold.weights_inputs(), partial(_train, fold))
 
 
 def _train(fold: DetectorFold, work: Work) -> Done:

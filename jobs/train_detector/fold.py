@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import Detector, inference_settings, training_settings
-from jobs.contract.records import Output
-from jobs.films.prepared import fetch_dataset
-from jobs.nets.pretrained import find, pretrained
+from jobs.contract.experiment import Detector, inference_settings
+from jobs.contract.records import Done
+from jobs.films.prepared import fetch_other_dataset
+from jobs.nets.starts import Again, start_of
+from jobs.nets.training import Training
 from jobs.runtime.context import Context
 
 if TYPE_CHECKING:
@@ -33,33 +33,40 @@ class DetectorFold:
 
     Attributes:
         context: the attempt.
-        detector: the detector and its settings.
-        fold: the held-out fold.
-        dataset: the dataset's hash.
-        pretrained: the pretrained weights in the store; None for random ones.
+        training: what the training depends on.
     """
 
     context: Context
-    detector: Detector
-    fold: int
-    dataset: str
-    pretrained: Output | None
+    training: Training
 
     @classmethod
-    def of(cls, context: Context) -> "DetectorFold":
+    def of(cls, context: Context, again: Again | None = None) -> "DetectorFold":
         """Return the fold of a context.
 
+        Args:
+            context: the attempt.
+            again: trains the start once more, see :func:`jobs.nets.starts.start_of`.
+
         Raises:
-            BadInput: prepare is not done, or the pretrained weights are not in the store.
+            BadInput: prepare is not done, or the weights to start from are not in the store or have seen the fold.
         """
-        detector = context.experiment.detectors[context.model]
-        dataset = fetch_dataset(context, ())
-        weights = find(context.store, detector.weights) if detector.weights else None
-        return cls(context, detector, context.fold, dataset.hash, weights)
+        return cls(context, Training.of(context, start_of(context, again or _never)))
+
+    @property
+    def detector(self) -> Detector:
+        """The detector and its settings."""
+        assert isinstance(self.training.model, Detector)
+        return self.training.model
+
+    @property
+    def fold(self) -> int:
+        """The held-out fold."""
+        return self.training.fold
 
     def with_settings(self, detector: Detector) -> "DetectorFold":
         """Return the same fold with another detector; the cost of its work is measured from now on."""
-        return replace(self, detector=detector, context=replace(self.context, began=time.monotonic()))
+        context = replace(self.context, began=time.monotonic())
+        return replace(self, training=self.training.of_model(detector), context=context)
 
     def search_inputs(self) -> dict[str, Any]:
         """Return everything that a search starting from this detector depends on."""
@@ -72,17 +79,7 @@ class DetectorFold:
 
     def weights_inputs(self) -> dict[str, Any]:
         """Return everything that the weights depend on."""
-        experiment = self.context.experiment
-        return {
-            "version": WEIGHTS_VERSION,
-            "seed": experiment.seed,
-            "training": training_settings(self.detector),
-            "fold": self.fold,
-            "data": settings(experiment.data, only={"siblings"}),
-            "folds": experiment.folds.count,
-            "dataset": self.dataset,
-            "pretrained": self.pretrained.sha256 if self.pretrained else None,
-        }
+        return self.training.inputs(WEIGHTS_VERSION)
 
     def boxes_inputs(self, weights: str) -> dict[str, Any]:
         """Return everything that the out-of-fold boxes depend on; ``weights`` is the digest of the training."""
@@ -90,7 +87,7 @@ class DetectorFold:
             "version": BOXES_VERSION,
             "weights": weights,
             "inference": inference_settings(self.detector),
-            "dataset": self.dataset,
+            "dataset": self.training.dataset,
         }
 
     def training_films(self) -> "DetectorFilms":
@@ -115,19 +112,20 @@ class DetectorFold:
         """Create the net as it is before its first step."""
         from jobs.nets.yolo.model import initial
 
-        name, context = self.detector.weights, self.context
-        tensors = pretrained(context.store, name, context.cache).tensors if name else None
-        return initial(self.detector, context.experiment.seed, tensors)
+        first = self.training.first_weights(self.context)
+        return initial(self.detector, self.training.seed, first.tensors if first else None)
 
     def _films(self, held_out: bool, size: int) -> "DetectorFilms":
         from jobs.films.loader import unboxed_siblings
         from jobs.nets.yolo.data import DetectorFilms
 
-        dataset = fetch_dataset(self.context, (size,))
+        dataset = fetch_other_dataset(self.context, self.training.index, (size,))
         folds = dataset.index["fold"].to_numpy()
         chosen = folds == self.fold if held_out else (folds != self.fold) & (folds >= 0)
-        if not held_out and self.context.experiment.data.siblings != "keep":
-            chosen &= ~unboxed_siblings(dataset.index)
+        if not held_out:
+            chosen &= ~dataset.index["image"].isin(self.training.without).to_numpy()
+            if self.training.siblings != "keep":
+                chosen &= ~unboxed_siblings(dataset.index)
         films = DetectorFilms.of(dataset, chosen.nonzero()[0], size)
         if not any(len(boxes) for boxes in films.index["boxes"]):
             raise BadInput(
@@ -135,3 +133,7 @@ class DetectorFold:
                 "so a detector can neither learn nor be scored; use more films or fewer folds"
             )
         return films
+
+
+def _never(training: Training) -> Done:
+    raise AssertionError("only a task that trains may train a start again")

@@ -56,7 +56,7 @@ def _train(fold: DetectorFold, checkpoints: Checkpoints) -> tuple[Tensors, State
     context = fold.context
     setup = Setup(
         net=fold.untrained(), train=fold.training_films(), valid=fold.held_out_films(fold.detector.size),
-        seed=context.experiment.seed, device=context.device(), threads=context.threads, folder=context.scratch,
+        seed=fold.training.seed, device=context.device(), threads=context.threads, folder=context.scratch,
     )  # fmt: skip
     training = DetectorTraining(fold.detector, setup, checkpoints, context.progress, context.stop)
     try:

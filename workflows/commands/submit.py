@@ -2,13 +2,13 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from workflows.commands._options import (
     AsJson,
@@ -121,15 +121,25 @@ def _check_pretrained(spec: "RunSpec") -> None:
     from jobs.contract.pretrained import check_pretrained
     from workflows.store.opening import open_store
 
-    named = {layout.weights(model.weights) for model in spec.experiment.models.values() if model.weights}
-    if spec.predicts or not named:
+    if spec.predicts or not any(model.weights for model in spec.experiment.models.values()):
         return
     try:
         store = open_store(spec.profile.store)
-        records = {key: store.find_json(key) for key in named}
     except (BadInput, ServiceAway):
         return  # submit needs no access to the store
-    check_pretrained(spec.experiment, records.get, store.url)
+
+    def read(key: str) -> Any:
+        try:
+            return store.find_json(key)
+        except (BadInput, ServiceAway) as error:
+            raise _NoAccess from error
+
+    with suppress(_NoAccess):
+        check_pretrained(spec.experiment, read, store.url)
+
+
+class _NoAccess(Exception):
+    """The store cannot be read from here."""
 
 
 def _uploaded(spec: "RunSpec") -> "RunSpec":

@@ -11,6 +11,7 @@ from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
+from jobs.contract.pretrained import PromotedRecord
 from jobs.contract.records import Done, Heartbeat, Reference
 from workflows.cluster import workflow_json
 from workflows.cluster.http import Http, new_session
@@ -91,7 +92,7 @@ def plan_purge(run: Run) -> PurgePlan:
                 f"{name}, or purge it first."
             )
     mine = _closure(store, own.works)
-    kept = set(_closure(store, set().union(*(use.works for use in others.values()))))
+    kept = set(_closure(store, set().union(promoted_work(store), *(use.works for use in others.values()))))
     free = [work for work in reversed(mine) if work not in kept]  # dependents before what they were made from
     entries = list(store.list(f"{layout.run(run.name)}/"))
     if not entries and not run.workflows:
@@ -151,6 +152,16 @@ def _work_in_use(store: "Store") -> dict[str, WorkInUse]:
     for use in in_use.values():
         use.running += use.starting
     return in_use
+
+
+def promoted_work(store: "Store") -> set[str]:
+    """The work behind promoted weights, which stays until their name is removed."""
+    works = set()
+    for entry in store.list(layout.WEIGHTS):
+        if entry.key.endswith(".json") and "folds" in (stored := store.find_json(entry.key) or {}):
+            for trained in PromotedRecord.model_validate(stored).folds.values():
+                works |= {layout.work(trained.stage, trained.weights), layout.work(Stage.PREPARE, trained.index)}
+    return works
 
 
 def _record(store: "Store", key: str) -> Reference | Heartbeat | Damaged | None:

@@ -4,6 +4,7 @@ Measured: two encodings of one phantom film correlate at 0.99 and differ in 17 o
 different patients stay below 0.96 and above 30 bits, real films below 0.82 and above 55.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,6 +66,23 @@ def near_duplicates(thumbnails: NDArray[np.uint8], threshold: float) -> list[Pai
             if correlation >= threshold:
                 pairs.append(Pair(one, int(other), correlation))
     return pairs
+
+
+def near_duplicates_between(films: NDArray[np.uint8], others: NDArray[np.uint8], threshold: float) -> Iterator[Pair]:
+    """Yield the pairs of a film of one set and a film of another whose pixels correlate by at least the threshold.
+
+    Args:
+        films: (N, 64, 64) thumbnails; their rows are the pairs' ``one``.
+        others: (M, 64, 64) thumbnails; their rows are the pairs' ``other``.
+        threshold: Pearson's correlation.
+    """
+    hashes, other_hashes = perceptual_hashes(films), perceptual_hashes(others)
+    for one in range(len(hashes)):
+        distances = np.bitwise_count(other_hashes ^ hashes[one]).sum(axis=1)
+        for other in np.flatnonzero(distances <= CLOSE):
+            correlation = _correlation(films[one], others[other])
+            if correlation >= threshold:
+                yield Pair(one, int(other), correlation)
 
 
 def _correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

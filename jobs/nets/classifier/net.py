@@ -86,9 +86,32 @@ def create_classifier(model: Classifier, seed: int, pretrained: "Pretrained | No
     """
     torch.manual_seed(seed)
     net = ClassifierNet(model, pretrained.normalisation if pretrained else None)
-    if pretrained:
+    if pretrained and pretrained.whole:
+        _continue_from(net, model, pretrained)
+    elif pretrained:
         load_pretrained(net.backbone, model.backbone, pretrained.name, pretrained.tensors)
     return net.to(memory_format=torch.channels_last)
+
+
+def _continue_from(net: ClassifierNet, model: Classifier, start: "Pretrained") -> None:
+    """Load a run's net: its backbone, its normalisation, and each head that has the same shapes here.
+
+    Raises:
+        BadInput: the backbone is of another architecture or size.
+    """
+    own, given = net.state_dict(), start.tensors
+    fitting = {name for name in own if name in given and given[name].shape == own[name].shape}
+    parts: dict[str, list[str]] = {}
+    for name in own:
+        parts.setdefault(name.partition(".")[0], []).append(name)
+    loaded = [name for names in parts.values() if fitting.issuperset(names) for name in names]
+    if lacking := [name for name in parts["backbone"] if name not in fitting]:
+        raise BadInput(
+            f"The weights {start.name} do not fit the backbone {model.backbone}: {len(lacking)} of its tensors are "
+            f"missing or of another shape, {lacking[0]} among them. Start from a run with the same backbone, and the "
+            "same size if the backbone has one."
+        )
+    net.load_state_dict({name: given[name] for name in loaded}, strict=False)
 
 
 def load_classifier(model: Classifier, tensors: dict[str, torch.Tensor]) -> ClassifierNet:

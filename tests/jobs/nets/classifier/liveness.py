@@ -24,6 +24,7 @@ from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import create_classifier
 from jobs.nets.prediction import selected_output
 from jobs.nets.pretrained import Pretrained
+from jobs.nets.training import Training
 from jobs.runtime.context import Context
 from jobs.train_classifier.fold import ClassifierFold
 from jobs.train_classifier.loop import ClassifierTraining
@@ -141,13 +142,11 @@ def siblings(folder: Path) -> None:
 
 def deterministic(folder: Path) -> None:
     """PyTorch is told before a fold is trained."""
-    experiment = SimpleNamespace(classifiers={"on": BASE.model_copy(update={"deterministic": True}), "off": BASE})
     with patch("jobs.train_classifier.fold.set_determinism") as chosen:
-        for model in ("on", "off"):
-            context = SimpleNamespace(
-                experiment=experiment, model=model, fold=0, threads=1, cache=folder, device=lambda: "cpu"
-            )
-            ClassifierFold.of(cast(Context, context))
+        for model in (BASE.model_copy(update={"deterministic": True}), BASE):
+            context = SimpleNamespace(threads=1, cache=folder, device=lambda: "cpu")
+            training = SimpleNamespace(model=model, fold=0)
+            ClassifierFold.of(cast(Context, context), cast(Training, training))
     assert [call.args for call in chosen.call_args_list] == [(True, "cpu"), (False, "cpu")]
 
 

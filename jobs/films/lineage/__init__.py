@@ -1,0 +1,1 @@
+"""Which films a training has seen, and which of them are, or resemble, films that another training validates on."""
