@@ -134,6 +134,16 @@ def full_size_model_from_random_weights(experiment: Experiment) -> Iterator[Prob
             yield Problem(f"{path}.weights", f"training at {model.size} pixels starts from random weights")
 
 
+@rule("CXR120", "warning", "name weights of a run, or remove overlap")
+def overlap_without_a_start(experiment: Experiment) -> Iterator[Problem]:
+    """Only weights that a run trained may have seen validation films."""
+    for path, model in _models(experiment):
+        if model.overlap == "drop" and model.weights is None:
+            yield Problem(
+                f"{path}.overlap", "it says what to drop from a start, and training starts from random weights"
+            )
+
+
 @rule("CXR112", "error", "use a name of timm.list_models()")
 def unknown_backbone(experiment: Experiment) -> Iterator[Problem]:
     """Every fold would fail once its films are prepared. ``backbones.txt`` is written by ``make golden``."""

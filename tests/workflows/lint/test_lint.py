@@ -163,6 +163,7 @@ EXPERIMENTS = {
     "CXR109": ["ensemble.weights={yolo: 0}"],
     "CXR112": ["classifiers.tiny.backbone=resnet5O"],
     "CXR115": ["detectors.yolo.size=512"],
+    "CXR120": ["detectors.yolo.overlap=drop"],
     "CXR301": ["data.source=/no/films"],
 }
 

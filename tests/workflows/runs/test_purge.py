@@ -7,7 +7,8 @@ from jobs.contract import layout
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done, Heartbeat, Output, Reference
+from jobs.contract.pretrained import PromotedRecord
+from jobs.contract.records import Cost, Done, Heartbeat, Output, Reference, TrainedFold
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from workflows.runs.purge import plan_purge, purge
@@ -220,3 +221,16 @@ def test_nothing_is_purged_while_a_reference_of_another_run_cannot_be_read(damag
     purge(a_run("theirs", s3_store), plan)
     assert layout.done(layout.work(Stage.PREPARE, shared)) in keys(s3_store)
     assert not [key for key in keys(s3_store) if key.startswith(layout.run("theirs") + "/")]
+
+
+def test_work_behind_promoted_weights_stays_until_the_name_is_removed(s3_store: Store) -> None:
+    films = work(s3_store, Stage.PREPARE, {"films": 1})
+    mine = work(s3_store, Stage.TRAIN_CLASSIFIER, {"seed": 1})
+    refer(s3_store, "mine", Stage.PREPARE, films)
+    refer(s3_store, "mine", Stage.TRAIN_CLASSIFIER, mine, fold=0)
+    trained = TrainedFold(stage=Stage.TRAIN_CLASSIFIER, weights=mine, index=films)
+    record = PromotedRecord(architecture="b3", run="mine", model="b", folds={0: trained})
+    s3_store.put_json(layout.weights("lungs"), record.model_dump(mode="json"))
+    assert plan_purge(a_run("mine", s3_store)).work == ()
+    s3_store.delete([layout.weights("lungs")])
+    assert len(plan_purge(a_run("mine", s3_store)).work) == 2

@@ -29,6 +29,7 @@ from jobs.runtime.context import Context
 from jobs.train_classifier.fold import ClassifierFold
 from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.nets.classifier.films import TINY, training_inputs, write_films
+from tests.jobs.nets.liveness_start import overlap
 
 Check = Callable[[Path], None]
 
@@ -184,6 +185,7 @@ JOINT = BASE.model_copy(update={"head": "joint6"})
 LIVENESS: dict[str, Check] = {
     "backbone": trains_otherwise(backbone="test_resnet"),
     "weights": weights,
+    "overlap": overlap(BASE),
     "size": trains_otherwise(size=96),
     "head": trains_otherwise(head="joint6"),
     "loss_on": trains_otherwise(JOINT, loss_on="film"),

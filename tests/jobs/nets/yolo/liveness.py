@@ -23,6 +23,7 @@ from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import build, initial
 from jobs.nets.yolo.predict import predict
 from jobs.nets.yolo.state import under
+from tests.jobs.nets.liveness_start import overlap
 from tests.jobs.nets.yolo.films import TINY, write_films
 from tests.jobs.nets.yolo.lab import Falling, Memory, same, training
 
@@ -188,6 +189,7 @@ LIVENESS: dict[str, Check] = {
     "model": in_the_net(model="yolo11n"),
     "width": in_the_net(width=0.25),
     "weights": pretrained_weights,
+    "overlap": overlap(BASE),
     "size": in_the_batch(size=96),
     "epochs": in_the_update(epochs=1),
     "batch": in_the_batch(batch=2),
