@@ -128,7 +128,7 @@ def _check_pretrained(spec: "RunSpec") -> None:
     except (BadInput, ServiceAway):
         return  # submit needs no access to the store
 
-    def read(key: str) -> Any:
+    def read(key: str) -> object:
         try:
             return store.find_json(key)
         except (BadInput, ServiceAway) as error:

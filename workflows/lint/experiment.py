@@ -139,9 +139,7 @@ def overlap_without_a_start(experiment: Experiment) -> Iterator[Problem]:
     """Only weights that a run trained may have seen validation films."""
     for path, model in _models(experiment):
         if model.overlap == "drop" and model.weights is None:
-            yield Problem(
-                f"{path}.overlap", "it says what to drop from a start, and training starts from random weights"
-            )
+            yield Problem(f"{path}.overlap", "training starts from random weights, so there is nothing to drop")
 
 
 @rule("CXR112", "error", "use a name of timm.list_models()")
