@@ -13,8 +13,8 @@ from urllib3 import HTTPHeaderDict
 from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput
 from workflows.cluster.credentials import PluginCredential, TokenFile, client_certificate, private_file
-from workflows.cluster.http import Http, Identity, new_session
-from workflows.cluster.kubeconfig import ClusterEntry, Context, UserEntry, read_context
+from workflows.cluster.http import Authenticator, Http, new_session
+from workflows.cluster.kubeconfig import ClusterEntry, KubeContext, UserEntry, read_context
 
 IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -46,7 +46,7 @@ def kubeconfigs() -> list[Path]:
     return [Path(file) for file in named.split(os.pathsep) if file] if named else [Path.home() / ".kube" / "config"]
 
 
-def of_context(context: Context) -> Access:
+def of_context(context: KubeContext) -> Access:
     """Access as a context describes it.
 
     Raises:
@@ -73,7 +73,7 @@ def of_context(context: Context) -> Access:
 
 def _identity(
     session: requests.Session, user: UserEntry, cluster: ClusterEntry, clock: ServerClock, where: str
-) -> Identity | None:
+) -> Authenticator | None:
     """Set fixed credentials; return those that are read again.
 
     As in client-go, a token comes before a plugin, and nothing is sent without TLS.

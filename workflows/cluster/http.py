@@ -44,7 +44,7 @@ class NoAnswer(ServiceAway):
     """The server does not answer, or closed the connection."""
 
 
-class Identity(Protocol):
+class Authenticator(Protocol):
     """Who sends the requests."""
 
     def apply(self, session: requests.Session, *, renew: bool = False) -> bool:
@@ -62,7 +62,7 @@ class Http:
     what: str  # the server's name in messages, e.g. Kubernetes
     hint: str  # what to check if it does not answer
     session: requests.Session = field(repr=False)
-    identity: Identity | None = field(default=None, repr=False)
+    identity: Authenticator | None = field(default=None, repr=False)
     clock: ServerClock = field(default_factory=ServerClock, repr=False, compare=False)
 
     def get(self, path: str, **params: Any) -> Json:

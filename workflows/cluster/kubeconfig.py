@@ -27,7 +27,7 @@ def _with_dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
-class Entry(BaseModel):
+class KubeconfigPart(BaseModel):
     """A part of a kubeconfig. An unknown key is an error, because it may decide who one is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_with_dashes, arbitrary_types_allowed=True)
@@ -62,7 +62,7 @@ class Entry(BaseModel):
             raise ValueError(f"{name} and {name}-data are both set: keep one")
 
 
-class ClusterEntry(Entry):
+class ClusterEntry(KubeconfigPart):
     """A server, and how to trust it."""
 
     server: str = ""
@@ -92,21 +92,21 @@ class ClusterEntry(Entry):
         return self
 
 
-class Variable(Entry):
+class PluginVariable(KubeconfigPart):
     """A variable of a plugin's environment."""
 
     name: str
     value: str = ""
 
 
-class Plugin(Entry):
+class Plugin(KubeconfigPart):
     """A credential plugin: ``aws eks get-token``, ``gke-gcloud-auth-plugin``, ``kubelogin`` and others."""
 
     model_config = ConfigDict(alias_generator=None)
 
     command: str
     args: tuple[str, ...] = ()
-    env: tuple[Variable, ...] = ()
+    env: tuple[PluginVariable, ...] = ()
     version: Literal["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"] = Field(
         alias="apiVersion"
     )
@@ -133,7 +133,7 @@ class Plugin(Entry):
         return str(self.folder / self.command) if "/" in self.command else self.command
 
 
-class UserEntry(Entry):
+class UserEntry(KubeconfigPart):
     """Who sends the requests, and as whom they are to be treated."""
 
     client_certificate: str = ""
@@ -172,7 +172,7 @@ class UserEntry(Entry):
 
 
 @dataclass(frozen=True)
-class Context:
+class KubeContext:
     """A context of a kubeconfig with its cluster and user."""
 
     cluster: ClusterEntry
@@ -181,10 +181,10 @@ class Context:
     where: str  # the files, for messages
 
 
-Model = TypeVar("Model", bound=Entry)
+Model = TypeVar("Model", bound=KubeconfigPart)
 
 
-def read_context(files: Sequence[Path]) -> Context:
+def read_context(files: Sequence[Path]) -> KubeContext:
     """Read the current context of kubeconfigs. The first file that defines a name wins.
 
     Raises:
@@ -204,7 +204,7 @@ def read_context(files: Sequence[Path]) -> Context:
     name, user = context.get("cluster") or "", context.get("user") or ""
     cluster = _entry(ClusterEntry, "cluster", name, *_named(merged, "clusters", name, where))
     who = _entry(UserEntry, "user", user, *_named(merged, "users", user, where)) if user else UserEntry()
-    return Context(cluster, who, context.get("namespace") or None, where)
+    return KubeContext(cluster, who, context.get("namespace") or None, where)
 
 
 def _merge(merged: dict[str, Any], file: Path) -> None:

@@ -39,7 +39,7 @@ ENDS: Final = (
 
 
 @dataclass(frozen=True)
-class Template:
+class TemplateInSpec:
     """A template, and the workflow's spec."""
 
     body: Manifest
@@ -51,7 +51,7 @@ class Template:
         return f"template {self.body['name']}"
 
 
-class ContainerTemplate(Template):
+class ContainerTemplate(TemplateInSpec):
     """A template with a container."""
 
     @property
@@ -81,7 +81,7 @@ class ContainerTemplate(Template):
         return dict(self.body.get("retryStrategy") or {})
 
 
-class DagTemplate(Template):
+class DagTemplate(TemplateInSpec):
     """A template with a DAG."""
 
     @property

@@ -17,7 +17,7 @@ UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True)
-class Retries:
+class RetryStrategy:
     """How often and when a step is retried."""
 
     limit: int = 0
@@ -64,7 +64,7 @@ class Template:
     outputs: tuple[OutputFile, ...] = ()
     mounts: Mapping[str, str | None] = field(default_factory=dict)  # mount path → host path; None: an empty folder
     gpus: int = 0
-    retries: Retries = Retries()
+    retries: RetryStrategy = RetryStrategy()
     deadline: float | None = None  # seconds an attempt may take
     grace: float = 30.0  # seconds from SIGTERM to SIGKILL; Kubernetes' default
 
@@ -223,14 +223,14 @@ def _gpus(resources: Json, place: str) -> int:
     return sum(int(count) for count in asked.values())
 
 
-def _retries(body: Json | None, place: str) -> Retries:
+def _retries(body: Json | None, place: str) -> RetryStrategy:
     if body is None:
-        return Retries()
+        return RetryStrategy()
     fields.RETRY.check(body, place)
     backoff = body.get("backoff") or {}
     fields.BACKOFF.check(backoff, f"{place}.backoff")
     cap = backoff.get("cap")
-    return Retries(
+    return RetryStrategy(
         limit=int(body.get("limit") or 0),
         policy=body.get("retryPolicy") or "OnFailure",
         expression=body.get("expression") or "true",

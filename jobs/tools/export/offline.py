@@ -104,7 +104,7 @@ def _pack(
     experiment: Experiment, models: Sequence[str], films: Sequence[LooseFilm], parts: Path, threads: int
 ) -> PackedFilms:
     sizes = sorted({experiment.models[model].inference_size for model in models})
-    progress = Progress("decoding", len(films), 0, len(films))
+    progress = ProgressLines("decoding", len(films), 0, len(films))
     packed = pack_films(films, sizes, parts, threads, lambda: progress.step(1))
     refuse("The test set", packed.problems, "Replace these files: a submission needs a row for each film.")
     return packed
@@ -120,7 +120,7 @@ def _predict_nets(
     todo = {net: file for net, file in files.items() if not file.is_file()}
     if len(todo) < len(files):
         print(f"{len(files) - len(todo)} of {len(files)} nets are done: going on with the others")
-    progress, count = Progress("", len(films.index) * len(todo), 0, len(films.index)), 0
+    progress, count = ProgressLines("", len(films.index) * len(todo), 0, len(films.index)), 0
     for name, of_folds in weights.items():
         model = experiment.models[name]
         missing = {fold: path for fold, path in of_folds.items() if (name, fold) in todo}
@@ -135,7 +135,7 @@ def _predict_nets(
 
 
 @dataclass
-class Progress:
+class ProgressLines:
     """Prints how far the work is and when it is expected to end.
 
     Attributes:

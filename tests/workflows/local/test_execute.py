@@ -159,11 +159,12 @@ def test_what_would_fail_in_every_fold_is_found_before_anything_starts(tmp_path,
     unknown = EXPERIMENT.model_copy(
         update={"classifiers": {"b": EXPERIMENT.classifiers["b"].model_copy(update={"backbone": "resnet5O"})}}
     )
-    console = Console(file=io.StringIO(), width=500)
+    shown = io.StringIO()
+    console = Console(file=shown, width=500)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match="Nothing was started: 1 error above"):
         local.execute(RunSpec.of(unknown, Profile(), revision="v1", run="r"), Machine(2, (), 2), console)
-    assert "CXR112 error  classifiers.b.backbone: timm has no model resnet5O; did you mean" in console.file.getvalue()
+    assert "CXR112 error  classifiers.b.backbone: timm has no model resnet5O; did you mean" in shown.getvalue()
     assert not (tmp_path / "runs").exists()
 
 
