@@ -27,6 +27,7 @@ from workflows.commands._output import console
 
 if TYPE_CHECKING:
     from jobs.contract.experiment import Experiment
+    from workflows.manifest.spec import TestSet
 
 GivenExperiment = Annotated[
     str | None,
@@ -64,14 +65,21 @@ def run(
     from workflows.manifest.spec import RunSpec
 
     test = test_set(predict, from_run)
-    if test is not None and experiment is None:
-        resolved = _experiment_of(test.from_run, folds, settings)
-    else:
-        resolved = resolve(experiment or "demo", data, folds, settings, smoke=smoke)
+    resolved = experiment_to_run(experiment, test, data, folds, settings, smoke=smoke)
     spec = RunSpec.of(resolved, profile_or_default(profile), revision=revision(), run=run, test_set=test)
     if run and not replace and (taken := finished_otherwise(spec)):
         confirm_replacement(taken)
     raise typer.Exit(execute(spec, this_machine(jobs, gpus), console()))
+
+
+def experiment_to_run(
+    experiment: str | None, test: "TestSet | None", data: str | None, folds: str | None, settings: list[str] | None, *,
+    smoke: bool,
+) -> "Experiment":  # fmt: skip
+    """Load the experiment that the options select; where none is named, that of the run whose weights predict."""
+    if test is not None and experiment is None:
+        return _experiment_of(test.from_run, folds, settings)
+    return resolve(experiment or "demo", data, folds, settings, smoke=smoke)
 
 
 def _experiment_of(run: str, folds: str | None, settings: list[str] | None) -> "Experiment":

@@ -1,6 +1,7 @@
 """The command ``submit``: check, upload films, create the workflow, print where it is."""
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -71,18 +72,10 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
         BadInput: lint finds errors, the cluster is not ready, or the run's name is taken and ``replace`` is not set.
         ServiceAway: the cluster does not answer.
     """
-    from workflows.cluster.client import Cluster
-    from workflows.runs.create import replaced, running
     from workflows.runs.find import find_run
     from workflows.runs.watching import watch as watch_board
 
-    cluster = Cluster.connect(spec.profile)
-    spec = _uploaded(spec)
-    created = running(spec, cluster)
-    if created is None:
-        if not replace and (taken := replaced(spec, cluster)):
-            confirm_replacement(taken)
-        created = _check_and_create(spec, cluster)
+    created = create_run(spec, (lambda taken: None) if replace else confirm_replacement)
     if as_json:
         print_json(asdict(created))
     else:
@@ -90,8 +83,31 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
             typer.echo(line)
     sys.stdout.flush()
     if watch:
-        with find_run(spec.run, spec.profile) as run:
+        with find_run(created.run, spec.profile) as run:
             raise typer.Exit(watch_board(run, console()))
+
+
+def create_run(spec: "RunSpec", name_is_taken: Callable[[str], None]) -> "CreatedWorkflow":
+    """Check the spec and the cluster and create the workflow. Does not check a running run again.
+
+    Args:
+        spec: the run; films in a local folder are uploaded first.
+        name_is_taken: called with a sentence where an ended run of another experiment has the name; raises to stop.
+
+    Raises:
+        BadInput: lint finds errors, or the cluster is not ready.
+        ServiceAway: the cluster does not answer.
+    """
+    from workflows.cluster.client import Cluster
+    from workflows.runs.create import replaced, running
+
+    cluster = Cluster.connect(spec.profile)
+    spec = _uploaded(spec)
+    if created := running(spec, cluster):
+        return created
+    if taken := replaced(spec, cluster):
+        name_is_taken(taken)
+    return _check_and_create(spec, cluster)
 
 
 def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
