@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.contract.exits import BadInput, Exit, StageError
 from workflows.commands._options import profile_of, profile_or_default, resolve, test_set
@@ -85,6 +85,7 @@ def run(
     smoke: bool = False,
     predict: str | None = None,
     from_run: str | None = None,
+    overlap: Literal["refuse", "drop"] | None = None,
     jobs: int | None = None,
     gpus: str | None = None,
     replace: bool = False,
@@ -101,6 +102,7 @@ def run(
         smoke: reduce films, sizes and epochs to a quick test of every stage.
         predict: a test set to predict with the weights of ``from_run``, in place of training.
         from_run: a finished run.
+        overlap: what becomes of labelled films that it was trained on: ``refuse`` or ``drop`` from the scores.
         jobs: number of parallel processes.
         gpus: GPUs to use, e.g. ``0,1``, or ``none``.
         replace: whether the run may take the name of an ended run of another experiment.
@@ -118,7 +120,7 @@ def run(
     from workflows.local.machine import this_machine
     from workflows.manifest.spec import RunSpec
 
-    test = test_set(predict, from_run)
+    test = test_set(predict, from_run, overlap)
     resolved = experiment_to_run(experiment, test, data, _text(folds), list(settings), smoke=smoke)
     spec = RunSpec.of(resolved, profile_or_default("local"), revision=revision(), run=name, test_set=test)
     if name and not replace and (taken := finished_otherwise(spec)):
@@ -141,6 +143,7 @@ def submit(
     profile: str | None = "cluster",
     predict: str | None = None,
     from_run: str | None = None,
+    overlap: Literal["refuse", "drop"] | None = None,
     revision: str | None = None,
     replace: bool = False,
 ) -> "CreatedWorkflow":
@@ -156,6 +159,7 @@ def submit(
         profile: a profile's name, a YAML file, or ``cluster`` for the one that the chart wrote there.
         predict: a test set to predict with the weights of ``from_run``, in place of training.
         from_run: a finished run.
+        overlap: what becomes of labelled films that it was trained on: ``refuse`` or ``drop`` from the scores.
         revision: of the images; this checkout's where not given.
         replace: whether the run may take the name of an ended run of another experiment.
 
@@ -169,7 +173,7 @@ def submit(
 
     spec: RunSpec = RunSpec.of(
         resolve(experiment, data, _text(folds), list(settings), smoke=smoke), profile_or_default(profile),
-        revision=revision or this_revision(), run=name, test_set=test_set(predict, from_run),
+        revision=revision or this_revision(), run=name, test_set=test_set(predict, from_run, overlap),
     )  # fmt: skip
 
     def refuse(taken: str) -> None:

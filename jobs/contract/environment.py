@@ -8,6 +8,7 @@ from jobs.contract.exits import BadInput
 
 RUN: Final = "CXRFOLD_RUN"
 FROM_RUN: Final = "CXRFOLD_FROM_RUN"  # the run whose weights predict a test set; unset where a run trains
+OVERLAP: Final = "CXRFOLD_OVERLAP"  # drop: leave labelled test films that training has seen out of the scores
 EXPERIMENT: Final = "CXRFOLD_EXPERIMENT"  # the resolved experiment, JSON
 ORDER: Final = "CXRFOLD_ORDER"  # profile, revision and test set of the run, JSON; set for prepare only
 STORE: Final = "CXRFOLD_STORE"  # s3://bucket or s3://bucket/prefix

@@ -14,7 +14,8 @@ from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat
 from jobs.contract.task import TaskId
-from jobs.evaluate import gallery, metrics_json, report
+from jobs.evaluate import external, gallery, metrics_json, report
+from jobs.evaluate.external import OutOfFold
 from jobs.evaluate.history import TaskHistory, histories
 from jobs.evaluate.results import Predictions, Results, score_predictions
 from jobs.films.prepared import fetch_dataset
@@ -26,7 +27,7 @@ from jobs.scoring import submission
 from jobs.scoring.figures import available_figures
 
 # Raise by hand when the same inputs lead to another result.
-VERSION: Final = 4
+VERSION: Final = 5
 METRICS, REPORT = "metrics.json", "report.html"
 # Pixels per side below which a pack gives poor pictures.
 GALLERY_SIZE: Final = 256
@@ -34,6 +35,8 @@ GALLERY_SIZE: Final = 256
 
 def run(context: Context) -> dict[str, float]:
     """Score the submission and publish ``metrics.json`` and ``report.html`` in the run's tree.
+
+    A test set without labels is not scored, and nothing is published.
 
     Raises:
         BadInput: the ensemble is missing, or was made from another dataset than the run's current one.
@@ -46,6 +49,12 @@ def run(context: Context) -> dict[str, float]:
             f"The ensemble was made from dataset {fused.inputs['dataset'][:12]}, and prepare has since written "
             f"{dataset.hash[:12]}: resume the run {context.run}."
         )
+    test = context.settings.from_run is not None
+    if test and dataset.index["study_class"].isna().all():
+        context.progress.say("These films have no labels: they are predicted, not scored.")
+        context.refer({}, {})
+        return {}
+    earlier = external.find_out_of_fold(context) if test else None
     before = histories(context, fused.inputs["folds"])
     inputs = {
         "version": VERSION,
@@ -53,10 +62,11 @@ def run(context: Context) -> dict[str, float]:
         "experiment": settings(experiment),
         "submission": fused.digest,
         "tasks": [[task.id.path, sorted(work.digest for work in task.works.values())] for task in before],
+        **({"out_of_fold": earlier.digests} if earlier else {}),
     }
 
     def make(work: Work) -> Done:
-        return work.finish(*_evaluate(context, fused, before), context.cost())
+        return work.finish(*_evaluate(context, fused, before, earlier), context.cost())
 
     done = context.once("report", inputs, make)
     for name, output in done.outputs.items():
@@ -79,18 +89,33 @@ def _push(context: Context, gateway: str, dataset: str, stored: dict[str, Any]) 
     )  # fmt: skip
 
 
-def _evaluate(context: Context, fused: Done, before: list[TaskHistory]) -> tuple[dict[str, Path], dict[str, float]]:
+def _evaluate(
+    context: Context, fused: Done, before: list[TaskHistory], earlier: OutOfFold | None
+) -> tuple[dict[str, Path], dict[str, float]]:
     experiment = context.experiment
     folds: list[int] = fused.inputs["folds"]
     dataset = fetch_dataset(context, [])
-    index = dataset.index[dataset.index["fold"].isin(folds)]
-    trained, untrained = (_predictions(context, fused, state) for state in ("", "untrained-"))
     context.progress.phase("scoring")
+    untrained, outside = None, None
+    if earlier:
+        overlap = external.read_overlap(context)
+        index = external.scored_rows(dataset.index, overlap)
+        trained = external.predictions_of(context, fused, index)
+        outside = external.compare(context, index, trained, earlier, dataset.index, overlap)
+    else:
+        index = dataset.index[dataset.index["fold"].isin(folds)]
+        trained, untrained = (_predictions(context, fused, state) for state in ("", "untrained-"))
     figures, settings = available_figures(experiment), experiment.evaluation
     results = score_predictions(index, trained, untrained, figures, settings.bootstrap, experiment.seed)
     context.stop.check()
     run = metrics_json.ReportedRun(
-        context.run, experiment, dataset.hash, tuple(folds), fused.inputs["degraded"], _ensemble_search(context, before)
+        context.run,
+        experiment,
+        dataset.hash,
+        tuple(folds),
+        fused.inputs["degraded"],
+        _ensemble_search(context, before),
+        outside,
     )
     context.progress.phase("drawing")
     pictures = _gallery(context, index, trained.submission, results)

@@ -97,9 +97,10 @@ class TaskHistory:
 
 
 def histories(context: Context, folds: list[int]) -> list[TaskHistory]:
-    """Read the history of every task before evaluate, in pipeline order; of training tasks only those of ``folds``."""
-    training = [task for task in fold_tasks(context.experiment) if task.fold in folds]
-    return [_history(context, task) for task in (TaskId(Stage.PREPARE), *training, TaskId(Stage.ENSEMBLE))]
+    """Read the history of every task before evaluate, in pipeline order; of tasks per fold only those of ``folds``."""
+    predicts = context.settings.from_run is not None
+    of_folds = [task for task in fold_tasks(context.experiment, predicts=predicts) if task.fold in folds]
+    return [_history(context, task) for task in (TaskId(Stage.PREPARE), *of_folds, TaskId(Stage.ENSEMBLE))]
 
 
 def by_model(tasks: Iterable[TaskHistory]) -> dict[str, list[TaskHistory]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES
+from jobs.evaluate.external import External
 from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.results import FoldResult, Results, ScoreSummary
 from jobs.runtime import provenance
@@ -30,6 +31,7 @@ class ReportedRun:
         folds: the folds that are scored.
         degraded: whether selected folds are missing.
         search: what the ensemble's search chose and what that is worth; None without a search.
+        external: the out-of-fold scores beside those of a test set; None in a run that trains.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ReportedRun:
     folds: tuple[int, ...]
     degraded: bool
     search: Mapping[str, Any] | None = None
+    external: External | None = None
 
     @property
     def missing_folds(self) -> list[int]:
@@ -62,6 +65,7 @@ def metrics(results: Results, tasks: Sequence[TaskHistory], run: ReportedRun) ->
         "classes": {name: _summary(summary) for name, summary in results.classes.items()},
         "left_out": results.left_out,
         "search": run.search,
+        "external": run.external.as_json(results) if run.external else None,
         "interval": {"over": "patients", "level": LEVEL, "resamples": run.experiment.evaluation.bootstrap},
         "per_fold": [_fold(fold) for fold in results.folds],
         "fold_mean": number(fold_mean(results.folds)),

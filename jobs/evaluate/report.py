@@ -14,6 +14,7 @@ from jobs.evaluate import metrics_json
 from jobs.evaluate.candidates import searches
 from jobs.evaluate.charts import Axis, Series, chart, envelope
 from jobs.evaluate.costs import cost_rows, mixed_precision
+from jobs.evaluate.external_rows import external_rows
 from jobs.evaluate.formatting import DASH, duration, number
 from jobs.evaluate.gallery import GalleryFilm
 from jobs.evaluate.history import TaskHistory
@@ -67,7 +68,7 @@ def render(
         classes=[_class_row(name, summary, results) for name, summary in results.classes.items()],
         folds=[_fold_row(fold, *fold_range) for fold in results.folds],
         fold_range=fold_range,
-        fold_classes=list(results.folds[0].aps),
+        fold_classes=list(results.folds[0].aps) if results.folds else [],
         fold_class_means=_class_means(results.folds),
         fold_mean=number(metrics_json.fold_mean(results.folds)),
         fold_deviation=number(metrics_json.fold_deviation(results.folds)),
@@ -75,6 +76,7 @@ def render(
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
         ensemble_search=_ensemble_search(run),
+        external=external_rows(run.external, results) if run.external else None,
         searches=searches(trained, run.name),
         learning=learning_curves(trained, run.experiment),
         costs=cost_rows(tasks),
@@ -116,6 +118,8 @@ def _source(source: str) -> str:
 def _scored_folds(run: ReportedRun) -> str:
     """Return the folds that are scored, e.g. ``folds 0, 1 of 5``."""
     count = run.experiment.folds.count
+    if run.external:
+        return f"nets of {len(run.folds)} folds of run {run.external.run}"
     if len(run.folds) == count:
         return f"all {count} folds"
     return f"fold{'s' if len(run.folds) > 1 else ''} {', '.join(map(str, run.folds))} of {count}"
@@ -205,6 +209,8 @@ def _fold_row(fold: FoldResult, left: float, right: float) -> dict[str, Any]:
 
 
 def _class_means(folds: Sequence[FoldResult]) -> list[str]:
+    if not folds:
+        return []
     columns = [[fold.aps[name] for fold in folds if math.isfinite(fold.aps[name])] for name in folds[0].aps]
     return [number(sum(values) / len(values)) if values else DASH for values in columns]
 
@@ -293,4 +299,9 @@ def _corners(box: Sequence[float]) -> dict[str, float]:
 
 def _command(run: ReportedRun) -> str:
     revision = provenance.revision().removesuffix("-dirty")
+    if run.external:
+        source = run.experiment.data.source
+        dropped = " --overlap drop" if run.external.overlap.left_out else ""
+        predict = f"--predict {source} --from {run.external.run}{dropped} --run {run.name}"
+        return f"git checkout {revision[:12]}\npython workflows/cv.py run {predict}"
     return f"git checkout {revision[:12]}\npython workflows/cv.py run -e {run.name}.yaml --run {run.name}"

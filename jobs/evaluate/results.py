@@ -93,8 +93,8 @@ class ScoreSummary:
     Attributes:
         score: on all patients; NaN without ground truth.
         interval: over resampled patients; None with too few resamples.
-        untrained: the score of the same nets before their first step.
-        gain: score minus untrained; None with too few resamples.
+        untrained: the score of the same nets before their first step; NaN on a test set.
+        gain: score minus untrained; None with too few resamples, or on a test set.
     """
 
     score: float
@@ -130,7 +130,7 @@ class Results:
         figures: name → score, widest first.
         classes: class → average precision.
         truths: class → number of ground truths.
-        folds: the headline of each fold.
+        folds: the headline of each fold; none on a test set.
         curves: class → recall and precision at each correct prediction.
         reliability: class → reliability curve.
         confusion: counts of studies, rows true classes, columns the most probable ones; None without study classes.
@@ -160,14 +160,19 @@ class Results:
 
 
 def score_predictions(
-    index: pd.DataFrame, trained: Predictions, untrained: Predictions, figures: Sequence[str], resamples: int, seed: int
+    index: pd.DataFrame,
+    trained: Predictions,
+    untrained: Predictions | None,
+    figures: Sequence[str],
+    resamples: int,
+    seed: int,
 ) -> Results:
     """Score predictions on the films of ``index``.
 
     Args:
         index: one row per film of the predicted folds.
         trained: the predictions to score.
-        untrained: the predictions to compare with.
+        untrained: the predictions to compare with; None where there are none, as on a test set.
         figures: the figures that the run's models support, widest first.
         resamples: resamples of patients; 0 for no intervals.
         seed: the resamples' seed.
@@ -178,26 +183,31 @@ def score_predictions(
     if index.empty:
         raise BadInput("The folds of this run have no films to score: use more patients or fewer folds.")
     evaluation_set = EvaluationSet.from_index(index)
-    after, before = (
-        _match(index, evaluation_set, predictions, figures, resamples, seed) for predictions in (trained, untrained)
-    )
-    source = {name: figure for figure in reversed(figures) for name in FIGURES[figure]}
-    classes = [name for name in ALL_CLASSES if name in source]
+    after = match_figures(index, evaluation_set, trained, figures, resamples, seed)
+    before = match_figures(index, evaluation_set, untrained, figures, resamples, seed) if untrained else {}
+    source = figure_of_classes(figures)
+    classes = list(source)
     headline = figures[0]
     return Results(
-        figures={name: _summary(after[name], before[name], FIGURES[name]) for name in figures},
-        classes={name: _summary(after[source[name]], before[source[name]], (name,)) for name in classes},
+        figures={name: _summary(after[name], before.get(name), FIGURES[name]) for name in figures},
+        classes={name: _summary(after[source[name]], before.get(source[name]), (name,)) for name in classes},
         truths={name: int(after[source[name]].ranked(name).truths.sum()) for name in classes},
         folds=_folds(after[headline], FIGURES[headline], evaluation_set, min(resamples, FOLD_RESAMPLES), seed),
         curves={name: precision_recall(after[source[name]].ranked(name)) for name in classes},
-        reliability=_reliabilities({name: after[source[name]] for name in classes}),
+        reliability=reliabilities({name: after[source[name]] for name in classes}),
         confusion=_confusion(evaluation_set, trained.submission) if "map4" in figures else None,
         evaluation_set=evaluation_set,
         correct=after["submission"].correct,
     )
 
 
-def _match(
+def figure_of_classes(figures: Sequence[str]) -> dict[str, str]:
+    """Return the classes that figures cover, in order, each with the widest figure that it is scored in."""
+    source = {name: figure for figure in reversed(figures) for name in FIGURES[figure]}
+    return {name: source[name] for name in ALL_CLASSES if name in source}
+
+
+def match_figures(
     index: pd.DataFrame,
     evaluation_set: EvaluationSet,
     predictions: Predictions,
@@ -229,9 +239,11 @@ def _match(
     return matches
 
 
-def _summary(after: MatchedPredictions, before: MatchedPredictions, classes: tuple[str, ...]) -> ScoreSummary:
-    score, untrained = after.score(classes), before.score(classes)
-    around = interval(after.resampled(classes))
+def _summary(after: MatchedPredictions, before: MatchedPredictions | None, classes: tuple[str, ...]) -> ScoreSummary:
+    score, around = after.score(classes), interval(after.resampled(classes))
+    if before is None:
+        return ScoreSummary(score, around, float("nan"), None)
+    untrained = before.score(classes)
     gain = paired(score - untrained, before.resampled(classes), after.resampled(classes)) if around else None
     return ScoreSummary(score, around, untrained, gain)
 
@@ -240,7 +252,7 @@ def _folds(
     matched: MatchedPredictions, classes: tuple[str, ...], evaluation_set: EvaluationSet, resamples: int, seed: int
 ) -> list[FoldResult]:
     results = []
-    for fold in np.unique(matched.fold):
+    for fold in np.unique(matched.fold[matched.fold >= 0]):
         here = matched.fold == fold
         aps = average_precisions(matched.table, here.astype(np.float64))
         patients = np.unique(matched.patient[here])
@@ -267,7 +279,8 @@ def _folds(
     return [replace(result, comparison=of_fold.get(result.fold)) for result in results]
 
 
-def _reliabilities(matches: dict[str, MatchedPredictions]) -> dict[str, Reliability]:
+def reliabilities(matches: dict[str, MatchedPredictions]) -> dict[str, Reliability]:
+    """Return the reliability curve of each class, given what it is matched in; without classes that have none."""
     curves = {}
     for name, matched in matches.items():
         index = matched.ranked(name).index

@@ -107,6 +107,20 @@ def check_ids(films: Mapping[str, str], labels: Labels) -> None:
     refuse("Films and labels do not fit together", problems, remedy)
 
 
+def labels_of(films: Mapping[str, str], labels: Labels) -> Labels | None:
+    """Return the labels of the studies among some films; None where none of these has a label.
+
+    Args:
+        films: image → study.
+        labels: the label files, which may label other studies as well.
+    """
+    studies = set(films.values()) & set(labels.classes)
+    if not studies:
+        return None
+    classes = {study: name for study, name in labels.classes.items() if study in studies}
+    return Labels(classes, {image: label for image, label in labels.films.items() if label.study in studies})
+
+
 def join_labels(films: pd.DataFrame, labels: Labels) -> Joined:
     """Give every film its label, with boxes cut to the film.
 

@@ -5,7 +5,7 @@ pixels, not the split.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,13 @@ from jobs.contract.pretrained import check_pretrained
 from jobs.contract.records import Done, Output
 from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
 from jobs.films.film_files import FilmFile
-from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
+from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, labels_of, read_labels
+from jobs.films.overlap import OVERLAP, REMEDY, Overlap
 from jobs.films.prepared import pack_work, read_facts
 from jobs.films.quality import quality_sheet, sample
 from jobs.nets.starts import check_starts
 from jobs.prepare.indexing import Tables, make_index
+from jobs.prepare.seen import find_overlap
 from jobs.prepare.shards import PIXELS, Shard, make_shards
 from jobs.prepare.sources import Source, open_source
 from jobs.runtime.context import Context
@@ -42,7 +44,8 @@ SHEET: Final = "quality.html"
 def run(context: Context) -> dict[str, float]:
     """Read the source, decode missing films, and write the index and one pack per size.
 
-    In a run that predicts with another run's weights the source is a test set, without labels and folds.
+    In a run that predicts with another run's weights the source is a test set, without folds. Where it has labels, it
+    is refused if training has seen some of its patients or films, unless the run leaves those out of its scores.
     """
     test = context.settings.from_run is not None
     if not test:  # before anything is decoded, and before a GPU is asked for
@@ -51,12 +54,16 @@ def run(context: Context) -> dict[str, float]:
     context.progress.phase("listing films")
     tables = _tables(source, context.experiment.data, test)
     films = source.films(test)
+    if test:
+        tables = _test_tables(context, tables, films)
     if tables.labels:
         check_ids({film.image: film.study for film in films}, tables.labels)
     shards = make_shards(context, source, films)
     index = _index(context, source, films, shards, tables)
     dataset = index.outputs[INDEX].sha256
     works = {"index": index.digest}
+    if test and tables.labels:
+        works["overlap"] = _check_overlap(context, source, index, shards)
     for size in context.experiment.sizes:
         pixels = [shard.done[shard.packs[size]].outputs[PIXELS] for shard in shards]
         outputs = {shard_name(number): output for number, output in enumerate(pixels)}
@@ -72,6 +79,36 @@ def run(context: Context) -> dict[str, float]:
     context.store.upload(sheet, layout.report(context.run, SHEET))
     context.refer(works, index.scores)
     return index.scores
+
+
+def _test_tables(context: Context, tables: Tables, films: list[FilmFile]) -> Tables:
+    """Return the tables with the labels of the films' studies alone; they may label other studies, or none of these."""
+    if tables.labels is None:
+        return tables
+    labels = labels_of({film.image: film.study for film in films}, tables.labels)
+    if labels is None:
+        context.progress.say(f"{STUDY_FILE} labels none of these studies: they are predicted, not scored")
+        return replace(tables, labels=None, files=[path for path in tables.files if path == tables.patients])
+    rest = len({film.study for film in films} - set(labels.classes))
+    context.progress.say(f"labelled studies, which are scored: {len(labels.classes)}, without label: {rest}")
+    return replace(tables, labels=labels)
+
+
+def _check_overlap(context: Context, source: Source, index: Done, shards: list[Shard]) -> str:
+    """Look for patients and films that training has seen; returns the digest of what was found.
+
+    Raises:
+        BadInput: there are some, and they are not to be left out.
+    """
+    earlier = context.settings.from_run
+    assert earlier is not None
+    done = find_overlap(context, earlier, index, shards)
+    found = Overlap.read(fetch(context.store, done.outputs[OVERLAP], context.cache))
+    if found.left_out and not context.settings.drop_overlap:
+        raise BadInput(f"{source.name}: {found.sentence()} {REMEDY}")
+    if found.left_out:
+        context.progress.say(f"{found.sentence()} They are predicted and left out of the scores.")
+    return done.digest
 
 
 def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables) -> Done:
@@ -100,7 +137,9 @@ def _make_index(
     experiment = context.experiment
     context.progress.phase("indexing")
     facts, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
-    rows, findings = make_index(films, facts, thumbnails, tables, experiment)
+    rows, findings = make_index(
+        films, facts, thumbnails, tables, experiment, test=context.settings.from_run is not None
+    )
     for sentence in findings.sentences():
         context.progress.say(sentence)
     folder = context.scratch
@@ -127,10 +166,10 @@ def _tables(source: Source, data: Data, test: bool) -> Tables:
         return path
 
     patients = find("patients", data.patients)
-    if test:
-        return Tables(None, patients, None, [path for path in (patients,) if path])
-    split = find("split", data.split)
+    split = None if test else find("split", data.split)
     labels = [path for path in map(source.table, (STUDY_FILE, IMAGE_FILE)) if path]
+    if test and not labels:
+        return Tables(None, patients, None, [path for path in (patients,) if path])
     if not labels:
         raise BadInput(f"{source.name} has no {STUDY_FILE} and {IMAGE_FILE}; training needs both of them in its root.")
     files = [path for path in (*labels, patients, split) if path]

@@ -22,7 +22,7 @@ from jobs.films.splitting.patients import group, read_patients
 class Tables:
     """The source's tables as local files; None for those that do not exist."""
 
-    labels: Labels | None  # None in a test set
+    labels: Labels | None  # None where a test set has none
     patients: Path | None
     split: Path | None
     files: list[Path]  # all of them
@@ -63,7 +63,12 @@ class Findings:
 
 
 def make_index(
-    films: list[FilmFile], facts: list[Facts], thumbnails: NDArray[np.uint8], tables: Tables, experiment: Experiment
+    films: list[FilmFile],
+    facts: list[Facts],
+    thumbnails: NDArray[np.uint8],
+    tables: Tables,
+    experiment: Experiment,
+    test: bool,
 ) -> tuple[pd.DataFrame, Findings]:
     """Return the index's rows, sorted by image, and the findings.
 
@@ -73,6 +78,7 @@ def make_index(
         thumbnails: (N, 64, 64).
         tables: labels (checked by ``check_ids``), patients and split.
         experiment: its data and folds.
+        test: whether it is a test set, which has no folds and needs no labels.
 
     Raises:
         BadInput: a box lies outside its film, a patient is unknown, the split leaks, or there are too few patients for
@@ -81,7 +87,7 @@ def make_index(
     rows = pd.DataFrame([{"image": f.image, "study": f.study, "series": f.series} for f in films])
     rows = rows.join(pd.DataFrame([asdict(fact) for fact in facts]))
     tags = [fact.patient for fact in facts]  # in a column of strings, pandas turns None into NaN, which is true
-    rows["patient"], disagreeing = _patients(rows, tags, tables)
+    rows["patient"], disagreeing = _patients(rows, tags, tables, test)
     flat = blank(thumbnails)
     pixels = rows["pixels_sha256"]
     near = [p for p in near_duplicates(thumbnails, experiment.data.duplicates) if pixels[p.one] != pixels[p.other]]
@@ -90,24 +96,35 @@ def make_index(
     rows["group"] = group(
         rows.assign(tag=pd.Series(tags, rows.index, dtype=object)), [(pair.one, pair.other) for pair in same + near]
     )
-    clipped = 0
-    if tables.labels:
-        joined = join_labels(rows, tables.labels)
-        rows, clipped = joined.rows, joined.clipped
+    rows, clipped = _labelled(rows, tables.labels)
+    if test:
+        rows["fold"] = -1
+    else:
         count, seed = experiment.folds.count, experiment.folds.seed
         rows["fold"] = read_split(tables.split, rows, count) if tables.split else assign_folds(rows, count, seed)
-    else:
-        rows = rows.assign(study_class=None, boxes=pd.Series([[] for _ in films], dtype=object), fold=-1)
     return rows, _findings(rows, same, near, flat, disagreeing, clipped)
 
 
-def _patients(rows: pd.DataFrame, tags: list[str | None], tables: Tables) -> tuple[list[str], int]:
+def _labelled(rows: pd.DataFrame, labels: Labels | None) -> tuple[pd.DataFrame, int]:
+    """Return the rows with study_class and boxes, null and empty where there is no label, and the clipped boxes."""
+    if labels is None:
+        return rows.assign(study_class=None, boxes=pd.Series([[] for _ in rows.index], dtype=object)), 0
+    known = rows["study"].isin(labels.classes)
+    if known.all():
+        joined = join_labels(rows, labels)
+        return joined.rows, joined.clipped
+    joined = join_labels(rows[known], labels)
+    unknown, _ = _labelled(rows[~known].reset_index(drop=True), None)
+    return pd.concat([joined.rows, unknown.set_axis(rows.index[~known])]).sort_index(), joined.clipped
+
+
+def _patients(rows: pd.DataFrame, tags: list[str | None], tables: Tables, test: bool) -> tuple[list[str], int]:
     """Return each film's patient, and how many films' PatientID differs from the table.
 
     The patient comes from the table, else from the film's file, else in a test set from its study.
     """
     table = read_patients(tables.patients) if tables.patients else {}
-    fallback = {} if tables.labels else dict(zip(rows["study"], rows["study"], strict=True))
+    fallback = dict(zip(rows["study"], rows["study"], strict=True)) if test else {}
     patients = [table.get(study) or tag or fallback.get(study) for tag, study in zip(tags, rows["study"], strict=True)]
     unknown = [
         f"film {image} of study {study}"
@@ -134,7 +151,7 @@ def _findings(
 ) -> Findings:
     image, patient = list(rows["image"]), list(rows["patient"])
     studies = rows.groupby("study", sort=True)[["study_class", "patient"]].first().reset_index()
-    enough = rows["study_class"].notna().all() and len(studies) >= FOLDS
+    enough = (rows["fold"] >= 0).all() and len(studies) >= FOLDS
     return Findings(
         identical=[(image[pair.one], image[pair.other]) for pair in same],
         near_duplicates=[(image[pair.one], image[pair.other], round(pair.correlation, 4)) for pair in near],

@@ -33,6 +33,7 @@ class Settings:
 
     Attributes:
         from_run: the run whose weights predict a test set; None where the run trains.
+        drop_overlap: whether labelled test films that training has seen are left out of the scores; else refused.
         gpus: number of GPUs that the task requests.
         allow_cpu: whether to use the CPU where there is no GPU.
         checkpoint_seconds: least time between two checkpoints of a training, the work that SIGKILL may cost; SIGTERM
@@ -41,6 +42,7 @@ class Settings:
     """
 
     from_run: str | None = None
+    drop_overlap: bool = False
     gpus: int = 0
     allow_cpu: bool = False
     checkpoint_seconds: float = 180.0
@@ -51,6 +53,7 @@ class Settings:
         """Read them from :mod:`jobs.contract.environment`."""
         return cls(
             from_run=os.environ.get(environment.FROM_RUN) or None,
+            drop_overlap=os.environ.get(environment.OVERLAP) == "drop",
             gpus=int(environment.number(environment.GPUS)),
             allow_cpu=os.environ.get(environment.ALLOW_CPU) == "1",
             checkpoint_seconds=environment.number(environment.CHECKPOINT_SECONDS, cls.checkpoint_seconds),

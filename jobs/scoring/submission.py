@@ -182,3 +182,21 @@ def _listed(mistake: str, rows: list[str]) -> list[str]:
         return []
     more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     return [f"{len(rows)} {mistake} ({', '.join(rows[:SHOWN])}{more})"]
+
+
+def only(submission: Submission, wanted: set[str]) -> Submission:
+    """Return the rows of a submission whose ids are wanted, in the submission's order."""
+    kept = [number for number, row in enumerate(submission.ids) if row in wanted]
+    number = np.full(len(submission.ids), -1, dtype=np.int64)
+    number[kept] = np.arange(len(kept))
+    detections = submission.detections
+    kept_boxes = number[detections.unit] >= 0
+    return Submission(
+        tuple(submission.ids[row] for row in kept),
+        Detections(
+            unit=number[detections.unit[kept_boxes]],
+            label=detections.label[kept_boxes],
+            confidence=detections.confidence[kept_boxes],
+            box=detections.box[kept_boxes],
+        ),
+    )

@@ -25,8 +25,8 @@ from jobs.runtime.work import Work, fetch
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table
 from jobs.scoring.figures import FIGURES, available_figures
 from jobs.scoring.intervals import LEVEL, PairedDifference, bootstrap, mean_over_classes, paired
-from jobs.scoring.metric import Detections, Floats, Ints, MatchTable, average_precisions, mean_ap
-from jobs.scoring.submission import Submission, read
+from jobs.scoring.metric import Floats, Ints, MatchTable, average_precisions, mean_ap
+from jobs.scoring.submission import only, read
 
 RESAMPLES: Final = 1000
 SEED: Final = 1
@@ -150,24 +150,6 @@ def _table(
         return film2_table(has_box, films["none"].to_numpy(), films["opacity"].to_numpy())
     submission = read(fetch(store, run.ensemble.outputs["submission.csv"], cache))
     return evaluation_set.match(only(submission, set(evaluation_set.ids)), run.run)
-
-
-def only(submission: Submission, wanted: set[str]) -> Submission:
-    """Return the rows of a submission whose ids are wanted, in the submission's order."""
-    kept = [number for number, row in enumerate(submission.ids) if row in wanted]
-    number = np.full(len(submission.ids), -1, dtype=np.int64)
-    number[kept] = np.arange(len(kept))
-    detections = submission.detections
-    kept_boxes = number[detections.unit] >= 0
-    return Submission(
-        tuple(submission.ids[row] for row in kept),
-        Detections(
-            unit=number[detections.unit[kept_boxes]],
-            label=detections.label[kept_boxes],
-            confidence=detections.confidence[kept_boxes],
-            box=detections.box[kept_boxes],
-        ),
-    )
 
 
 def _difference(tables: list[MatchTable], patient: Ints, figure: str) -> tuple[list[float], PairedDifference]:

@@ -1,7 +1,7 @@
 """Options that several commands share, and functions that parse them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,6 +53,14 @@ PredictSource = Annotated[
 FromRun = Annotated[
     str | None,
     typer.Option("--from", help="finished run whose weights to predict with", autocompletion=run_names),
+]
+OverlapRule = Literal["refuse", "drop"]
+Overlap = Annotated[
+    OverlapRule | None,
+    typer.Option(
+        help="labelled --predict films whose patients or near-duplicates training has seen: refuse, or drop from the "
+        "scores; default: refuse"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 ClusterProfile = Annotated[
@@ -111,15 +119,17 @@ def fold_numbers(given: str | None) -> list[int] | None:
         raise BadInput(f"--folds {given}: write fold numbers, e.g. 0,2") from error
 
 
-def test_set(source: str | None, from_run: str | None) -> "TestSet | None":
-    """Return the test set of ``--predict`` and ``--from``; None without both."""
+def test_set(source: str | None, from_run: str | None, overlap: OverlapRule | None) -> "TestSet | None":
+    """Return the test set of ``--predict``, ``--from`` and ``--overlap``; None without the first two."""
     from workflows.manifest.spec import TestSet
 
     if source is None and from_run is None:
+        if overlap is not None:
+            raise BadInput("--overlap is about the films of --predict: give --predict SOURCE and --from RUN too.")
         return None
     if source is None or from_run is None:
         raise BadInput("--predict SOURCE and --from RUN need each other: the films, and the run whose weights to use")
-    return TestSet(source=source_of(source) or source, from_run=from_run)
+    return TestSet(source=source_of(source) or source, from_run=from_run, overlap=overlap or "refuse")
 
 
 def profile_of(name: str | None) -> "Profile | None":

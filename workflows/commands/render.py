@@ -9,6 +9,7 @@ from workflows.commands._options import (
     ExperimentName,
     FoldList,
     FromRun,
+    Overlap,
     PredictSource,
     ProfileName,
     RunName,
@@ -30,6 +31,7 @@ def render(
     profile: ProfileName = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
+    overlap: Overlap = None,
     only: Annotated[Literal["manifest", "experiment"], typer.Option(help="what to print")] = "manifest",
 ) -> None:
     """Print the manifest of an experiment's workflow, or the resolved experiment itself."""
@@ -39,7 +41,7 @@ def render(
 
     spec = RunSpec.of(
         resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile), revision=revision(),
-        run=run, test_set=test_set(predict, from_run),
+        run=run, test_set=test_set(predict, from_run, overlap),
     )  # fmt: skip
     printed = manifest(spec) if only == "manifest" else spec.experiment.model_dump(mode="json")
     typer.echo(to_yaml(printed), nl=False)

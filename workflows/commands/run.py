@@ -11,6 +11,7 @@ from workflows.commands._options import (
     FromRun,
     Gpus,
     Jobs,
+    Overlap,
     PredictSource,
     ProfileName,
     Replace,
@@ -52,6 +53,7 @@ def run(
     gpus: Gpus = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
+    overlap: Overlap = None,
     replace: Replace = False,
 ) -> None:
     """Run an experiment on this machine, with processes instead of pods.
@@ -64,7 +66,7 @@ def run(
     from workflows.local.machine import this_machine
     from workflows.manifest.spec import RunSpec
 
-    test = test_set(predict, from_run)
+    test = test_set(predict, from_run, overlap)
     resolved = experiment_to_run(experiment, test, data, folds, settings, smoke=smoke)
     spec = RunSpec.of(resolved, profile_or_default(profile), revision=revision(), run=run, test_set=test)
     if run and not replace and (taken := finished_otherwise(spec)):

@@ -18,6 +18,7 @@ from workflows.commands._options import (
     ExperimentName,
     FoldList,
     FromRun,
+    Overlap,
     PredictSource,
     Replace,
     Revision,
@@ -49,6 +50,7 @@ def submit(
     profile: ClusterProfile = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
+    overlap: Overlap = None,
     watch: Watch = False,
     revision: Revision = None,
     replace: Replace = False,
@@ -60,7 +62,7 @@ def submit(
 
     spec = RunSpec.of(
         resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile),
-        revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run),
+        revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run, overlap),
     )  # fmt: skip
     send(spec, watch=watch, as_json=as_json, replace=replace)
 
@@ -165,7 +167,7 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
         BadInput: lint finds errors, for which nobody wants to wait until the films are sent.
     """
     from workflows.lint.check import check_here, refuse_errors
-    from workflows.manifest.spec import RunSpec, TestSet
+    from workflows.manifest.spec import RunSpec
     from workflows.store.opening import open_store
     from workflows.store.upload import upload
 
@@ -177,7 +179,7 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
     refuse_errors(errors, lambda text: typer.echo(text, err=True), "submitted")
     address = upload(Path(source), open_store(spec.profile.store), lambda text: typer.echo(text, err=True))
     if test:
-        return spec.model_copy(update={"test_set": TestSet(source=address, from_run=test.from_run)})
+        return spec.model_copy(update={"test_set": test.model_copy(update={"source": address})})
     data = experiment.data.model_copy(update={"source": address})
     moved = experiment.model_copy(update={"data": data})
     # A default name depends on the films, not on the folder they were in.

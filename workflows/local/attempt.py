@@ -31,6 +31,7 @@ CLUSTER_ONLY: Final = (environment.METRICS_PORT, environment.PROGRESS_FILE)
 REPEATED: Final = (
     environment.RUN,
     environment.FROM_RUN,
+    environment.OVERLAP,
     environment.CACHE,
     environment.THREADS,
     environment.GPUS,

@@ -82,6 +82,8 @@ def _template(kind: TemplateKind, spec: RunSpec) -> Container:
     if kind.stage is Stage.PREPARE:
         assert isinstance(made.env, list)
         made.env.append(Env(name=environment.ORDER, value=_without_placeholders(spec.kept)))
+        if spec.test_set and spec.test_set.overlap == "drop":
+            made.env.append(Env(name=environment.OVERLAP, value="drop"))
     return made
 
 

@@ -19,11 +19,13 @@ from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Fol
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.films.dicom.film import read_film
+from jobs.films.overlap import Overlap
 from jobs.films.phantom.files import write_phantom
 from jobs.films.prepared import fetch_dataset
 from jobs.prepare import shards
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
+from jobs.runtime.work import fetch
 from tests.jobs.attempts import RUN, context_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
@@ -353,3 +355,85 @@ def test_a_test_set_may_be_a_flat_folder_also_in_a_bucket(
     (flat / "broken.dcm").write_bytes(b"no film")
     with pytest.raises(BadInput, match=r"broken\.dcm is not a DICOM file"):
         prepare.run(context(flat))
+
+
+def with_films_of(folder: Path, other: Path, count: int) -> None:
+    """Add the first studies of another source, films and labels, under names of their own."""
+    studies = sorted((other / "train").iterdir())[:count]
+    for name in ("train_study_level.csv", "train_image_level.csv"):
+        own, theirs = (pd.read_csv(place / name) for place in (folder, other))
+        column = "StudyInstanceUID" if "StudyInstanceUID" in theirs else "id"
+        chosen = theirs[theirs[column].str.removesuffix("_study").isin([study.name for study in studies])]
+        pd.concat([own, chosen]).to_csv(folder / name, index=False)
+    for study in studies:
+        shutil.copytree(study, folder / "train" / study.name)
+
+
+def test_a_labelled_test_set_is_refused_or_counted_where_training_has_seen_its_patients(
+    context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store
+):
+    hospital = write_phantom(tmp_path / "hospital", patients=6, seed=11, size=96)
+    own = write_phantom(tmp_path / "own", patients=8, seed=12, size=96)
+    prepare.run(context(own))
+    monkeypatch.setenv(environment.FROM_RUN, RUN)
+    other = {"run": "tested"}
+
+    def test_run(source: Path, drop: bool = False) -> Context:
+        made = context(source)
+        settings = replace(made.settings, from_run=RUN, drop_overlap=drop)
+        return replace(made, settings=settings, **other)
+
+    prepare.run(given := test_run(hospital))
+    index = fetch_dataset(given, ()).index
+    assert (index["fold"] == -1).all()
+    assert index["study_class"].notna().all()
+    assert index["boxes"].map(len).sum() > 0
+    assert overlap_of(given).left_out == []
+    with_films_of(hospital, own, 2)
+    with pytest.raises(BadInput, match=rf"run {RUN} was trained on . patients? .*--overlap drop") as refused:
+        prepare.run(test_run(hospital))
+    assert "near-duplicate" in str(refused.value), "the copied films are also the same films"
+    prepare.run(given := test_run(hospital, drop=True))
+    copied = {study.name for study in sorted((own / "train").iterdir())[:2]}
+    index = fetch_dataset(given, ()).index
+    assert set(index.loc[index["image"].isin(overlap_of(given).left_out), "study"]) == copied
+    for film in (hospital / "train").rglob("*.dcm"):  # near-duplicates under names of another patient
+        elements = pydicom.dcmread(film)
+        elements.PatientID = f"H{elements.PatientID}"
+        elements.save_as(film)
+    prepare.run(given := test_run(hospital, drop=True))
+    found = overlap_of(given)
+    assert found.patients == []
+    assert {image for image, _, _ in found.duplicates} == set(found.left_out)
+    assert len(found.duplicates) > 0
+
+
+def overlap_of(context: Context) -> Overlap:
+    done = context.open_work(Stage.PREPARE, context.prepared.works["overlap"])[1]
+    return Overlap.read(fetch(context.store, done.outputs["overlap.json"], context.cache))
+
+
+def test_labels_of_some_films_or_of_none_leave_the_others_without(
+    context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = write_phantom(tmp_path / "own", patients=4, seed=12, size=96)
+    prepare.run(context(own, folds=2))
+    hospital = write_phantom(tmp_path / "hospital", patients=6, seed=11, size=96)
+    labels = pd.read_csv(hospital / "train_study_level.csv")
+    labels.iloc[3:].to_csv(hospital / "train_study_level.csv", index=False)
+    images = pd.read_csv(hospital / "train_image_level.csv")
+    gone = set(labels["id"].str.removesuffix("_study")[:3])
+    images[~images["StudyInstanceUID"].isin(gone)].to_csv(hospital / "train_image_level.csv", index=False)
+    monkeypatch.setenv(environment.FROM_RUN, RUN)
+    prepare.run(given := replace(context(hospital), run="part"))
+    index = fetch_dataset(given, ()).index
+    assert set(index.loc[index["study_class"].isna(), "study"]) == gone
+    assert "overlap" in given.prepared.works
+    foreign = write_phantom(tmp_path / "foreign", patients=3, seed=13, size=96, test=True)
+    prepare.run(given := replace(context(foreign), run="none"))
+    without = given.prepared.works["index"]
+    for name in ("train_study_level.csv", "train_image_level.csv"):
+        shutil.copy(hospital / name, foreign / name)
+    prepare.run(given := replace(context(foreign), run="none"))
+    assert given.prepared.works["index"] == without, "labels of other films change nothing"
+    assert "overlap" not in given.prepared.works

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = {
     "demo": ("demo", "kit", [], None),
     "final-on-prem": ("final", "on-prem", ["ensemble.min_folds=4"], None),
-    "predict-spot": ("final", "spot", [], TestSet(source="s3://films/test", from_run="final-0123abcd")),
+    "predict-spot": ("final", "spot", [], TestSet(source="s3://films/test", from_run="final-0123abcd", overlap="drop")),
 }
 
 
