@@ -27,6 +27,7 @@ def predicted(trained: World, monkeypatch: pytest.MonkeyPatch, films: pd.DataFra
     """A run that has predicted the films with the nets of ``trained``; without an overlap they have no labels."""
     of = experiment()
     earlier = trained.another_run()
+    monkeypatch.delenv(environment.FROM_RUN, raising=False)
     earlier.store.put(layout.run_experiment(earlier.run), of.model_dump_json().encode())
     ensemble.run(earlier.context(Stage.ENSEMBLE, of))
     monkeypatch.setenv(environment.FROM_RUN, earlier.run)
