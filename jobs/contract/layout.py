@@ -95,7 +95,7 @@ def tracker(attempt: str) -> str:
 
 
 def report(name: str, file: str) -> str:
-    """A result file of a run: ``report.html``, ``quality.html``, ``metrics.json``, ``submission.csv``."""
+    """A result file of a run: ``report.html``, ``card.md``, ``quality.html``, ``metrics.json``, ``submission.csv``."""
     return f"{run(name)}/{file}"
 
 

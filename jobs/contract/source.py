@@ -7,7 +7,7 @@ from typing import Final, Self
 from jobs.contract.exits import BadInput
 
 PREFIX: Final = "phantom:"
-VERSION: Final = 1  # raised where the same seed begins to give other films
+VERSION: Final = 2  # raised where the same seed begins to give other files
 
 
 @dataclass(frozen=True)

@@ -14,27 +14,30 @@ from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat
 from jobs.contract.task import TaskId
-from jobs.evaluate import external, gallery, metrics_json, report
-from jobs.evaluate.external import OutOfFold
+from jobs.evaluate import card, external, gallery, metrics_json, report
+from jobs.evaluate.external import External, OutOfFold
+from jobs.evaluate.groups import examine_groups, groups_json
 from jobs.evaluate.history import TaskHistory, histories
 from jobs.evaluate.results import Predictions, Results, score_predictions
+from jobs.films.descriptions import read_descriptions
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
 from jobs.runtime.telemetry.metrics import push_outcome
 from jobs.runtime.work import Work, fetch
 from jobs.scoring import submission
-from jobs.scoring.figures import available_figures
+from jobs.scoring.figures import FIGURES, available_figures
+from jobs.scoring.temperature import Scaling, out_of_fold, scaled, scaling, study_probabilities
 
 # Raise by hand when the same inputs lead to another result.
 VERSION: Final = 5
-METRICS, REPORT = "metrics.json", "report.html"
+METRICS, REPORT, CARD = "metrics.json", "report.html", "card.md"
 # Pixels per side below which a pack gives poor pictures.
 GALLERY_SIZE: Final = 256
 
 
 def run(context: Context) -> dict[str, float]:
-    """Score the submission and publish ``metrics.json`` and ``report.html`` in the run's tree.
+    """Score the submission and publish ``metrics.json``, ``report.html`` and ``card.md`` in the run's tree.
 
     A test set without labels is not scored, and nothing is published.
 
@@ -108,21 +111,55 @@ def _evaluate(
     figures, settings = available_figures(experiment), experiment.evaluation
     results = score_predictions(index, trained, untrained, figures, settings.bootstrap, experiment.seed)
     context.stop.check()
+    context.progress.phase("examining groups")
+    found = _groups(context, index, results)
+    context.stop.check()
     run = metrics_json.ReportedRun(
         context.run,
         experiment,
         dataset.hash,
         tuple(folds),
-        fused.inputs["degraded"],
-        _ensemble_search(context, before),
-        outside,
+        degraded=fused.inputs["degraded"],
+        search=_ensemble_search(context, before),
+        external=outside,
+        groups=found,
+        scaling=_temperature_scaling(trained, results, outside),
     )
     context.progress.phase("drawing")
     pictures = _gallery(context, index, trained.submission, results)
-    paths = {name: context.scratch / name for name in (METRICS, REPORT)}
-    paths[METRICS].write_text(json.dumps(metrics_json.metrics(results, before, run), indent=1, allow_nan=False))
+    paths = {name: context.scratch / name for name in (METRICS, REPORT, CARD)}
+    metrics = metrics_json.metrics(results, before, run)
+    paths[METRICS].write_text(json.dumps(metrics, indent=1, allow_nan=False))
+    paths[CARD].write_text(card.render(results, metrics, run))
     paths[REPORT].write_text(report.render(results, before, run, pictures))
     return paths, metrics_json.scores(results)
+
+
+def _temperature_scaling(predictions: Predictions, results: Results, outside: External | None) -> Scaling | None:
+    """Return what temperature scaling does to the study classes; on a test set that of the earlier run."""
+    evaluation_set = results.evaluation_set
+    before = study_probabilities(predictions.submission, evaluation_set) if results.confusion is not None else None
+    if before is None or (outside and outside.temperature is None):
+        return None
+    if outside and outside.temperature:
+        temperature, after = outside.temperature, scaled(before, outside.temperature)
+    else:
+        temperature, after = out_of_fold(before, evaluation_set)
+    return scaling(temperature, before, after, evaluation_set.truth.label[: len(before)])
+
+
+def _groups(context: Context, index: pd.DataFrame, results: Results) -> dict[str, Any] | None:
+    """Return the figures of each group of patients; None where prepare kept no tags, as an older version did not."""
+    descriptions = read_descriptions(context)
+    if descriptions is None:
+        return None
+    evaluation_set, matched = results.evaluation_set, results.matched
+    found = examine_groups(
+        index, descriptions, evaluation_set, matched, FIGURES[results.headline],
+        context.experiment.evaluation.bootstrap, context.experiment.seed,
+    )  # fmt: skip
+    films_alone = len(matched.patient) == len(evaluation_set.films)
+    return groups_json(found, results.headline, 0 if films_alone else len(evaluation_set.studies))
 
 
 def _ensemble_search(context: Context, before: list[TaskHistory]) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import FIGURES, available_figures
 from jobs.scoring.intervals import Interval, PairedDifference, interval, paired
 from jobs.scoring.submission import only, read
+from jobs.scoring.temperature import fit, study_probabilities
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class External:
         patients: number of patients out of fold.
         unlabelled: studies of the test set without a label.
         overlap: what training has seen of the test set, and is left out.
+        temperature: fitted out of fold; None without study classes.
     """
 
     run: str
@@ -79,6 +81,7 @@ class External:
     patients: int
     unlabelled: int
     overlap: Overlap
+    temperature: float | None
 
     def as_json(self, results: Results) -> dict[str, Any]:
         """Return the comparison as JSON."""
@@ -200,7 +203,13 @@ def compare(
         patients=int(sets[1].patient.max()) + 1,
         unlabelled=int(index.loc[index["study_class"].isna(), "study"].nunique()),
         overlap=overlap,
+        temperature=_temperature(oof, sets[1]) if "map4" in figures else None,
     )
+
+
+def _temperature(predictions: Predictions, evaluation_set: EvaluationSet) -> float | None:
+    probability = study_probabilities(predictions.submission, evaluation_set)
+    return None if probability is None else fit(probability, evaluation_set.truth.label[: len(probability)])
 
 
 def _compared(after: MatchedPredictions, before: MatchedPredictions, classes: Sequence[str]) -> Compared:

@@ -15,6 +15,7 @@ from jobs.runtime import provenance
 from jobs.scoring.as_json import bounds, number
 from jobs.scoring.intervals import LEVEL, PairedDifference
 from jobs.scoring.metric import ENGINE
+from jobs.scoring.temperature import Scaling
 
 # The study log's unit: map4 as a share of the six classes.
 LOG_UNIT: Final = 4 / 6
@@ -32,6 +33,8 @@ class ReportedRun:
         degraded: whether selected folds are missing.
         search: what the ensemble's search chose and what that is worth; None without a search.
         external: the out-of-fold scores beside those of a test set; None in a run that trains.
+        groups: figures of groups of patients; None where prepare kept no tags.
+        scaling: what temperature scaling would do, or does; None without study classes.
     """
 
     name: str
@@ -41,6 +44,8 @@ class ReportedRun:
     degraded: bool
     search: Mapping[str, Any] | None = None
     external: External | None = None
+    groups: dict[str, Any] | None = None
+    scaling: Scaling | None = None
 
     @property
     def missing_folds(self) -> list[int]:
@@ -66,11 +71,13 @@ def metrics(results: Results, tasks: Sequence[TaskHistory], run: ReportedRun) ->
         "left_out": results.left_out,
         "search": run.search,
         "external": run.external.as_json(results) if run.external else None,
+        "groups": run.groups,
         "interval": {"over": "patients", "level": LEVEL, "resamples": run.experiment.evaluation.bootstrap},
         "per_fold": [_fold(fold) for fold in results.folds],
         "fold_mean": number(fold_mean(results.folds)),
         "fold_deviation": number(fold_deviation(results.folds)),
         "calibration": {name: curve.error for name, curve in results.reliability.items()},
+        "temperature": _scaling(run.scaling),
         "confusion": None
         if results.confusion is None
         else {"classes": list(STUDY_CLASSES), "rows_are_truth": results.confusion.tolist()},
@@ -130,6 +137,14 @@ def _summary(summary: ScoreSummary) -> dict[str, Any]:
         "untrained": number(summary.untrained),
         "gain": _gain(summary.gain),
     }
+
+
+def _scaling(found: Scaling | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    pairs = {"error": found.error, "loss": found.loss}
+    changes = {name: {"before": number(before), "after": number(after)} for name, (before, after) in pairs.items()}
+    return {"temperature": found.temperature, "studies": found.studies, **changes}
 
 
 def _gain(gain: PairedDifference | None) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from jobs.evaluate.costs import cost_rows, mixed_precision
 from jobs.evaluate.external_rows import external_rows
 from jobs.evaluate.formatting import DASH, duration, number
 from jobs.evaluate.gallery import GalleryFilm
+from jobs.evaluate.groups import group_rows
 from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.learning_curves import learning_curves
 from jobs.evaluate.metrics_json import ReportedRun
@@ -76,6 +77,9 @@ def render(
         reliabilities=[_reliability(name, results) for name in results.reliability],
         confusion=_confusion(results),
         ensemble_search=_ensemble_search(run),
+        groups=group_rows(run.groups) if run.groups else [],
+        groups_note=run.groups,
+        scaling=run.scaling,
         external=external_rows(run.external, results) if run.external else None,
         searches=searches(trained, run.name),
         learning=learning_curves(trained, run.experiment),

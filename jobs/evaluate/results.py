@@ -136,6 +136,7 @@ class Results:
         confusion: counts of studies, rows true classes, columns the most probable ones; None without study classes.
         evaluation_set: the scored units and their ground truth.
         correct: (n,) whether each prediction of the submission is correct, in its order.
+        matched: the headline's predictions after matching.
     """
 
     figures: dict[str, ScoreSummary]
@@ -147,6 +148,7 @@ class Results:
     confusion: Ints | None
     evaluation_set: EvaluationSet
     correct: Bools
+    matched: MatchedPredictions
 
     @property
     def left_out(self) -> list[str]:
@@ -198,6 +200,7 @@ def score_predictions(
         confusion=_confusion(evaluation_set, trained.submission) if "map4" in figures else None,
         evaluation_set=evaluation_set,
         correct=after["submission"].correct,
+        matched=after[headline],
     )
 
 

@@ -26,6 +26,7 @@ from jobs.films.overlap import OVERLAP, REMEDY, Overlap
 from jobs.films.prepared import pack_work, read_facts
 from jobs.films.quality import quality_sheet, sample
 from jobs.nets.starts import check_starts
+from jobs.prepare.descriptions import describe_films
 from jobs.prepare.indexing import Tables, make_index
 from jobs.prepare.seen import find_overlap
 from jobs.prepare.shards import PIXELS, Shard, make_shards
@@ -56,12 +57,12 @@ def run(context: Context) -> dict[str, float]:
     films = source.films(test)
     if test:
         tables = _test_tables(context, tables, films)
-    if tables.labels:
-        check_ids({film.image: film.study for film in films}, tables.labels)
+    if labels := tables.labels:
+        check_ids({film.image: film.study for film in films if not test or film.study in labels.classes}, labels)
     shards = make_shards(context, source, films)
     index = _index(context, source, films, shards, tables)
     dataset = index.outputs[INDEX].sha256
-    works = {"index": index.digest}
+    works = {"index": index.digest, "descriptions": describe_films(context, source, films, shards).digest}
     if test and tables.labels:
         works["overlap"] = _check_overlap(context, source, index, shards)
     for size in context.experiment.sizes:

@@ -69,12 +69,15 @@ class Quirks:
 
 @dataclass(frozen=True)
 class Identity:
-    """Ids of a film and of its patient, study and series."""
+    """Ids of a film and of its patient, study and series, and who was examined with whose machine, where known."""
 
     patient: str
     study: str
     series: str
     image: str
+    sex: str = ""
+    age: int | None = None  # years
+    manufacturer: str = ""
 
 
 def write_dicom(path: Path, film: NDArray[np.floating], identity: Identity, quirks: Quirks) -> None:
@@ -90,6 +93,9 @@ def write_dicom(path: Path, film: NDArray[np.floating], identity: Identity, quir
         file.SOPClassUID, file.SOPInstanceUID = DIGITAL_X_RAY, identity.image
         file.PatientID, file.StudyInstanceUID = identity.patient, identity.study
         file.SeriesInstanceUID = identity.series
+        if identity.age is not None:
+            file.PatientSex, file.PatientAge = identity.sex, f"{identity.age:03d}Y"
+            file.Manufacturer = identity.manufacturer
         file.Modality, file.BodyPartExamined, file.ViewPosition = "DX", "CHEST", "PA"
         _describe(file, film.shape, quirks)
         _grey_scale(file, quirks)

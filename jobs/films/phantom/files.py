@@ -44,7 +44,7 @@ def write_phantom(
         for sibling in range(study.films):
             number = len(image_rows)
             series, image = phantom_id("series", seed, number), phantom_id("image", seed, number)
-            identity = Identity(study.patient, study_id, series, image)
+            identity = Identity(study.patient, study_id, series, image, study.sex, study.age, study.manufacturer)
             quirks = Quirks.of(number)
             film = draw_film(study, sibling, size, PADDING if quirks.padded else 0, random_generator(seed, 3, number))
             path = folder / part / study_id / series / f"{image}.dcm"

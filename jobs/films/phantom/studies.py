@@ -14,6 +14,7 @@ from jobs.films.phantom.opacities import Opacity, bounding_box, opacities
 
 STUDIES: Final = (1, 2, 1, 2, 2)  # studies per patient, in turn: 50 patients have 80
 SIBLINGS: Final = 9  # every ninth study has two films
+MACHINES: Final = ("Phantom One", "Phantom Two", "Phantom Three")
 MIX: Final = ("negative", "typical", "indeterminate", "atypical", "negative", "typical", "indeterminate", "atypical")
 
 
@@ -29,6 +30,9 @@ class Study:
     opacities: list[Opacity]
     ratio: float  # height over width of its films
     films: int
+    sex: str  # F or M, of the patient
+    age: int  # years, of the patient
+    manufacturer: str  # of the machine
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def make_studies(phantom: Phantom) -> list[Study]:
     classes: list[str] = []
     for patient in range(phantom.patients):
         chest = Chest.of(random_generator(phantom.seed, 1, patient))
+        person = random_generator(phantom.seed, 4, patient)
+        sex, age = str(person.choice(["F", "M"])), int(person.integers(18, 95))
         for _ in range(STUDIES[patient % len(STUDIES)]):
             number = len(studies)
             classes = classes or [MIX[n] for n in order.permutation(len(MIX))]
@@ -56,12 +62,13 @@ def make_studies(phantom: Phantom) -> list[Study]:
             shades = opacities(study_class, chest, pose, rng)
             name = phantom_id("patient", phantom.seed, patient)
             ratio = rng.uniform(0.82, 1.2)
-            studies.append(Study(number, study_class, name, chest, pose, shades, ratio, films))
+            machine = MACHINES[int(random_generator(phantom.seed, 5, number).integers(len(MACHINES)))]
+            studies.append(Study(number, study_class, name, chest, pose, shades, ratio, films, sex, age, machine))
     off_centre = next((study for study in studies[:-1] if study.study_class == "typical"), None)
     if off_centre:
         studies[off_centre.number] = replace(off_centre, pose=_beyond_the_edge(off_centre))
     last = studies[-1]
-    studies[-1] = replace(studies[0], number=last.number, patient=last.patient, films=1)
+    studies[-1] = replace(studies[0], number=last.number, patient=last.patient, films=1, sex=last.sex, age=last.age)
     return studies
 
 

@@ -6,15 +6,17 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from jobs import ensemble, evaluate
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
-from jobs.contract.names import ALL_CLASSES, Stage
+from jobs.contract.names import ALL_CLASSES, STUDY_CLASSES, Stage
 from jobs.contract.task import TaskId
 from jobs.runtime.work import fetch
-from tests.jobs.ensemble.world import experiment, index
+from tests.jobs.ensemble.world import COST, World, experiment, index
 from workflows.settings.files import load_experiment
 
 
@@ -172,3 +174,64 @@ def test_the_outcome_is_pushed_where_a_gateway_is_named(trained, monkeypatch):
     assert f'cxrfold_score{{metric="map6"}} {scores["map6"]}' in text
     assert 'cxrfold_score_low{metric="map4"}' in text
     assert "cxrfold_run_failed 0.0" in text
+
+
+def test_a_card_is_written_with_lines_for_what_a_program_cannot_know(trained):
+    world = trained.another_run()
+    scores, metrics, _ = evaluated(world, experiment(title="Two nets"))
+    card = world.result("card.md").decode()
+    assert "# Model card: Two nets" in card
+    assert f"| map6 | {scores['map6']:.3f} |" in card
+    for empty in ("Owner", "Contact", "Intended use", "Permission to use them", "Clinical evaluation"):
+        assert f"- {empty}:\n" in card
+    assert "AGPL-3.0" in card
+    assert "- The films are synthetic" in card
+    assert "b3: classifier tf_efficientnet_b3, 64 px, from random weights" in card
+    assert "tell no groups of patients or machines apart" in card
+    assert metrics["groups"] is None, "these films were prepared without tags"
+
+
+def test_groups_of_patients_are_scored_and_a_failing_machine_stands_out(trained):
+    films = index(patients=60)
+    world = World(trained.store, trained.folder, f"{trained.run}-groups", films)
+    dataset, of = world.prepare(films), experiment(evaluation={"bootstrap": 200, "gallery": 0}, detectors={})
+    for fold in (0, 1):
+        world.train(of, dataset, "b3", fold)
+    number = films["patient"].str[-2:].astype(int)
+    # The machine fails: what it shows of a study is what the next study has.
+    failing = (number % 3 == 0).to_numpy()
+    tags = pd.DataFrame(
+        {
+            "image": films["image"], "sex": np.where(number % 2, "F", "M"), "age": 30.0 + number % 50, "view": "PA",
+            "modality": None, "manufacturer": np.where(failing, "Broken", "Good"),
+        }
+    )  # fmt: skip
+    context = world.context(Stage.PREPARE, of)
+    tags.to_parquet(context.scratch / "descriptions.parquet", index=False)
+    work = context.work("descriptions", {"dataset": dataset})
+    done = work.finish({"descriptions.parquet": context.scratch / "descriptions.parquet"}, {}, COST)
+    context.refer({**context.prepared.works, "descriptions": done.digest}, {})
+    for fold in (0, 1):
+        training = world.context(Stage.TRAIN_CLASSIFIER, of, "b3", fold)
+        works = training.upstream(training.task).works
+        oof = training.open_work(Stage.TRAIN_CLASSIFIER, works["oof"])[1]
+        files = {name: fetch(world.store, output, training.cache) for name, output in oof.outputs.items()}
+        table = pd.read_parquet(files["films.parquet"])
+        rows = table["image"].isin(films["image"][failing]).to_numpy()
+        table.loc[rows, list(STUDY_CLASSES)] = np.roll(table.loc[rows, list(STUDY_CLASSES)].to_numpy(), 2, axis=0)
+        table.to_parquet(training.scratch / "films.parquet", index=False)
+        files["films.parquet"] = training.scratch / "films.parquet"
+        spoilt = training.work("oof", {**oof.inputs, "spoilt": True}).finish(files, {}, COST)
+        training.refer({**works, "oof": spoilt.digest}, {})
+    _, metrics, page = evaluated(world, of)
+    rows = {(row["attribute"], row["group"]): row for row in metrics["groups"]["groups"]}
+    assert [key for key, row in rows.items() if row["flagged"]] == [("manufacturer", "Broken")]
+    assert set(rows) == {
+        ("sex", "female"), ("sex", "male"), ("age", "18–39"), ("age", "40–59"), ("age", "60–79"),
+        ("manufacturer", "Broken"), ("manufacturer", "Good"),
+    }  # fmt: skip
+    broken = rows["manufacturer", "Broken"]
+    assert (broken["patients"], broken["studies"], broken["films"]) == (20, 20, 40)
+    assert broken["interval"]["low"] <= broken["score"] <= broken["interval"]["high"] < broken["expected"]
+    assert "<b>manufacturer Broken stands out:</b>" in page
+    assert "**stands out**" in world.result("card.md").decode()

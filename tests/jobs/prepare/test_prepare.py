@@ -18,6 +18,7 @@ from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Folds
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
+from jobs.films.descriptions import read_descriptions
 from jobs.films.dicom.film import read_film
 from jobs.films.overlap import Overlap
 from jobs.films.phantom.files import write_phantom
@@ -437,3 +438,24 @@ def test_labels_of_some_films_or_of_none_leave_the_others_without(
     prepare.run(given := replace(context(foreign), run="none"))
     assert given.prepared.works["index"] == without, "labels of other films change nothing"
     assert "overlap" not in given.prepared.works
+
+
+def test_tags_are_kept_beside_the_index_without_decoding_a_film_again(context: Make, films: Path):
+    first, *_ = sorted((films / "train").rglob("*.dcm"))
+    elements = pydicom.dcmread(first)
+    elements.PatientSex, elements.PatientAge, elements.Manufacturer = "f", "006M", "  Some   Maker "
+    elements.save_as(first)
+    prepare.run(given := context(films))
+    works = given.prepared.works
+    table = read_descriptions(given).set_index("image")
+    assert list(table.loc[first.stem]) == ["F", 0.5, "PA", "DX", "Some Maker"]
+    assert table["age"].between(0, 95).all()
+    assert list(table.index) == list(fetch_dataset(given, ()).index["image"])
+    given.store.delete_prefix(layout.work(Stage.PREPARE, works["descriptions"]))
+    given.refer({kind: digest for kind, digest in works.items() if kind != "descriptions"}, {})
+    assert read_descriptions(given) is None, "as an older version left it"
+    before = {entry.key: entry.modified for entry in given.store.list("work/")}
+    prepare.run(given)
+    after = {entry.key: entry.modified for entry in given.store.list("work/")}
+    assert {key: after[key] for key in before} == before
+    assert given.prepared.works == works
