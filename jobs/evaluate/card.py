@@ -58,7 +58,7 @@ def _model(name: str, model: Model) -> str:
 def _compared(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     if not metrics["external"]:
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for kind in ("figures", "classes"):
         for name, one in metrics["external"][kind].items():
             gain = one["difference"]

@@ -83,19 +83,19 @@ def examine(
     for number, (attribute, (names, group)) in enumerate(members.items()):
         if permutations:
             rng = np.random.default_rng([seed, number])
-            for key, scores in _permuted(table, patient, stratum, names, group, classes, permutations, rng).items():
-                deviation, mean = _deviations(scores)
-                tested[attribute, key], expected[attribute, key] = deviation, mean
+            scores = _permuted(table, patient, stratum, names, group, classes, permutations, rng)
+            for value, of_group in scores.items():
+                tested[attribute, value], expected[attribute, value] = _deviations(of_group)
     largest = np.max([deviation[1:] for deviation in tested.values()], axis=0) if tested else np.zeros(0)
     found = []
     for attribute, (names, group) in members.items():
-        for number, name in enumerate(names):
-            key = attribute, number
+        for value, name in enumerate(names):
+            key = attribute, value
             p = float("nan")
             if key in tested:
                 p = float((1 + np.count_nonzero(largest >= tested[key][0])) / (1 + len(largest)))
             mean = expected.get(key, float("nan"))
-            here = group == number
+            here = group == value
             found.append(_subgroup(table, patient, attribute, name, here, classes, resamples, seed, mean, p))
     return found
 

@@ -224,13 +224,13 @@ def test_groups_of_patients_are_scored_and_a_failing_machine_stands_out(trained)
         spoilt = training.work("oof", {**oof.inputs, "spoilt": True}).finish(files, {}, COST)
         training.refer({**works, "oof": spoilt.digest}, {})
     _, metrics, page = evaluated(world, of)
-    rows = {(row["attribute"], row["group"]): row for row in metrics["groups"]["groups"]}
-    assert [key for key, row in rows.items() if row["flagged"]] == [("manufacturer", "Broken")]
-    assert set(rows) == {
+    found = {(row["attribute"], row["group"]): row for row in metrics["groups"]["groups"]}
+    assert [key for key, row in found.items() if row["flagged"]] == [("manufacturer", "Broken")]
+    assert set(found) == {
         ("sex", "female"), ("sex", "male"), ("age", "18–39"), ("age", "40–59"), ("age", "60–79"),
         ("manufacturer", "Broken"), ("manufacturer", "Good"),
     }  # fmt: skip
-    broken = rows["manufacturer", "Broken"]
+    broken = found["manufacturer", "Broken"]
     assert (broken["patients"], broken["studies"], broken["films"]) == (20, 20, 40)
     assert broken["interval"]["low"] <= broken["score"] <= broken["interval"]["high"] < broken["expected"]
     assert "<b>manufacturer Broken stands out:</b>" in page
