@@ -1,12 +1,11 @@
 """Reads the tags of a DICOM file that describe patient, study and machine, from its first bytes, without pixels."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any, Final
 
 from pydicom.filereader import read_partial
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 HEAD: Final = 2**16  # bytes that hold these tags of most files
 # Keyword → tag. Elements are sorted by tag in a file, so reading ends after the last of these.
@@ -56,16 +55,15 @@ def _parse(content: bytes) -> tuple[Any, int]:
     """Return the elements and how many bytes were read."""
     file = BytesIO(content)
     last = max(TAGS.values())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the competition's ids are not valid UIDs
-        elements = read_partial(
-            file, lambda tag, vr, length: tag > last, specific_tags=[Tag(tag) for tag in TAGS.values()]
-        )
+    tags: list[BaseTag | int] = [Tag(tag) for tag in TAGS.values()]
+    elements = read_partial(file, lambda tag, vr, length: tag > last, specific_tags=tags)
     return elements, file.tell()
 
 
 def _texts(elements: Any) -> dict[str, str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        texts = {name: str(elements.get(name) or "").strip() for name in TAGS}
+    """Return the elements as text, without pydicom's validation: it warns of every id of the competition."""
+    texts = {}
+    for name, tag in TAGS.items():
+        if (element := elements.get_item(tag)) is not None and isinstance(element.value, bytes):
+            texts[name] = element.value.decode("utf-8", "replace").strip(" \0")
     return {name: text for name, text in texts.items() if text}

@@ -44,7 +44,7 @@ def test_tasks_of_a_plan_have_distinct_names_and_follow_those_they_need() -> Non
     assert [task.name for task in tasks if task.detector] == ["y-fold-0", "y-fold-3"]
 
 
-def test_a_run_on_a_test_set_predicts_per_fold_and_ends_with_the_ensemble() -> None:
+def test_a_run_on_a_test_set_predicts_per_fold_and_ends_with_evaluate() -> None:
     tasks = plan(EXPERIMENT, predicts=True)
-    assert [task.id.stage for task in tasks] == [Stage.PREPARE, *[Stage.PREDICT] * 4, Stage.ENSEMBLE]
-    assert [task.id for task in tasks[1:-1]] == fold_tasks(EXPERIMENT, predicts=True)
+    assert [task.id.stage for task in tasks] == [Stage.PREPARE, *[Stage.PREDICT] * 4, Stage.ENSEMBLE, Stage.EVALUATE]
+    assert [task.id for task in tasks[1:-2]] == fold_tasks(EXPERIMENT, predicts=True)

@@ -36,7 +36,7 @@ def predicted(trained: World, monkeypatch: pytest.MonkeyPatch, films: pd.DataFra
     if overlap:
         context = world.context(Stage.PREPARE, of)
         overlap.write(context.scratch / "overlap.json")
-        done = context.work("overlap", {"dataset": dataset}).finish(
+        done = context.work("overlap", {"dataset": dataset, "left_out": overlap.left_out}).finish(
             {"overlap.json": context.scratch / "overlap.json"}, {}, COST
         )
         context.refer({**context.prepared.works, "overlap": done.digest}, {})
