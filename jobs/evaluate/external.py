@@ -23,7 +23,7 @@ from jobs.evaluate.results import (
     match_figures,
     reliabilities,
 )
-from jobs.films.overlap import Overlap
+from jobs.films.overlap import SharedFilms
 from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
 from jobs.runtime.work import fetch
@@ -80,7 +80,7 @@ class External:
     reliability: Mapping[str, Reliability]
     patients: int
     unlabelled: int
-    overlap: Overlap
+    overlap: SharedFilms
     temperature: float | None
 
     def as_json(self, results: Results) -> dict[str, Any]:
@@ -140,13 +140,13 @@ def find_out_of_fold(context: Context) -> OutOfFold:
     return OutOfFold(run, experiment, submission, index)
 
 
-def read_overlap(context: Context) -> Overlap:
+def read_overlap(context: Context) -> SharedFilms:
     """Read what prepare found that training has seen of the test set."""
     _, done = context.open_work(Stage.PREPARE, context.prepared.works["overlap"])
-    return Overlap.read(fetch(context.store, done.outputs["overlap.json"], context.cache))
+    return SharedFilms.read(fetch(context.store, done.outputs["overlap.json"], context.cache))
 
 
-def scored_rows(index: pd.DataFrame, overlap: Overlap) -> pd.DataFrame:
+def scored_rows(index: pd.DataFrame, overlap: SharedFilms) -> pd.DataFrame:
     """Return the labelled films that training has not seen.
 
     Raises:
@@ -172,7 +172,7 @@ def compare(
     predictions: Predictions,
     earlier: OutOfFold,
     index: pd.DataFrame,
-    overlap: Overlap,
+    overlap: SharedFilms,
 ) -> External:
     """Compare the scores of a test set with those out of fold.
 

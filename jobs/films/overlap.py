@@ -15,7 +15,7 @@ SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
-class Overlap:
+class SharedFilms:
     """The patients and films of a test set that training has seen.
 
     Attributes:

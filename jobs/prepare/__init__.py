@@ -22,7 +22,7 @@ from jobs.contract.records import Done, Output
 from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, labels_of, read_labels
-from jobs.films.overlap import OVERLAP, REMEDY, Overlap
+from jobs.films.overlap import OVERLAP, REMEDY, SharedFilms
 from jobs.films.prepared import pack_work, read_facts
 from jobs.films.quality import quality_sheet, sample
 from jobs.nets.starts import check_starts
@@ -104,7 +104,7 @@ def _check_overlap(context: Context, source: Source, index: Done, shards: list[S
     earlier = context.settings.from_run
     assert earlier is not None
     done = find_overlap(context, earlier, index, shards)
-    found = Overlap.read(fetch(context.store, done.outputs[OVERLAP], context.cache))
+    found = SharedFilms.read(fetch(context.store, done.outputs[OVERLAP], context.cache))
     if found.left_out and not context.settings.drop_overlap:
         raise BadInput(f"{source.name}: {found.sentence()} {REMEDY}")
     if found.left_out:

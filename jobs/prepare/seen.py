@@ -8,7 +8,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.records import Done
 from jobs.contract.task import TaskId
-from jobs.films.overlap import OVERLAP, Overlap
+from jobs.films.overlap import OVERLAP, SharedFilms
 from jobs.films.prepared import read_facts
 from jobs.films.splitting.duplicates import near_duplicates_between
 from jobs.prepare.shards import Shard
@@ -62,7 +62,7 @@ def find_overlap(context: Context, earlier: str, index: Done, shards: list[Shard
         concerned = films[films["group"].isin(films["group"][met])]
         patients = sorted(set(films["patient"]) & set(seen["patient"]))
         path = context.scratch / OVERLAP
-        Overlap(earlier, patients, duplicates, list(concerned["image"])).write(path)
+        SharedFilms(earlier, patients, duplicates, list(concerned["image"])).write(path)
         return work.finish({OVERLAP: path}, {"overlapping": float(len(concerned))}, context.cost())
 
     return context.once("overlap", inputs, make)

@@ -11,7 +11,7 @@ from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.films.dataset import index_bytes
-from jobs.films.overlap import Overlap
+from jobs.films.overlap import SharedFilms
 from tests.jobs.ensemble.world import COST, World, experiment, index
 
 
@@ -23,7 +23,9 @@ def labelled(patients: int = 30) -> pd.DataFrame:
     return films.assign(fold=-1)
 
 
-def predicted(trained: World, monkeypatch: pytest.MonkeyPatch, films: pd.DataFrame, overlap: Overlap | None) -> World:
+def predicted(
+    trained: World, monkeypatch: pytest.MonkeyPatch, films: pd.DataFrame, overlap: SharedFilms | None
+) -> World:
     """A run that has predicted the films with the nets of ``trained``; without an overlap they have no labels."""
     of = experiment()
     earlier = trained.another_run()
@@ -50,7 +52,7 @@ def predicted(trained: World, monkeypatch: pytest.MonkeyPatch, films: pd.DataFra
 def test_a_labelled_test_set_is_set_beside_out_of_fold(trained, monkeypatch):
     films = labelled()
     seen = list(films["image"][films["patient"] == "other-patient04"])
-    world = predicted(trained, monkeypatch, films, Overlap("earlier", ["other-patient04"], [], seen))
+    world = predicted(trained, monkeypatch, films, SharedFilms("earlier", ["other-patient04"], [], seen))
     scores = evaluate.run(world.context(Stage.EVALUATE, experiment()))
     metrics, page = json.loads(world.result("metrics.json")), world.result("report.html").decode()
     assert metrics["headline"] == {"figure": "map6", "score": scores["map6"]}
@@ -77,7 +79,7 @@ def test_a_labelled_test_set_is_set_beside_out_of_fold(trained, monkeypatch):
 def test_classes_that_one_of_the_two_lacks_are_left_out_of_the_comparison(trained, monkeypatch):
     films = labelled()
     films = films[films["study_class"] != "atypical"]
-    world = predicted(trained, monkeypatch, films, Overlap("earlier", [], [], []))
+    world = predicted(trained, monkeypatch, films, SharedFilms("earlier", [], [], []))
     evaluate.run(world.context(Stage.EVALUATE, experiment()))
     metrics = json.loads(world.result("metrics.json"))
     assert metrics["external"]["figures"]["map4"]["left_out"] == ["atypical"]
@@ -93,15 +95,15 @@ def test_a_test_set_that_is_easier_or_harder_is_told_beyond_noise(trained, monke
     rng = np.random.default_rng(1)
     wrong = films.assign(study_class=films["study"].map(dict(zip(films["study"].unique(), rng.permutation(
         films.drop_duplicates("study")["study_class"]), strict=True))))  # fmt: skip
-    world = predicted(trained, monkeypatch, films, Overlap("earlier", [], [], []))
+    world = predicted(trained, monkeypatch, films, SharedFilms("earlier", [], [], []))
     context = world.context(Stage.PREPARE, experiment())
     (context.scratch / "index.parquet").write_bytes(index_bytes(wrong))
-    rows = evaluate.external.scored_rows(wrong, Overlap("earlier", [], [], []))
+    rows = evaluate.external.scored_rows(wrong, SharedFilms("earlier", [], [], []))
     earlier = evaluate.external.find_out_of_fold(context)
     fused = context.open_work(Stage.ENSEMBLE, world.context(Stage.EVALUATE, experiment()).upstream(
         world.context(Stage.ENSEMBLE, experiment()).task).works["submission"])[1]  # fmt: skip
     predictions = evaluate.external.predictions_of(context, fused, rows)
-    compared = evaluate.external.compare(context, rows, predictions, earlier, wrong, Overlap("e", [], [], []))
+    compared = evaluate.external.compare(context, rows, predictions, earlier, wrong, SharedFilms("e", [], [], []))
     assert compared.figures["map4"].difference.value < -0.2
     assert compared.figures["map4"].difference.beyond_noise
 
@@ -111,7 +113,7 @@ def test_without_labels_nothing_is_scored_and_without_any_film_left_it_is_said(t
     world = predicted(trained, monkeypatch, films, None)
     assert evaluate.run(world.context(Stage.EVALUATE, experiment())) == {}
     assert world.store.size(layout.report(world.run, "metrics.json")) is None
-    everything = Overlap("earlier", sorted(set(films["patient"])), [], list(films["image"]))
+    everything = SharedFilms("earlier", sorted(set(films["patient"])), [], list(films["image"]))
     world = predicted(trained, monkeypatch, films, everything)
     with pytest.raises(BadInput, match="No labelled film is left to score"):
         evaluate.run(world.context(Stage.EVALUATE, experiment()))

@@ -20,7 +20,7 @@ from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.films.descriptions import read_descriptions
 from jobs.films.dicom.film import read_film
-from jobs.films.overlap import Overlap
+from jobs.films.overlap import SharedFilms
 from jobs.films.phantom.files import write_phantom
 from jobs.films.prepared import fetch_dataset
 from jobs.prepare import shards
@@ -409,9 +409,9 @@ def test_a_labelled_test_set_is_refused_or_counted_where_training_has_seen_its_p
     assert len(found.duplicates) > 0
 
 
-def overlap_of(context: Context) -> Overlap:
+def overlap_of(context: Context) -> SharedFilms:
     done = context.open_work(Stage.PREPARE, context.prepared.works["overlap"])[1]
-    return Overlap.read(fetch(context.store, done.outputs["overlap.json"], context.cache))
+    return SharedFilms.read(fetch(context.store, done.outputs["overlap.json"], context.cache))
 
 
 def test_labels_of_some_films_or_of_none_leave_the_others_without(
