@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-only
-"""ultralytics' trainer on packed films, made to stop at any time and to go on bit by bit.
+"""ultralytics' trainer on packed films, which can be interrupted and resumed with bit-identical results.
 
-What differs from the original: no files, no network, no callbacks; a loop of our own, which never waits for the device
-in order to print, and never halves the batch; the optimiser and its learning rate are those asked for, never ``auto``;
-gradients are accumulated within an epoch only; the loss is computed in float32; validation scores boxes in original
-pixels by the competition's metric; a checkpoint at each epoch's end holds all of ``state.snapshot``.
+Differences from the original: it writes no files, opens no connection and runs no callbacks; its own loop neither waits
+for the device in order to print nor halves the batch when memory runs out; optimiser and learning rate are the
+experiment's, never ``auto``; gradients are accumulated within an epoch only; the loss is computed in float32;
+validation scores boxes in original pixels by the competition's metric; the checkpoint at the end of each epoch holds
+the whole of ``state.snapshot``.
 """
 
 import math
@@ -35,26 +36,26 @@ from jobs.runtime.checkpoint import Checkpoints, State, Tensors
 from jobs.runtime.preemption import Stop
 from jobs.runtime.telemetry.progress import Progress
 
-NOT_FINITE: Final = 5  # losses in a row after which a training has diverged
-TRAIN_SAMPLE: Final = 256  # training films scored after each epoch, to be held against the validation score
+NOT_FINITE: Final = 5  # consecutive losses that are NaN or infinite, after which a training counts as diverged
+TRAIN_SAMPLE: Final = 256  # most training films scored after an epoch, for comparison with the validation score
 
 
 class Diverged(BadInput):
-    """The loss is no finite number any more: these settings lead nowhere."""
+    """The loss became NaN or infinite."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a training is of, and where it runs.
+    """The net and films of a training, and the device it runs on.
 
     Attributes:
-        net: the net as training begins.
+        net: the net with its initial weights.
         train: films to train on.
         valid: the fold's films.
-        seed: of order and augmentation.
+        seed: seed of the films' order and of augmentation.
         device: ``cuda`` or ``cpu``.
         threads: CPU threads to use, loader workers included.
-        folder: where ultralytics may write its small files.
+        folder: folder for the small files that ultralytics writes.
     """
 
     net: torch.nn.Module
@@ -67,7 +68,7 @@ class Setup:
 
 
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
-    """One training of a detector. Not named a trainer: by that word ultralytics attaches its reporting services."""
+    """Training of a detector. Its name avoids "Trainer", by which ultralytics attaches its reporting services."""
 
     best_fitness: float | None
     tloss: dict[str, torch.Tensor]  # mean over the epoch's batches so far
@@ -79,35 +80,35 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.checkpoints, self.progress, self.wish = checkpoints, progress, stop_wish
         self.sample = setup.train.sample(min(len(setup.valid), TRAIN_SAMPLE), setup.seed)
         self.curve: list[dict[str, float | None]] = []
-        # Scores while training follow fixed settings: the experiment's inference may change without training anew.
+        # Epochs are scored with fixed settings, so that a change of the experiment's inference retrains nothing.
         films = detector.eval_batch or detector.batch * (4 if setup.device == "cuda" else 2)
         self.scoring = DetectorInference(batch=films)
         self.judged: dict[str, float | None] = {}
         self.best_weights: Tensors = {}
         self.result: tuple[Tensors, State] | None = None  # of the finished training
-        self.read_loss: float | None = None  # of the latest step whose loss has been read
+        self.read_loss: float | None = None  # of the latest step whose loss was copied from the device
         self.unread: torch.Tensor | None = None  # the loss of the latest step, on the device
         self.batch_index = self.not_finite = 0
         super().__init__(overrides=arguments(detector, setup))
-        # ultralytics has just set its own number of threads, of which another gives other bits, and its determinism.
+        # ultralytics has just set its own determinism and number of threads, on which the bits of the result depend.
         torch.set_num_threads(setup.threads)
         set_determinism(detector.deterministic, setup.device)
 
     def train(self) -> None:
-        """Train to the end, from the latest checkpoint where there is one.
+        """Train all epochs, starting from the latest checkpoint if there is one.
 
         Raises:
-            Stopped: somebody asked to stop; at most the epoch begun is lost.
+            Stopped: a stop was requested; at most the current epoch is lost.
             BadInput: the GPU's memory does not suffice.
             DeviceFailed: the GPU failed, or a process that reads films was killed.
-            Diverged: the loss is no finite number.
+            Diverged: the loss became NaN or infinite.
         """
         try:
             with explained(self.detector.batch, self.detector.size, "batch"):
                 self._train_epochs()
         except DeviceFailed as error:
-            if self.wish.requested:  # a signal to the whole process group may end loader workers first
-                raise Stopped("Asked to stop; the epoch begun is lost, the ones before are stored.") from error
+            if self.wish.requested:  # a signal to the whole process group may kill loader workers first
+                raise Stopped("Asked to stop; the current epoch is lost, earlier ones are stored.") from error
             raise
 
     def _train_epochs(self) -> None:
@@ -130,10 +131,10 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
                 break
 
     def _train_epoch(self) -> None:
-        """One pass over the films, in the order of ultralytics' own loop."""
+        """Train one epoch, with the steps in the order of ultralytics' own loop."""
         self._epoch_starts()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the scheduler is stepped before the optimiser
+            warnings.simplefilter("ignore")  # PyTorch's warning that the scheduler is stepped before the optimiser
             self.scheduler.step()
         self._model_train()
         if self.args.close_mosaic and self.epoch >= self.epochs - self.args.close_mosaic:
@@ -154,7 +155,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.ema.update_attr(self.model, include=["yaml", "nc", "args", "names", "stride", "class_weights"])
 
     def _step(self, number: int, batch: dict[str, Any]) -> None:
-        """Forward, backward, and an update where it is due; then the loss of the step before is read."""
+        """Run the forward and backward pass and, if due, the update; then read the loss of the previous step."""
         batch[MOST_BOXES] = most_boxes(batch)
         batch = self.preprocess_batch(batch)
         with autocast(self.detector.precision, self.device.type):
@@ -170,7 +171,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.unread = total.detach()
 
     def _warm_up(self, number: int) -> None:
-        """The learning rates and momentum of a step of the warm-up, as ultralytics has them."""
+        """Set learning rates and momentum of a warm-up step by ultralytics' formula."""
         batches = len(self.train_loader)
         done, steps = number + batches * self.epoch, self._get_warmup_iterations(batches)
         if not steps or done > steps:
@@ -183,10 +184,10 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
                 group["momentum"] = float(np.interp(done, span, [self.args.warmup_momentum, self.args.momentum]))
 
     def _read_loss(self) -> None:
-        """Wait for the latest step but the one under way, and take in its loss.
+        """Copy the loss of the previous step from the device, while the current step still runs.
 
         Raises:
-            Diverged: several losses in a row were no finite numbers.
+            Diverged: ``NOT_FINITE`` consecutive losses were NaN or infinite.
         """
         if self.unread is None:
             return
@@ -202,18 +203,18 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         )
 
     def run_callbacks(self, event: str) -> None:
-        """Nothing: ultralytics' callbacks report to its services."""
+        """Do nothing: ultralytics' callbacks report to its services."""
 
     def get_dataset(self) -> dict[str, Any]:
-        """What ultralytics reads of a dataset's YAML."""
+        """Return the part of a dataset's YAML that ultralytics reads."""
         return {"train": "", "val": "", "nc": len(CLASSES), "names": CLASSES, "channels": CHANNELS, "path": ""}
 
     def get_model(self, cfg: object = None, weights: object = None, verbose: bool = True) -> torch.nn.Module:
-        """The net that was given."""
+        """Return the net of the setup."""
         return self.setup.net
 
     def get_validator(self) -> SimpleNamespace:
-        """A stand-in: ``validate`` does the work."""
+        """Return a placeholder; ``validate`` scores the epochs."""
         return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
 
     def _build_train_pipeline(self) -> None:
@@ -232,11 +233,11 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self._setup_scheduler()
 
     def resume_training(self, ckpt: object) -> None:
-        """Called once net, average and optimiser are made: mixed precision, then what an earlier attempt left."""
+        """Set up mixed precision, then load the latest checkpoint. ultralytics calls it once the optimiser is built."""
         kind, precision = self.device.type, resolve_precision(self.detector.precision, self.device.type)
         if precision == "fp16":
             self.scaler = torch.amp.GradScaler(kind)
-        else:  # nothing to scale; what is left is that gradients that are not finite update nothing
+        else:  # a constant scale of 1: the scaler only skips updates whose gradients are not finite
             self.scaler = torch.amp.GradScaler(kind, init_scale=1.0, growth_interval=2**31 - 1)
         self.forward = compiled(self.model, self.detector.compile)
         self.criterion = DetectionLoss(self.model)
@@ -253,10 +254,10 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             super().optimizer_step()
 
     def validate(self) -> float:
-        """Score the averaged weights on the fold's films, and every n-th epoch on as many of the training films.
+        """Score the averaged weights on the fold's films and, if due, on a sample of the training films.
 
         Raises:
-            Diverged: the loss on the fold's films is no finite number.
+            Diverged: the loss on the fold's films is NaN or infinite.
         """
         loss, score = self._judge(self.setup.valid)
         if not math.isfinite(loss):
@@ -303,7 +304,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
 
 
 def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:
-    """The training in ultralytics' words. What has a default there that we do not want is named here, too."""
+    """Return the training's settings under ultralytics' names, including those whose default there does not fit."""
     return {
         "task": "detect",
         "mode": "train",
