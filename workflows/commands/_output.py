@@ -1,6 +1,5 @@
 """Output of the commands: a console for people, JSON and tab-separated lines for programs."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ def console() -> "Console":
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
+    import json
+
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -113,6 +112,8 @@ def create_run(spec: "RunSpec", name_is_taken: Callable[[str], None]) -> "Create
 
 
 def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
+    from concurrent.futures import ThreadPoolExecutor
+
     from workflows.commands.doctor.examine import examine, images_of
     from workflows.lint.check import check, refuse_errors
     from workflows.manifest.dag import manifest
