@@ -197,6 +197,7 @@ LIVENESS: dict[str, Check] = {
     "ensemble.none.negative": in_none("negative"),
     "ensemble.none.film2": in_none("film2"),
     "ensemble.labels": in_the_submission(labels="top"),
+    "ensemble.temperature": in_the_submission(temperature=2.0),
     "ensemble.min_folds": min_folds,
     "ensemble.search": ensemble_search,
     "evaluation.bootstrap": bootstrap,

@@ -45,7 +45,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Results:
+class RunResults:
     """The results of a finished run.
 
     Attributes:
@@ -90,7 +90,7 @@ def run(
     gpus: str | None = None,
     replace: bool = False,
     quiet: bool = False,
-) -> Results:
+) -> RunResults:
     """Run an experiment on this machine and return its results; finished tasks are not repeated.
 
     Args:
@@ -200,7 +200,7 @@ def status(name: str | None = None, *, profile: str | None = None) -> Status:
         return Status(found.name, found.phase, tuple(found.notes), tuple(found.status()))
 
 
-def results(name: str, *, profile: str | None = None, to: Path | None = None) -> Results:
+def results(name: str, *, profile: str | None = None, to: Path | None = None) -> RunResults:
     """Download a finished run's own files and return them with its scores.
 
     Args:
@@ -229,10 +229,10 @@ def results(name: str, *, profile: str | None = None, to: Path | None = None) ->
     return _results(name, files)
 
 
-def _results(name: str, files: Sequence[Path]) -> Results:
+def _results(name: str, files: Sequence[Path]) -> RunResults:
     by_name = {file.name: file for file in files}
     metrics = json.loads(by_name["metrics.json"].read_text()) if "metrics.json" in by_name else {}
-    return Results(name, by_name, metrics)
+    return RunResults(name, by_name, metrics)
 
 
 def _text(folds: Sequence[int] | None) -> str | None:

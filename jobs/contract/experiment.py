@@ -355,6 +355,11 @@ class Ensemble(Frozen):
         description="greedy: choose weights, fusion.iou and the none rule on out-of-fold predictions; each film is "
         "scored with what was chosen without its patient, and a test set predicted with what all patients chose",
     )
+    temperature: Literal["fit"] | Positive | None = Field(
+        None,
+        description="divides the logarithms of a study's probabilities; fit: the temperature that fits the labels "
+        "best, out of fold from the other folds, for a test set from all",
+    )
     min_folds: Count | None = Field(
         None, description="least number of folds to ensemble when some are missing; all must be there where not given"
     )
@@ -397,6 +402,10 @@ class Experiment(Frozen):
             raise ValueError(f"ensemble.weights names {unknown[0]}, which is not a model of this experiment")
         if self.detectors and self.seed >= 2**64:
             raise ValueError("seed must be below 2^64, PyTorch's limit, where a detector is trained")
+        if self.ensemble.temperature is not None and not any(model.answers_studies for model in self.voters.values()):
+            raise ValueError("ensemble.temperature scales study classes, which no model with a weight predicts")
+        if self.ensemble.temperature == "fit" and self.ensemble.labels == "top":
+            raise ValueError("ensemble.temperature: fit needs all classes of a study, so it excludes labels: top")
         if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
             raise ValueError(
                 f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"

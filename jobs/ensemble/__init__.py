@@ -22,11 +22,14 @@ from jobs.ensemble.members import Members, gather
 from jobs.ensemble.search import GROUPS, Searched, apply, compare, nested, patient_groups, search
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
+from jobs.runtime.fitted import TEMPERATURE, fitted_temperature
 from jobs.runtime.work import Work, fetch
 from jobs.scoring.combine import Combined, Voter, combine, voters_of
 from jobs.scoring.competition import hours, hours_text
+from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import available_figures
 from jobs.scoring.submission import check, parse, render
+from jobs.scoring.temperature import out_of_fold_scaled
 
 # Raise by hand when the same inputs lead to another result.
 VERSION: Final = 1
@@ -47,6 +50,7 @@ def run(context: Context) -> dict[str, float]:
         context.progress.say(f"{task} is not done: the ensemble goes on without fold {task.fold}")
     index = dataset.index if test else dataset.index[dataset.index["fold"].isin(members.folds)]
     searched = _find_search(context) if test else _search(context, members, dataset.hash, index)
+    fitted = _fitted(context)
     inputs = {
         "version": VERSION,
         "dataset": dataset.hash,
@@ -55,6 +59,7 @@ def run(context: Context) -> dict[str, float]:
         "folds": list(members.folds),
         "degraded": bool(members.missing),
         **({"search": searched.digest} if searched else {}),
+        **({"temperature": fitted} if fitted else {}),
     }
 
     def make(work: Work) -> Done:
@@ -62,7 +67,10 @@ def run(context: Context) -> dict[str, float]:
         outputs: dict[str, Path] = {}
         context.progress.phase("fusing", steps=len(states))
         for state in states:
-            combined = _combine(context, index, _voters(context, members, state, test), searched, test)
+            combined = _combine(context, index, _voters(context, members, state, test), searched, fitted)
+            if not test and context.experiment.ensemble.temperature == "fit":
+                temperature, combined = out_of_fold_scaled(combined, EvaluationSet.from_index(index))
+                outputs |= _write_temperature(context, temperature, state)
             outputs |= _write(context.scratch, index, combined, state)
             context.stop.check()
             context.progress.step(films=len(index))
@@ -155,15 +163,44 @@ def _voters(context: Context, members: Members, state: str, test: bool) -> tuple
     return voters_of(experiment, predicted)
 
 
+def _fitted(context: Context) -> float | None:
+    """The temperature that the run whose weights predict a test set has fitted; None without a test set or a fit.
+
+    Raises:
+        BadInput: that run's ensemble has fitted none.
+    """
+    earlier = context.settings.from_run
+    if context.experiment.ensemble.temperature != "fit" or not earlier:
+        return None
+    found = fitted_temperature(context.store, earlier)
+    if found is None:
+        raise BadInput(f"Run {earlier} has fitted no temperature: resume it, or set ensemble.temperature to a number.")
+    return found
+
+
+def _write_temperature(context: Context, temperature: float, state: str) -> dict[str, Path]:
+    path = context.scratch / f"{state}{TEMPERATURE}"
+    path.write_text(json.dumps({"temperature": temperature}))
+    return {path.name: path}
+
+
 def _combine(
-    context: Context, index: pd.DataFrame, voters: tuple[list[Voter], list[Voter]], searched: Done | None, test: bool
+    context: Context,
+    index: pd.DataFrame,
+    voters: tuple[list[Voter], list[Voter]],
+    searched: Done | None,
+    fitted: float | None,
 ) -> Combined:
-    """Combine with the experiment's settings, or with those of a search: out of fold, each film without its patient."""
+    """Combine with the experiment's settings, or with those of a search: out of fold, each film without its patient.
+
+    A test set is scaled with the temperature that the earlier run has fitted; out of fold the caller scales.
+    """
+    test, scale = context.settings.from_run is not None, {"temperature": fitted} if fitted else {}
     if searched is None:
-        return combine(index, *voters, context.experiment.ensemble)
+        return combine(index, *voters, context.experiment.ensemble.model_copy(update=scale))
     stored = json.loads(fetch(context.store, searched.outputs[SEARCH], context.cache).read_text())["settings"]
     if test:
-        return apply(index, *voters, Ensemble.model_validate(stored["all"]))
+        return apply(index, *voters, Ensemble.model_validate(stored["all"]).model_copy(update=scale))
     return nested(index, *voters, Searched.from_json(stored, patient_groups(index, context.experiment.seed)))
 
 

@@ -83,6 +83,10 @@ def _limits(results: Results, experiment: Experiment, run: ReportedRun, metrics:
         limits.append("The films are synthetic: the scores say nothing about patients.")
     if run.degraded:
         limits.append(f"Folds {', '.join(map(str, run.missing_folds))} are missing from the scores.")
+    if run.external and run.external.overlap.left_out:
+        limits.append(f"Left out of the scores: {run.external.overlap.sentence()}")
+    if run.external and run.external.unlabelled:
+        limits.append(f"Studies without a label, predicted but not scored: {run.external.unlabelled}.")
     if results.left_out:
         limits.append(f"No film of {', '.join(results.left_out)}: these classes are not scored.")
     if not run.external and any(model.inference.select == "best" for model in experiment.models.values()):

@@ -215,6 +215,8 @@ def _temperature(predictions: Predictions, evaluation_set: EvaluationSet) -> flo
 def _compared(after: MatchedPredictions, before: MatchedPredictions, classes: Sequence[str]) -> Compared:
     common = tuple(name for name in classes if after.ranked(name).truths.any() and before.ranked(name).truths.any())
     left_out = tuple(name for name in classes if name not in common)
+    if not common:
+        return Compared(float("nan"), None, float("nan"), None, None, left_out)
     samples = [matched.resampled(common) for matched in (before, after)]
     scores = [matched.score(common) for matched in (before, after)]
     intervals = [interval(sample) for sample in samples]

@@ -1,10 +1,13 @@
-"""Calibration of confidences, and the confusion matrix."""
+"""Calibration of confidences, scaling of probabilities, and the confusion matrix."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from jobs.scoring.metric import Bools, Floats, Ints
+
+LEAST: Final = 1e-7  # a probability of 0 has no logarithm
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,13 @@ def reliability(confidence: Floats, correct: Bools, bins: int = 10) -> Reliabili
     mean = np.bincount(bin_of, weights=confidence, minlength=bins)[filled] / count
     accuracy = np.bincount(bin_of, weights=correct, minlength=bins)[filled] / count
     return Reliability(mean, accuracy, count, float(np.abs(mean - accuracy) @ count / count.sum()))
+
+
+def scaled(probability: Floats, temperature: float) -> Floats:
+    """Return probabilities (n, classes) at a temperature: the softmax of their logarithms divided by it."""
+    logit = np.log(np.maximum(probability, LEAST)) / temperature
+    share = np.exp(logit - logit.max(axis=1, keepdims=True))
+    return np.asarray(share / share.sum(axis=1, keepdims=True))
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:

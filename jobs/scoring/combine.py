@@ -9,6 +9,7 @@ import pandas as pd
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble, Experiment
 from jobs.contract.names import CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
+from jobs.scoring.calibration import scaled
 from jobs.scoring.fusion import FilmBoxes, fuse
 from jobs.scoring.metric import Detections, Floats
 from jobs.scoring.none_rule import highest_confidence, none_probability
@@ -150,6 +151,8 @@ def compose(merged: Merged, settings: Ensemble) -> Combined:
     study, film, images = merged.study, merged.film, merged.films["image"]
     if study is None:
         study = np.full((len(merged.studies), len(STUDY_CLASSES)), 1 / len(STUDY_CLASSES))
+    elif isinstance(settings.temperature, float):  # "fit" is for the ensemble stage, which knows labels
+        study = scaled(study, settings.temperature)
     submission = _submission(
         [study_id(study_) for study_ in merged.studies],
         [film_id(image) for image in images],

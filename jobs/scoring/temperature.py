@@ -1,17 +1,17 @@
 """Temperature scaling of study probabilities (Guo et al. 2017), fitted on labelled predictions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from jobs.contract.names import CLASS_NUMBERS, STUDY_CLASSES
-from jobs.scoring.calibration import reliability
+from jobs.scoring.calibration import LEAST, reliability, scaled
+from jobs.scoring.combine import Combined
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.metric import Floats, Ints
 from jobs.scoring.submission import Submission, study_id
 
-LEAST: Final = 1e-7  # a probability of 0 has no logarithm
 REACH: Final = 3.0  # the temperature lies between exp(-3) and exp(3)
 GROUPS: Final = 5  # of patients, where a single fold is scored
 
@@ -45,13 +45,6 @@ def study_probabilities(submission: Submission, evaluation_set: EvaluationSet) -
     table[place[found.unit[kept]], found.label[kept]] = found.confidence[kept]
     total = table.sum(axis=1, keepdims=True)
     return table / total if np.isfinite(table).all() and (total > 0).all() else None
-
-
-def scaled(probability: Floats, temperature: float) -> Floats:
-    """Return probabilities (n, classes) at a temperature: the softmax of their logarithms divided by it."""
-    logit = np.log(np.maximum(probability, LEAST)) / temperature
-    share = np.exp(logit - logit.max(axis=1, keepdims=True))
-    return np.asarray(share / share.sum(axis=1, keepdims=True))
 
 
 def fit(probability: Floats, label: Ints) -> float:
@@ -91,6 +84,23 @@ def scaling(temperature: float, before: Floats, after: Floats, label: Ints) -> S
         (_error(before, label), _error(after, label)),
         (_loss(before, label), _loss(after, label)),
     )
+
+
+def out_of_fold_scaled(combined: Combined, evaluation_set: EvaluationSet) -> tuple[float, Combined]:
+    """Return the temperature fitted on all studies, and predictions scaled as by :func:`out_of_fold`."""
+    before = study_probabilities(combined.submission, evaluation_set)
+    assert before is not None, "the experiment is checked: a model predicts studies, and all classes are written"
+    temperature, after = out_of_fold(before, evaluation_set)
+    submission = combined.submission
+    row = {name: number for number, name in enumerate(submission.ids)}
+    place = np.full(len(submission.ids), -1)
+    place[[row[study_id(study)] for study in evaluation_set.studies]] = np.arange(len(evaluation_set.studies))
+    found = submission.detections
+    of_study = place[found.unit] >= 0
+    confidence = found.confidence.copy()
+    confidence[of_study] = after[place[found.unit[of_study]], found.label[of_study]]
+    detections = replace(found, confidence=confidence)
+    return temperature, replace(combined, submission=replace(submission, detections=detections))
 
 
 def _loss(probability: Floats, label: Ints) -> float:

@@ -15,6 +15,7 @@ from jobs.contract.plan import fold_tasks, training_stage
 from jobs.contract.records import Output, Reference
 from jobs.contract.task import TaskId
 from jobs.nets.prediction import selected_output
+from jobs.runtime.fitted import fitted_temperature
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work, fetch
 
@@ -24,7 +25,8 @@ class RunWeights:
     """The nets of a finished run.
 
     Attributes:
-        experiment: the run's experiment, with the settings that ``ensemble.search`` chose.
+        experiment: the run's experiment, with the settings that ``ensemble.search`` chose and the
+            temperature that was fitted.
         folds: the folds whose nets predict.
         outputs: model → fold → weights, of the models that vote.
     """
@@ -50,6 +52,8 @@ def find_weights(store: Store, run: str) -> RunWeights:
         raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
     if experiment.ensemble.search != "none":
         experiment = experiment.model_copy(update={"ensemble": _searched(store, run)})
+    if experiment.ensemble.temperature == "fit":
+        experiment = experiment.model_copy(update={"ensemble": _scaling(store, run, experiment.ensemble)})
     tasks = [task for task in fold_tasks(experiment) if task.model in experiment.voters]
     found = {task: _weights(store, run, experiment, task) for task in tasks}
     missing = [task for task, output in found.items() if output is None]
@@ -61,6 +65,14 @@ def find_weights(store: Store, run: str) -> RunWeights:
         if output is not None and task.model is not None and task.fold in folds:
             outputs.setdefault(task.model, {})[task.fold] = output
     return RunWeights(experiment, folds, outputs)
+
+
+def _scaling(store: Store, run: str, settings: Ensemble) -> Ensemble:
+    """Return the ensemble's settings with the temperature that the run has fitted."""
+    temperature = fitted_temperature(store, run)
+    if temperature is None:
+        raise BadInput(f"Run {run} has fitted no temperature yet: resume it.")
+    return settings.model_copy(update={"temperature": temperature})
 
 
 def _searched(store: Store, run: str) -> Ensemble:

@@ -1,5 +1,6 @@
 """The stage on a store in which the trainings are done."""
 
+import numpy as np
 import pytest
 
 from jobs import ensemble
@@ -10,8 +11,12 @@ from jobs.contract.plan import fold_tasks
 from jobs.contract.records import Reference
 from jobs.contract.task import TaskId
 from jobs.ensemble.members import choose_folds
+from jobs.runtime.fitted import fitted_temperature
+from jobs.scoring.calibration import scaled
+from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.submission import parse
-from tests.jobs.ensemble.world import FOLDS, boxes_table, experiment, index
+from jobs.scoring.temperature import study_probabilities
+from tests.jobs.ensemble.world import FOLDS, World, boxes_table, experiment, index
 
 YOLO_1 = TaskId(Stage.TRAIN_DETECTOR, "yolo", 1)
 
@@ -88,3 +93,43 @@ def test_on_a_test_set_every_folds_net_is_a_voice(trained, monkeypatch):
     strongest = found.detections.confidence[found.detections.label == 5].max()
     each = [boxes_table(films, 0.9, fold)["confidence"].max() for fold in range(FOLDS)]
     assert strongest < max(each), "voices are averaged"
+
+
+def test_a_fitted_temperature_scales_out_of_fold_and_then_a_test_set(trained, monkeypatch, tmp_path):
+    of, plain = experiment(ensemble={"temperature": "fit"}, detectors={}), experiment(detectors={})
+    worlds = [trained.another_run(), trained.another_run()]
+    for world, settings in zip(worlds, (plain, of), strict=True):
+        world.store.put(layout.run_experiment(world.run), settings.model_dump_json().encode())
+        ensemble.run(world.context(Stage.ENSEMBLE, settings))
+    before, after = map(submission, worlds)
+    assert before.ids == after.ids
+    assert (before.detections.label == after.detections.label).all(), "the order within a study stays"
+    temperature = fitted_temperature(trained.store, worlds[1].run)
+    assert fitted_temperature(trained.store, worlds[0].run) is None
+    assert temperature < 0.9, "these nets are too uncertain"
+    known = EvaluationSet.from_index(trained.films)
+    losses = []
+    for predicted in (before, after):
+        told = study_probabilities(predicted, known)
+        losses.append(-np.log(told[np.arange(len(told)), known.truth.label[: len(told)]]).mean())
+    assert losses[1] < losses[0]
+    monkeypatch.setenv(environment.FROM_RUN, worlds[1].run)
+    films = trained.films.assign(fold=-1, study_class=None, boxes=[[]] * len(trained.films))
+    tested = World(trained.store, trained.folder, f"{worlds[1].run}-on", trained.films)
+    dataset = tested.prepare(films)
+    for fold in range(FOLDS):
+        tested.predict(of, dataset, "b3", fold)
+    ensemble.run(tested.context(Stage.ENSEMBLE, plain))
+    unscaled = study_probabilities(submission(tested), known)
+    ensemble.run(tested.context(Stage.ENSEMBLE, of))
+    assert study_probabilities(submission(tested), known) == pytest.approx(scaled(unscaled, temperature), abs=1e-6)
+    monkeypatch.setenv(environment.FROM_RUN, worlds[0].run)
+    with pytest.raises(BadInput, match="has fitted no temperature"):
+        ensemble.run(tested.context(Stage.ENSEMBLE, of))
+
+
+def test_a_temperature_needs_study_classes():
+    with pytest.raises(ValueError, match="scales study classes"):
+        experiment(classifiers={}, ensemble={"temperature": 2})
+    with pytest.raises(ValueError, match="excludes labels: top"):
+        experiment(ensemble={"temperature": "fit", "labels": "top"})

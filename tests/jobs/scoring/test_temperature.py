@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from jobs.contract.names import STUDY_CLASSES
+from jobs.scoring.calibration import scaled
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.submission import parse
-from jobs.scoring.temperature import fit, out_of_fold, scaled, scaling, study_probabilities
+from jobs.scoring.temperature import fit, out_of_fold, scaling, study_probabilities
 
 
 def overconfident(count: int, factor: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
