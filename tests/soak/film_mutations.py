@@ -235,7 +235,7 @@ def _other_stream(base: Path, path: Path, chance: random.Random) -> None:
     syntax, bits = film.file_meta.TransferSyntaxUID, int(film.BitsStored)
     rows, columns, other = film.Rows, film.Columns, bits
     kind = chance.choice(("larger", "smaller", "colour", "depth", "flat"))
-    if syntax in NATIVE or (syntax == RLELossless and kind == "depth"):
+    if syntax in NATIVE or (syntax == RLELossless and kind in ("depth", "flat")):  # run lengths know no shape
         kind = "smaller"
     rows, columns = {"larger": (rows * 2, columns), "smaller": (rows - 1, columns), "flat": (columns, rows)}.get(
         kind, (rows, columns)

@@ -1,5 +1,6 @@
 """Films damaged, mislabelled and made up, in every codec: each is read right, or refused with a sentence, in bounds."""
 
+import itertools
 import json
 import os
 import random
@@ -18,7 +19,7 @@ from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly
 from tests.soak.world import World
 
-BATCH: Final = 20
+BATCH: Final = 3 * len(MUTATIONS)  # films that one process decodes
 MEMORY: Final = 1 << 30  # bytes that decoding any film may take
 PYTHON: Final = re.compile(
     r"NoneType|has no attribute|unsupported operand|not subscriptable|Traceback|index out of range|not iterable"
@@ -27,41 +28,42 @@ PYTHON: Final = re.compile(
 
 @contextmanager
 def trials(world: World, folder: Path) -> Iterator[Trial]:
-    """A batch of films a trial, all of one mutation."""
+    """A batch of films a trial, as many of each mutation."""
     bases = base_films(folder / "bases")
     read = _decode(world.warm, folder / "bases")[0]
     truth = {film["film"]: film["facts"]["pixels_sha256"] for film in read}
 
     def trial(number: int, chance: random.Random) -> list[Outcome]:
-        name = list(MUTATIONS)[number % len(MUTATIONS)]
         place = folder / f"batch-{number:05d}"
         place.mkdir()
-        of = {}
-        for count in range(BATCH):
+        made = {}
+        for count, name in zip(range(BATCH), itertools.cycle(MUTATIONS)):
             base = chance.choice(bases)
             film = f"{count:02d}-{base.stem}.dcm"
             mutated(name, base, place / film, chance)
-            of[film] = base.name
-        return _judge(name, place, world.warm, of, truth)
+            made[film] = name, truth[base.name]
+        return _judge(place, world.warm, made)
 
     yield trial
 
 
-def _judge(name: str, place: Path, warm: Warm, of: dict[str, str], truth: dict[str, str]) -> list[Outcome]:
+def _judge(place: Path, warm: Warm, made: dict[str, tuple[str, str]]) -> list[Outcome]:
+    """What came of the films, of which each was made by a mutation from a film with such pixels."""
     films, process, memory = _decode(warm, place)
     outcomes = []
     for film in films:
-        other = name in SAME and film["facts"] and film["facts"]["pixels_sha256"] != truth[of[film["film"]]]
+        name, pixels = made[film["film"]]
+        other = name in SAME and film["facts"] and film["facts"]["pixels_sha256"] != pixels
         problem = f"{film['film']} is read as other pixels" if other else _badly_said(film["film"], film["problem"])
         outcomes.append(Outcome(name, 1, problem, not other, film["seconds"]))
     problems = said_wrongly(process)
-    unread = sorted(set(of) - {film["film"] for film in films})
+    unread = sorted(set(made) - {film["film"] for film in films})
     if process.code != 0 or unread:
         problems.append(f"ended with {process.code} (None: stuck) at {unread[:1]}: {process.text()[-400:]}")
     if memory > MEMORY:
         problems.append(f"decoding took {memory >> 20} MiB")
     rest = len(unread) or bool(problems)
-    return [*outcomes, Outcome(name, rest, "; ".join(problems), not problems, memory=memory)]
+    return [*outcomes, Outcome("a process of many films", rest, "; ".join(problems), not problems, memory=memory)]
 
 
 def _badly_said(film: str, problem: str) -> str:

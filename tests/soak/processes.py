@@ -1,6 +1,7 @@
 """Processes that start at once: forks of one that has imported everything, and a look at what they leave behind."""
 
 import ctypes
+import importlib
 import json
 import os
 import runpy
@@ -15,10 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.contract.names import Stage
+
 ROOT = Path(__file__).parents[2]
 MARK = "CXRFOLD_SOAK"  # in the environment of a trial's processes: the trial's folder
 STARTED: set[int] = set()  # processes whose return code somebody waits for
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+# What takes seconds to import. Not ultralytics, which reads its environment then.
+WARM = (
+    "workflows.cv", "workflows.manifest.dag", *(stage.module for stage in Stage),
+    "torch._dynamo", "torchvision", "timm", "scipy.optimize", "sklearn.model_selection",
+)  # fmt: skip
 CV = str(ROOT / "workflows" / "cv.py")
 
 
@@ -106,8 +114,8 @@ def _serve(talk: socket.socket) -> None:
     """Import, then fork a process a line until the socket closes."""
     os.setsid()  # Ctrl-C is the campaign's to handle
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    import workflows.cv
-    import workflows.manifest.dag  # noqa: F401
+    for module in WARM:
+        importlib.import_module(module)
 
     for line in talk.makefile("rb"):
         if os.fork():
