@@ -1,4 +1,4 @@
-"""Two and three writers of the same work at once: all must end well, with one result."""
+"""Three and two writers of the same work at once: all must end well, with one result."""
 
 import json
 import random
@@ -21,8 +21,8 @@ ATTEMPTS: Final = 4
 
 @contextmanager
 def trials(world: World, folder: Path) -> Iterator[Trial]:
-    """Every stage in turn, by two and by three."""
-    yield lambda number, chance: [_trial(world, STEPS[number % len(STEPS)], 2 + number // len(STEPS) % 2, chance)]
+    """Every stage in turn, by three and by two."""
+    yield lambda number, chance: [_trial(world, STEPS[number % len(STEPS)], 3 - number // len(STEPS) % 2, chance)]
 
 
 def _trial(world: World, step: Step, count: int, chance: random.Random) -> Outcome:
