@@ -67,7 +67,8 @@ class Process:
                 (os.killpg if group else os.kill)(self.pid, how)
 
     def text(self) -> str:
-        return self.log.read_text(errors="replace")
+        # A process that was killed at once may not have opened its log.
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 class Warm:

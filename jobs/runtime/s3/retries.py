@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 9
 FIRST_PAUSE: Final = 0.25  # seconds; doubles, so that eight pauses last about a minute
-PATIENCE: Final = 60.0  # seconds after the first failure in which a request is repeated
+PATIENCE: Final = 60.0  # seconds from its beginning in which a request is repeated
 STOPPING_PATIENCE: Final = 10.0  # the same once the stage is asked to stop
+BEGAN: Final = "cxrfold-began"  # in a call's context
 READ_TIMEOUT: Final = 20.0  # seconds without a byte
 
 
@@ -38,6 +39,7 @@ class Retries:
         session, events = client._endpoint.http_session, client.meta.events
         events.unregister("needs-retry.s3", unique_id="retry-config-s3")
         events.register("needs-retry.s3", self._needs_retry)
+        events.register("before-call.s3", _note_begin)
         events.register("before-send.s3", lambda request, **_: _send(session, request))
 
     def read(self, request: Callable[[], dict[str, Any]]) -> tuple[bytes, dict[str, Any]]:
@@ -66,7 +68,7 @@ class Retries:
             problem = str(caught_exception)
         else:
             return None
-        began = request_dict["context"].setdefault("first failure", time.monotonic())
+        began = request_dict["context"][BEGAN]
         if attempts == 2:  # once per request, before the pauses grow long
             log.warning("S3 does not answer; retrying for about a minute: %s", problem)
         return 0 if self._pause(attempts, began) else None
@@ -82,6 +84,11 @@ class Retries:
         else:
             self.stop.wait(seconds)
         return True
+
+
+def _note_begin(context: dict[str, Any], **_: Any) -> None:
+    """Note in a call's context when it began: a server that never answers uses up all patience with one attempt."""
+    context[BEGAN] = time.monotonic()
 
 
 def _send(session: Any, request: Any) -> Any:
