@@ -8,8 +8,19 @@ and ``overlap``.
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
+from jobs.contract.augmentation import Augment
 from jobs.contract.digest import digest, settings
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES, run_model
@@ -35,6 +46,10 @@ def _within_source(path: str) -> str:
     return path
 
 
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("name")] | Annotated[dict[str, Annotated[float, Field(ge=0)]], Tag("weights")],
+    Discriminator(lambda value: "weights" if isinstance(value, dict) else "name"),
+]
 PathInSource = Annotated[str, AfterValidator(_within_source)]
 
 
@@ -184,12 +199,33 @@ class Classifier(Trained):
     batch: Count = 8
     accumulate: Count = 1
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    loss: Literal["cross_entropy", "sigmoid"] = Field(
+        "cross_entropy",
+        description="sigmoid: a binary cross-entropy per class; probabilities need not sum to 1",
+    )
+    focal: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="exponent of the focal loss, which counts what is already answered well less; 0: none"
+    )
+    class_weights: ClassWeights | None = Field(
+        None,
+        description="weight of each class in the loss, 1 where not given; balanced: inverse to its number of films",
+    )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augment: Literal["none", "basic", "hard"] = "basic"
+    augment: Augment = Field("basic", description="a name, or a list of albumentations' transforms with their values")
+    mixup: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="alpha of mixup's Beta(alpha, alpha), by which two films are blended; 0: none"
+    )
+    cutmix: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="the same of cutmix, which pastes a square of another film; with both, each batch gets one"
+    )
+    mix_chance: Fraction = Field(1.0, description="chance that a batch is mixed")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the averaged weights that are scored; 0: none"
+    )
+    ema_warmup: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="epochs in which that decay rises to 63 % of its value, for short trainings; 0: at once"
     )
     clip: Annotated[float, Field(ge=0)] = Field(0.0, description="largest gradient norm; 0: not clipped")
     patience: Count | None = Field(None, description="epochs without a better score after which a stage ends")
@@ -199,6 +235,15 @@ class Classifier(Trained):
     def _loss_needs_joint_head(self) -> Self:
         if self.loss_on == "film" and self.head != "joint6":
             raise ValueError("loss_on: film leaves out the study classes, so it needs head: joint6")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_of_own_classes(self) -> Self:
+        if isinstance(self.class_weights, dict):
+            if unknown := [name for name in self.class_weights if name not in self.classes]:
+                raise ValueError(f"class_weights names {unknown[0]}; head {self.head} has {', '.join(self.classes)}")
+            if not any(self.class_weights.get(name, 1.0) for name in self.classes):
+                raise ValueError("class_weights are all 0, so nothing is learned; give a class a weight above 0")
         return self
 
     @property
@@ -262,6 +307,11 @@ class Detector(Trained):
     epochs: Count = 20
     batch: Count = 16
     accumulate: Count = 1
+    nominal_batch: Count | None = Field(
+        None,
+        description="films a step, as YOLOv5 does it: the nearest whole number of batches, rising from one during "
+        "warm-up, with weight decay in proportion; YOLOv5's is 64",
+    )
     optimizer: Literal["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSProp"] = "SGD"
     lr: Positive = 0.01
     final_lr: Fraction = Field(0.01, description="the last epoch's learning rate as a fraction of the first's")
@@ -269,6 +319,9 @@ class Detector(Trained):
     momentum: Fraction = 0.937
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     warmup: Annotated[float, Field(ge=0)] = Field(3.0, description="epochs of warm-up")
+    warmup_batches: Annotated[int, Field(ge=0)] = Field(
+        0, description="least number of batches of warm-up; YOLOv5's of 2021 is 1000"
+    )
     mosaic: Fraction = 1.0
     mixup: Fraction = 0.0
     close_mosaic: Annotated[int, Field(ge=0)] = Field(0, description="last epochs without mosaic and mixup")
@@ -289,6 +342,12 @@ class Detector(Trained):
                 f"evolve.epochs is {self.evolve.epochs}, too few for two candidates of {self.epochs} epochs each: "
                 f"give {2 * self.epochs} or more"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_accumulate(self) -> Self:
+        if self.nominal_batch and self.accumulate > 1:
+            raise ValueError("accumulate and nominal_batch both say how many batches make a step: give one of them")
         return self
 
     @property

@@ -60,6 +60,7 @@ class Cost(Record):
     peak_gpu_memory: int = 0  # bytes
     device: str = "cpu"
     precision: str = ""  # that a net computed in, e.g. bf16; empty where there was none
+    seconds_a_film: float = 0.0  # of inference; 0 where there was none
     spent: dict[str, float] = {}  # seconds of training by what they were spent on: waiting (for films), training …
 
 

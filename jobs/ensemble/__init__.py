@@ -28,6 +28,7 @@ from jobs.scoring.combine import Combined, Voter, combine, voters_of
 from jobs.scoring.competition import hours, hours_text
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import available_figures
+from jobs.scoring.searched import search_text
 from jobs.scoring.submission import check, parse, render
 from jobs.scoring.temperature import out_of_fold_scaled
 
@@ -121,7 +122,9 @@ def _search(context: Context, members: Members, dataset: str, index: pd.DataFram
             experiment.evaluation.bootstrap, experiment.seed,
         )  # fmt: skip
         path = context.scratch / SEARCH
-        path.write_text(json.dumps({**report, "settings": searched.as_json()}, indent=1))
+        found = {**report, "settings": searched.as_json(), "seconds_a_film": members.seconds_a_film}
+        context.progress.say(search_text(found, list(experiment.models)))
+        path.write_text(json.dumps(found, indent=1))
         scores = {name: report[name] for name in ("plain", "naive", "nested")}
         return work.finish({SEARCH: path}, scores, context.cost())
 

@@ -35,6 +35,19 @@ class Members:
             digests.setdefault(model, {})[str(fold)] = done.digest
         return digests
 
+    @property
+    def seconds_a_film(self) -> dict[str, float] | None:
+        """Seconds of inference that each model's nets, one per fold, need for a film of a test set.
+
+        None if a prediction was made by a version that did not measure it.
+        """
+        sums: dict[str, float] = {}
+        for (model, _), done in sorted(self.done.items()):
+            if not done.cost.seconds_a_film:
+                return None
+            sums[model] = sums.get(model, 0.0) + done.cost.seconds_a_film
+        return sums
+
 
 def gather(context: Context, dataset: str, test: bool) -> Members:
     """Collect the run's predictions: out of fold, or of a test set.

@@ -26,6 +26,7 @@ from jobs.runtime import provenance
 from jobs.runtime.pages import page_template
 from jobs.scoring.figures import FIGURES
 from jobs.scoring.metric import ENGINE
+from jobs.scoring.searched import cost_text, gain_text, weights_of
 
 DESCRIPTIONS: Final = {
     "map6": "Mean average precision over all six classes: the competition's metric.",
@@ -133,13 +134,17 @@ def _ensemble_search(run: ReportedRun) -> dict[str, Any] | None:
     """Return the ensemble's search as text; None without one."""
     if run.search is None:
         return None
-    chosen, gain = run.search["settings"], run.search["gain"]
-    weights = {name: chosen["weights"].get(name, 1.0) for name in run.experiment.models}
+    chosen, models = run.search["settings"], list(run.experiment.models)
+    weights, seconds = weights_of(run.search, models), run.search.get("seconds_a_film") or {}
     return {
         "figure": run.search["figure"],
         "scores": [(name, number(run.search[name])) for name in ("plain", "naive", "nested")],
-        "gain": f"{gain['difference']:+.4f} (95 % interval {gain['low']:+.4f} to {gain['high']:+.4f})" if gain else "",
-        "weights": [(name, f"{weight:.2f}") for name, weight in weights.items()],
+        "gain": gain_text(run.search),
+        "weights": [
+            (name, f"{weight:.2f}", f"{seconds[name]:.3g} s" if name in seconds else DASH)
+            for name, weight in weights.items()
+        ],
+        "cost": cost_text(run.search, models),
         "unused": [name for name, weight in weights.items() if weight == 0],
         "iou": f"{chosen['fusion']['iou']:g}",
         "none": ", ".join(f"{source} {weight:g}" for source, weight in chosen["none"].items()),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jobs.contract import layout
 from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import Data
+from jobs.contract.experiment import Data, Experiment
 from jobs.contract.pretrained import check_pretrained
 from jobs.contract.records import Done, Output
 from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
@@ -51,6 +51,7 @@ def run(context: Context) -> dict[str, float]:
     test = context.settings.from_run is not None
     if not test:  # before anything is decoded, and before a GPU is asked for
         check_pretrained(context.experiment, context.store.find_json, context.store.url)
+        _check_augmentation(context.experiment)
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
     tables = _tables(source, context.experiment.data, test)
@@ -110,6 +111,20 @@ def _check_overlap(context: Context, source: Source, index: Done, shards: list[S
     if found.left_out:
         context.progress.say(f"{found.sentence()} They are predicted and left out of the scores.")
     return done.digest
+
+
+def _check_augmentation(experiment: Experiment) -> None:
+    """Try every list of transforms on a film.
+
+    Raises:
+        BadInput: albumentations refuses one of them.
+    """
+    lists = {name: model for name, model in experiment.classifiers.items() if not isinstance(model.augment, str)}
+    if lists:
+        from jobs.films.augment import check_augment  # imports albumentations, which takes seconds
+
+        for name, model in lists.items():
+            check_augment(model.augment, model.size, f"classifiers.{name}.augment")
 
 
 def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables) -> Done:

@@ -201,11 +201,12 @@ class Context:
             )
         return "cpu"
 
-    def cost(self, precision: str = "") -> Cost:
+    def cost(self, precision: str = "", seconds_a_film: float = 0.0) -> Cost:
         """Time of all attempts at the task so far, and the memory that this one took.
 
         Args:
             precision: that a net computed in; empty where there was none.
+            seconds_a_film: of inference; 0 where there was none.
         """
         own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         torch = sys.modules.get("torch")
@@ -216,5 +217,6 @@ class Context:
             peak_gpu_memory=torch.cuda.max_memory_allocated() if on_gpu and torch else 0,
             device=torch.cuda.get_device_name() if on_gpu and torch else "cpu",
             precision=precision,
+            seconds_a_film=seconds_a_film,
             spent=dict(self.progress.spent.seconds),
         )

@@ -1,8 +1,8 @@
 """The training loop of a classifier, which can be saved after any step and restored.
 
 All randomness is a function of the position: the films' order of (seed, epoch), augmentation of (seed, epoch, film),
-dropout of (seed, epoch, step). So a checkpoint needs no state of random generators, and a training that continues from
-a checkpoint ends with the same weights as one that was never interrupted.
+dropout and mixing of (seed, epoch, step). So a checkpoint needs no state of random generators, and a training that
+continues from a checkpoint ends with the same weights as one that was never interrupted.
 """
 
 import copy
@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,10 +20,12 @@ from jobs.contract.experiment import Classifier, LearningStage
 from jobs.films.augment import Augmentation
 from jobs.films.dataset import Pack
 from jobs.films.loader import Batch, Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps
-from jobs.nets.classifier.losses import training_loss
+from jobs.nets.classifier.losses import balanced_weights, training_loss
+from jobs.nets.classifier.mixing import mix
 from jobs.nets.classifier.net import Answer, ClassifierNet, class_probabilities
 from jobs.nets.classifier.optimizers import (
     WeightAverage,
+    average_decay,
     create_optimizer,
     learning_rate,
     set_learning_rate,
@@ -37,6 +39,7 @@ from jobs.runtime.telemetry.stopwatch import Stopwatch
 from jobs.train_classifier.scores import score
 
 EpochMetrics = dict[str, Any]
+MIXING: Final = 1  # sets mixing's stream apart from others at the same position
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,13 @@ class ClassifierTraining:
         self.net = inputs.untrained().to(device)
         self.compiled = compiled(self.net, self.model.compile)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if self.model.ema else None
-        self.average = WeightAverage(self.averaged, self.net, self.model.ema) if self.averaged else None
+        self.average = WeightAverage(self.averaged, self.net) if self.averaged else None
         self.optimizer = create_optimizer(self.model, self.net.parameters())
         self.scaler = gradient_scaler(self.model.precision, device)
-        self.augmentation = Augmentation(self.model.augment, inputs.seed)
+        labels = inputs.training
+        weights = balanced_weights(self.model, labels.study, labels.film, labels.counted)
+        self.class_weights = None if weights is None else torch.from_numpy(weights).to(device)
+        self.augmentation = Augmentation(self.model.augment, inputs.seed, self.model.size)
         self.best: Tensors = {}
         self.position = Position()
         self.loss: float | None = None  # the latest that has been read from the device
@@ -222,8 +228,9 @@ class ClassifierTraining:
         films = sum(len(part.films) for part in parts)
         self.net.train()
         total = torch.zeros((), device=self.device)
-        for part in parts:
-            loss = self._forward(self.compiled, part)[1] * (len(part.films) / films)
+        for number, part in enumerate(parts):
+            stream = np.random.default_rng((self.inputs.seed, len(position.curve), position.step, number, MIXING))
+            loss = self._forward(self.compiled, part, stream)[1] * (len(part.films) / films)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if self.model.clip:
@@ -233,7 +240,8 @@ class ClassifierTraining:
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.average:
-            self.average.update()
+            rising = self.model.ema_warmup * self.epoch_steps
+            self.average.update(average_decay(self.model.ema, self.steps_done + 1, rising))
         self._read_loss()
         self._unread = total
         position.step += 1
@@ -244,12 +252,17 @@ class ClassifierTraining:
             self.loss, self._unread = self._finite(float(self._unread)), None
             self.position.loss += self.loss
 
-    def _forward(self, net: Callable[[torch.Tensor], Answer], batch: Batch) -> tuple[Answer, torch.Tensor]:
-        """Return the net's output for a batch and its loss."""
-        batch = batch.to(self.device)
+    def _forward(
+        self, net: Callable[[torch.Tensor], Answer], batch: Batch, stream: np.random.Generator | None = None
+    ) -> tuple[Answer, torch.Tensor]:
+        """Return the net's output for a batch and its loss; a training batch is mixed, by the ``stream``."""
+        batch, mixed = batch.to(self.device), None
+        if stream:
+            batch, mixed = mix(batch, self.model, stream)
         with autocast(self.model.precision, self.device):
             answer = net(batch.films)
-        return answer, training_loss(self.model, answer, batch.study, batch.film, batch.counted, batch.masks)
+        labels = (batch.study, batch.film, batch.counted, batch.masks)
+        return answer, training_loss(self.model, answer, *labels, self.class_weights, mixed)
 
     def _end_epoch(self, stage: LearningStage, begun: float, after_batch: Callable[[], None]) -> EpochMetrics:
         """Score the epoch, keep the weights if they are the best so far, and move to the next epoch or stage."""
@@ -302,7 +315,7 @@ class ClassifierTraining:
             for numbers in parts:
                 answer, loss = self._forward(net, films.batch(numbers, self.inputs.pack, self.masks))
                 losses.append(loss)
-                probabilities.append(class_probabilities(answer.logits.double(), self.model.classes))
+                probabilities.append(class_probabilities(answer.logits.double(), self.model))
                 after_batch()
         means = torch.stack(losses).tolist()  # the first time that the host waits for the device
         mean = sum(loss * len(numbers) for loss, numbers in zip(means, parts, strict=True)) / len(films)

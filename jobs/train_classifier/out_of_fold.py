@@ -1,5 +1,6 @@
 """The stage's second piece of work: out-of-fold probabilities of the held-out fold's films."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def predict_fold(context: Context, training: Training, trained: Done, work: Work
     model, figure = fold.model, fold.model.figure
     net = load_classifier(model, load_selected(context, trained, model.inference)).to(context.device())
     predictions, scores = {}, {}
+    begun = time.monotonic()
     predictions["films"], scores[figure] = _predict(fold, net, model)
+    seconds = (time.monotonic() - begun) / len(predictions["films"])
     untrained = fold.untrained().to(context.device())
     predictions["untrained-films"], scores["untrained"] = _predict(fold, untrained, model, "untrained")
     if model.inference_size != model.size:
@@ -50,7 +53,7 @@ def predict_fold(context: Context, training: Training, trained: Done, work: Work
     if STUDY_CLASSES[0] in model.classes:
         tables["studies"] = study_table(tables["films"])
     outputs = {f"{name}.parquet": _write(table, context.scratch, name) for name, table in tables.items()}
-    return work.finish(outputs, scores, context.cost())
+    return work.finish(outputs, scores, context.cost(seconds_a_film=seconds))
 
 
 def _predict(fold: ClassifierFold, net: ClassifierNet, model: Classifier, variant: str = "") -> tuple[Floats, float]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """The stage's second piece of work: out-of-fold boxes on the held-out fold's films."""
 
+import time
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,9 @@ def predict_fold(fold: DetectorFold, trained: Done, work: Work) -> Done:
     torch.set_num_threads(context.threads)  # as in training: boxes must not depend on whether it ran in this process
     net = trained_net(fold.detector, load_selected(context, trained, settings))
     size, training_size = fold.detector.inference_size, fold.detector.size
+    begun = time.monotonic()
     boxes, opacity = _predict(fold, net, size, settings.tta)
+    seconds = (time.monotonic() - begun) / len(fold.held_out_films(size))
     untrained_boxes, untrained = _predict(fold, fold.untrained(), size, settings.tta, "untrained")
     scores = {"opacity": opacity, "untrained": untrained}
     if size != training_size:
@@ -51,7 +54,7 @@ def predict_fold(fold: DetectorFold, trained: Done, work: Work) -> Done:
         "boxes.parquet": _write(boxes, fold.fold, context.scratch / "boxes.parquet"),
         "untrained-boxes.parquet": _write(untrained_boxes, fold.fold, context.scratch / "untrained-boxes.parquet"),
     }
-    return work.finish(outputs, scores, context.cost())
+    return work.finish(outputs, scores, context.cost(seconds_a_film=seconds))
 
 
 def _predict(

@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pack, labels, paths = films(Path(folder))
         order = epoch_batches(COUNT, BATCH, 1, seed=1, epoch=0)
-        augmentation = Augmentation("basic", 1)
+        augmentation = Augmentation("basic", 1, 64)
         plain = speed(batches(TrainingFilms(labels, pack, None, augmentation, 0), order, workers=0, pin=False))
         masks = Masks(SIZE // 16, "soft")
         masked = speed(batches(TrainingFilms(labels, pack, masks, augmentation, 0), order, workers=0, pin=False))

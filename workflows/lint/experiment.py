@@ -7,6 +7,7 @@ from typing import Final
 
 from jobs.contract.experiment import Classifier, Experiment, Model
 from workflows.lint.findings import Problem, Rules
+from workflows.lint.transforms import transform_problems
 
 # Average precision still gains from boxes above this confidence.
 LOW_CONFIDENCE: Final = 1e-3
@@ -152,3 +153,19 @@ def unknown_backbone(experiment: Experiment) -> Iterator[Problem]:
             near = get_close_matches(architecture, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             yield Problem(f"classifiers.{name}.backbone", f"timm has no model {classifier.backbone}{hint}")
+
+
+@rule("CXR124", "error", "use transforms of albumentations 2.0.8 with the values that its documentation gives")
+def refused_transform(experiment: Experiment) -> Iterator[Problem]:
+    """A training would end before its first step."""
+    yield from transform_problems(experiment)
+
+
+@rule("CXR125", "warning", "set what the value belongs to, or remove the value")
+def value_without_effect(experiment: Experiment) -> Iterator[Problem]:
+    """A value is read only together with another one."""
+    for name, model in experiment.classifiers.items():
+        if model.ema_warmup and not model.ema:
+            yield Problem(f"classifiers.{name}.ema_warmup", "no weights are averaged: ema is 0")
+        if model.mix_chance < 1 and not (model.mixup or model.cutmix):
+            yield Problem(f"classifiers.{name}.mix_chance", "nothing is mixed: mixup and cutmix are 0")

@@ -27,7 +27,10 @@ def net(model: Model) -> str:
     parts += ["aux loss"] if model.aux else []
     parts += [f"{model.dropout:g} dropout"] if model.dropout else []
     parts += [f"{model.drop_path:g} path dropout"] if model.drop_path else []
-    parts += ["hard augment"] if model.augment == "hard" else []
+    if model.augment not in ("none", "basic"):
+        parts.append(f"{model.augment} augment" if isinstance(model.augment, str) else "own augment")
+    parts += [f"mixup {model.mixup:g}"] if model.mixup else []
+    parts += [f"cutmix {model.cutmix:g}"] if model.cutmix else []
     return " + ".join(parts)
 
 
@@ -45,7 +48,9 @@ def epochs(model: Model) -> str:
 
 
 def batch(model: Model) -> str:
-    """``8``, or ``2 × 4`` if gradients of 4 batches are accumulated."""
+    """``8``, or ``2 × 4`` if gradients of 4 batches are accumulated; with a nominal batch, ``16 to 64``."""
+    if isinstance(model, Detector) and model.nominal_batch and model.nominal_batch != model.batch:
+        return f"{model.batch} to {model.nominal_batch}"
     return f"{model.batch} × {model.accumulate}" if model.accumulate > 1 else str(model.batch)
 
 

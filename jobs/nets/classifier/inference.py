@@ -43,7 +43,7 @@ def predict(
             films = torch.from_numpy(np.stack([pack[int(row)] for row in part])[:, None]).to(device)
             with autocast(model.precision, device):
                 views = _views(films, model.inference.tta)
-                outputs = [class_probabilities(net(view).logits.double(), model.classes) for view in views]
+                outputs = [class_probabilities(net(view).logits.double(), model) for view in views]
             probabilities[start : start + len(part)] = torch.stack(outputs).mean(0).cpu().numpy()
             tick(len(part))
     return probabilities

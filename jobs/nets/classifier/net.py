@@ -128,11 +128,14 @@ def load_classifier(model: Classifier, tensors: dict[str, torch.Tensor]) -> Clas
     return net.to(memory_format=torch.channels_last)
 
 
-def class_probabilities(logits: torch.Tensor, classes: tuple[str, ...]) -> torch.Tensor:
+def class_probabilities(logits: torch.Tensor, model: Classifier) -> torch.Tensor:
     """Return probabilities (B, classes) that sum to 1 over the study classes and over the film classes of the head.
 
-    For a joint head this is its softmax, renormalised within each of the two groups.
+    For a joint head this is its softmax, renormalised within each of the two groups. A net trained with
+    ``loss: sigmoid`` answers each class on its own, so there they need not sum to 1.
     """
-    study = len(STUDY_CLASSES) if STUDY_CLASSES[0] in classes else 0
+    if model.loss == "sigmoid":
+        return logits.sigmoid()
+    study = len(STUDY_CLASSES) if STUDY_CLASSES[0] in model.classes else 0
     parts = [part.softmax(1) for part in (logits[:, :study], logits[:, study:]) if part.shape[1]]
     return torch.cat(parts, 1)

@@ -88,7 +88,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.result: tuple[Tensors, State] | None = None  # of the finished training
         self.read_loss: float | None = None  # of the latest step whose loss was copied from the device
         self.unread: torch.Tensor | None = None  # the loss of the latest step, on the device
-        self.batch_index = self.not_finite = 0
+        self.batch_index = self.gathered = self.not_finite = 0
         super().__init__(overrides=arguments(detector, setup))
         # ultralytics has just set its own determinism and number of threads, on which the bits of the result depend.
         torch.set_num_threads(setup.threads)
@@ -119,6 +119,8 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.progress.phase(
             "training", steps=self.epochs * batches, epochs=self.epochs, start=self.start_epoch * batches
         )
+        if (warmup := self._get_warmup_iterations(batches)) >= self.epochs * batches:
+            self.progress.say(f"warm-up takes {warmup} batches, and the whole training has {self.epochs * batches}")
         self.optimizer.zero_grad()
         for epoch in range(self.start_epoch, self.epochs):
             self.epoch = epoch
@@ -174,6 +176,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         """Set learning rates and momentum of a warm-up step by ultralytics' formula."""
         batches = len(self.train_loader)
         done, steps = number + batches * self.epoch, self._get_warmup_iterations(batches)
+        self.accumulate = self._batches_of_a_step(done, steps)
         if not steps or done > steps:
             return
         span, factor = [0, steps], self.lf(self.epoch)
@@ -182,6 +185,22 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             group["lr"] = float(np.interp(done, span, [first, group["initial_lr"] * factor]))
             if "momentum" in group:
                 group["momentum"] = float(np.interp(done, span, [self.args.warmup_momentum, self.args.momentum]))
+
+    def _get_warmup_iterations(self, num_batches: int) -> int:
+        """Batches of warm-up: ultralytics' number, or YOLOv5's of 2021 where the detector asks for its least one."""
+        least = self.detector.warmup_batches
+        if not least:
+            return int(super()._get_warmup_iterations(num_batches))
+        return max(round(self.detector.warmup * num_batches), least)
+
+    def _batches_of_a_step(self, done: int, warmup: int) -> int:
+        """Batches whose gradients make a step, after ``done`` batches of the training, ``warmup`` of which warm up."""
+        nominal = self.detector.nominal_batch
+        if not nominal:
+            return self.detector.accumulate
+        full = nominal / self.detector.batch
+        rising = float(np.interp(done, [0, warmup], [1, full])) if done <= warmup else full
+        return max(1, round(rising))
 
     def _read_loss(self) -> None:
         """Copy the loss of the previous step from the device, while the current step still runs.
@@ -226,10 +245,11 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         workers = max(self.setup.threads - 1, 1) if on_gpu else 0
         self.train_loader = PackedLoader(dataset, self.detector.batch, workers, pin=on_gpu)
         self.test_loader = self.train_loader  # only its length is read
-        self.accumulate = 1  # ours is in optimizer_step
-        self.optimizer = self.build_optimizer(
-            self.model, self.detector.optimizer, self.detector.lr, self.detector.momentum, self.detector.weight_decay
-        )
+        self.accumulate, detector = self.detector.accumulate, self.detector
+        decay = detector.weight_decay
+        if detector.nominal_batch:
+            decay *= detector.batch * max(1, round(detector.nominal_batch / detector.batch)) / detector.nominal_batch
+        self.optimizer = self.build_optimizer(self.model, detector.optimizer, detector.lr, detector.momentum, decay)
         self._setup_scheduler()
 
     def resume_training(self, ckpt: object) -> None:
@@ -248,10 +268,12 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             self.result = saved if saved[1]["finished"] else None
 
     def optimizer_step(self) -> None:
-        """Step at every k-th batch and at the epoch's last, so that no gradient crosses a checkpoint."""
+        """Step after ``accumulate`` batches and at the epoch's last, so that no gradient crosses a checkpoint."""
         self.batch_index += 1
-        if self.batch_index % self.detector.accumulate == 0 or self.batch_index == len(self.train_loader):
+        self.gathered += 1
+        if self.gathered >= self.accumulate or self.batch_index == len(self.train_loader):
             super().optimizer_step()
+            self.gathered = 0
 
     def validate(self) -> float:
         """Score the averaged weights on the fold's films and, if due, on a sample of the training films.
@@ -274,7 +296,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         return found.loss, opacity_ap(found.boxes, films.index)
 
     def _epoch_starts(self) -> None:
-        self.batch_index, self.epoch_began = 0, time.monotonic()
+        self.batch_index, self.gathered, self.epoch_began = 0, 0, time.monotonic()
         self.train_loader.start(self.epoch)
         words = np.random.SeedSequence([self.setup.seed, self.epoch]).generate_state(3)
         random.seed(int(words[0]))

@@ -85,3 +85,39 @@ def test_a_table_of_the_data_lies_within_the_source(field, path):
 def test_a_source_that_no_stage_could_open_is_refused(source, says):
     with pytest.raises(ValidationError, match=says):
         Data(source=source)
+
+
+def test_a_list_of_transforms_comes_back_as_it_was_and_a_name_alone_has_no_values():
+    inner = [{"Blur": {"blur_limit": 3}}, "CLAHE"]
+    model = Classifier.model_validate({"augment": ["HorizontalFlip", {"OneOf": {"p": 0.3, "transforms": inner}}]})
+    whole = [{"HorizontalFlip": {}}, {"OneOf": {"p": 0.3, "transforms": [{"Blur": {"blur_limit": 3}}, {"CLAHE": {}}]}}]
+    assert training_settings(model) == {"augment": whole}
+    assert Classifier.model_validate_json(model.model_dump_json()) == model
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"augment": "hrad"}, "'none', 'basic', 'hard' or 'strong'"),
+        ({"augment": []}, "at least 1 item"),
+        ({"augment": [{"Blur": {}, "CLAHE": {}}]}, "write a transform as"),
+        ({"augment": [{"Blur": 3}]}, "write a transform as"),
+        ({"augment": [{"Blur": {"p": float("inf")}}]}, "finite number"),
+        ({"augment": [{"OneOf": {"p": 1}}]}, "OneOf needs a list of transforms"),
+        ({"augment": [{"Blur": {"transforms": []}}]}, "Blur holds no transforms"),
+        ({"class_weights": "even"}, "'balanced'"),
+        ({"class_weights": {"typical": -1}}, "greater than or equal to 0"),
+        ({"class_weights": {"opacity": 2}}, "class_weights names opacity; head study4 has negative"),
+        ({"head": "film2", "class_weights": {"none": 0, "opacity": 0}}, "class_weights are all 0"),
+        ({"mixup": -0.1}, "greater than or equal to 0"),
+        ({"mix_chance": 1.1}, "less than or equal to 1"),
+    ],
+)
+def test_a_classifiers_value_that_has_no_meaning_is_refused(settings: dict[str, object], sentence: str):
+    with pytest.raises(ValidationError, match=sentence):
+        Classifier.model_validate(settings)
+
+
+def test_a_detector_accumulates_in_one_way():
+    with pytest.raises(ValidationError, match="accumulate and nominal_batch both"):
+        Detector(nominal_batch=64, accumulate=4)

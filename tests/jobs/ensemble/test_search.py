@@ -16,6 +16,7 @@ from jobs.contract.records import Reference
 from jobs.contract.task import TaskId
 from jobs.ensemble.search import apply, compare, nested, patient_groups, search
 from jobs.scoring.combine import Voter, combine, together
+from jobs.scoring.searched import cost_text, search_text
 from jobs.scoring.submission import render
 from tests.jobs.ensemble.world import boxes_table, experiment, films_table, index
 
@@ -92,6 +93,25 @@ def test_patients_and_near_duplicates_stay_in_one_group_and_one_patient_is_too_f
         patient_groups(FILMS[FILMS["group"] == 0], seed=3)
 
 
+FOUND = {
+    "figure": "map6", "plain": 0.5, "naive": 0.56, "nested": 0.55,
+    "gain": {"difference": 0.05, "low": 0.01, "high": 0.09},
+    "settings": {"weights": {"b3": 0.0, "v2": 2.0}}, "seconds_a_film": {"b3": 1.5, "v2": 0.25, "yolo": 0.5},
+}  # fmt: skip
+
+
+def test_the_cost_is_that_of_the_nets_kept_beside_weights_and_gain():
+    models = ["b3", "v2", "yolo"]
+    assert cost_text(FOUND, models) == "0.75 s of inference per film with the nets kept, 2.25 s with all"
+    assert search_text(FOUND, models) == (
+        "map6 plain 0.5000, naive 0.5600, nested 0.5500; gain +0.0500 (95 % interval +0.0100 to +0.0900); "
+        "weights b3 0.00, v2 2.00, yolo 1.00; " + cost_text(FOUND, models)
+    )
+    unmeasured = {**FOUND, "seconds_a_film": None, "gain": None}
+    assert cost_text(unmeasured, models) == ""
+    assert search_text(unmeasured, models).endswith("yolo 1.00")
+
+
 def test_the_stage_searches_once_and_the_report_shows_nested_beside_naive(trained):
     world = trained.another_run()
     of = experiment(ensemble={"search": "greedy"})
@@ -103,8 +123,11 @@ def test_the_stage_searches_once_and_the_report_shows_nested_beside_naive(traine
     metrics = json.loads(world.result("metrics.json"))
     assert metrics["search"]["figure"] == "map6"
     assert scores["map6"] == pytest.approx(done.scores["nested"], abs=1e-6), "the headline is the nested score"
+    assert metrics["search"]["seconds_a_film"] == {"b3": 0.5, "yolo": 0.5}, "two folds' nets of a quarter second"
     page = world.result("report.html").decode()
     assert "Ensemble search" in page
+    assert "1 s of inference per film with the nets kept, 1 s with all" in page
+    assert "<td>0.5 s</td>" in page
     assert f"{done.scores['naive']:.3f}" in page
     ensemble.run(world.context(Stage.ENSEMBLE, of))
     again = Reference.model_validate(world.store.get_json(layout.reference(world.run, TaskId(Stage.ENSEMBLE))))

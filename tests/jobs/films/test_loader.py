@@ -82,7 +82,7 @@ def test_accumulated_batches_are_the_large_batch_cut_up():
 def test_workers_give_the_batches_that_one_process_gives(dataset: Dataset):
     cv2.setNumThreads(4)  # OpenCV's threads do not survive the workers' fork
     cv2.LUT(np.zeros((2000, 2000), np.uint8), np.arange(256, dtype=np.uint8))
-    films = TrainingFilms(all_of(dataset), dataset.pack(64), Masks(4, "soft"), Augmentation("hard", 1), epoch=2)
+    films = TrainingFilms(all_of(dataset), dataset.pack(64), Masks(4, "soft"), Augmentation("hard", 1, 64), epoch=2)
     order = epoch_batches(len(dataset.index), 4, 1, 1, 2)
     for alone, ahead in zip(batches(films, order, 0, False), batches(films, order, 2, False), strict=True):
         for mine, its in zip(alone, ahead, strict=True):
@@ -90,7 +90,7 @@ def test_workers_give_the_batches_that_one_process_gives(dataset: Dataset):
 
 
 def test_an_epoch_can_be_taken_up_at_any_batch(dataset: Dataset):
-    films = TrainingFilms(all_of(dataset), dataset.pack(64), None, Augmentation("basic", 1), epoch=0)
+    films = TrainingFilms(all_of(dataset), dataset.pack(64), None, Augmentation("basic", 1, 64), epoch=0)
     order = epoch_batches(len(dataset.index), 3, 1, 1, 0)
     whole, rest = list(batches(films, order, 0, False)), list(batches(films, order[2:], 0, False))
     assert [batch.masks for batch in whole] == [None] * len(whole)

@@ -17,7 +17,8 @@ from tests.jobs.train_classifier.conftest import prepare, training
 LONG = TINY.model_copy(
     update={
         "stages": (LearningStage(lr=1e-2, epochs=3), LearningStage(lr=1e-3, epochs=2)),
-        "optimizer": "madgrad", "augment": "hard", "dropout": 0.3, "ema": 0.9,
+        "optimizer": "madgrad", "augment": "strong", "dropout": 0.3, "ema": 0.9, "ema_warmup": 1.0,
+        "mixup": 0.4, "cutmix": 1.0, "class_weights": "balanced", "focal": 1.0,
     }
 )  # fmt: skip
 

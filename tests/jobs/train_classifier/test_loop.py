@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Aux, LearningStage
 from jobs.films.dataset import Dataset
+from jobs.nets.classifier.net import create_classifier
 from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.nets.classifier.films import TINY, training_inputs
 from tests.jobs.nets.classifier.lab import train
@@ -41,9 +42,13 @@ def assert_same(one: ClassifierTraining, other: ClassifierTraining) -> None:
     [
         {"backbone": "test_resnet", "optimizer": "adam", "dropout": 0.5, "drop_path": 0.3},
         {"optimizer": "madgrad", "ema": 0.9, "weight_decay": 1e-3, "augment": "hard", "accumulate": 2, "clip": 1.0},
+        {
+            "augment": "strong", "ema": 0.99, "ema_warmup": 1.0, "mixup": 0.4, "cutmix": 1.0, "mix_chance": 0.7,
+            "class_weights": "balanced", "focal": 2.0, "loss": "sigmoid", "accumulate": 2, "batch": 2,
+        },
     ],
-    ids=["adam", "madgrad"],
-)
+    ids=["adam", "madgrad", "winners"],
+)  # fmt: skip
 def test_going_on_from_any_step_gives_the_same_bits(dataset: Dataset, changes: dict[str, Any]):
     stages = (LearningStage(lr=3e-3, epochs=2), LearningStage(lr=1e-3, epochs=1))
     model = TINY.model_copy(update={**changes, "stages": stages, "warmup": 0.5})
@@ -209,3 +214,24 @@ def test_a_training_stopped_while_it_is_evaluated_gives_the_same_bits(dataset: D
         stopped.run(lambda loss, films: None, lambda metrics: None, stop)
     assert stopped.position.step == stopped.epoch_steps
     assert_same(train(dataset, kept=keep(stopped)), train(dataset))
+
+
+def test_films_are_scored_as_they_are_however_training_mixes_them(dataset: Dataset):
+    mixing = ClassifierTraining(training_inputs(dataset, TINY.model_copy(update={"mixup": 0.4})), "cpu", 0)
+    plain = ClassifierTraining(training_inputs(dataset), "cpu", 0)
+    results = [one._evaluate(one.inputs.validation, lambda: None) for one in (mixing, plain)]
+    assert results[0] == results[1]
+
+
+def test_the_average_of_a_short_training_scores_like_its_net_only_where_its_decay_warms_up(dataset: Dataset):
+    model = TINY.model_copy(update={"ema": 0.999, "aux": None, "augment": "none"})
+    start = create_classifier(model, 3, None).head.weight.detach()
+
+    def moved(training: ClassifierTraining) -> float:
+        """How far the average has come on the way of the net's weights."""
+        way, come = (net.head.weight.detach() - start for net in (training.net, training.scored))
+        return float((way * come).sum() / way.square().sum())
+
+    cold, warm = train(dataset, model), train(dataset, model.model_copy(update={"ema_warmup": 1.0}))
+    assert moved(cold) < 0.05
+    assert moved(warm) > 0.5

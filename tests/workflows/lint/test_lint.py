@@ -164,6 +164,8 @@ EXPERIMENTS = {
     "CXR112": ["classifiers.tiny.backbone=resnet5O"],
     "CXR115": ["detectors.yolo.size=512"],
     "CXR120": ["detectors.yolo.overlap=drop"],
+    "CXR124": ["classifiers.tiny.augment=[Cutout]"],
+    "CXR125": ["classifiers.tiny.ema_warmup=1"],
     "CXR301": ["data.source=/no/films"],
 }
 

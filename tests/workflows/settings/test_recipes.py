@@ -33,7 +33,7 @@ def described(row: dict[str, str]) -> str:
 
 
 def test_every_row_of_the_log_has_a_recipe_and_no_recipe_is_without_reason():
-    beyond = {"demo", "final", "yolo-m-final-tta", "yolo-x-final-tta"}
+    beyond = {"demo", "final", "final-plus", "yolo-m-final-tta", "yolo-x-final-tta"}
     assert {row["recipe"] for row in LOG} | beyond == set(RECIPES)
 
 
@@ -157,6 +157,28 @@ def test_the_final_ensemble_shares_its_trainings_with_the_recipes_it_names():
         assert training_settings(final.detectors[name]) == training_settings(only_model(RECIPES[recipe]))
     shared = ("seed", "folds", "data")
     assert all(getattr(final, field) == getattr(RECIPES["study-06"], field) for field in shared)
+
+
+def test_final_plus_has_what_the_winners_had_and_leaves_the_final_as_it_is():
+    plus, final = RECIPES["final-plus"], RECIPES["final"]
+    assert {model.backbone for model in plus.classifiers.values()} == {
+        "tf_efficientnet_b3", "tf_efficientnet_b5", "tf_efficientnetv2_s", "tf_efficientnetv2_l"
+    }  # fmt: skip
+    assert plus.none_sources == ("boxes", "negative", "film2")
+    assert all(model.inference.tta == "flip" and model.ema for model in plus.classifiers.values())
+    assert all(model.inference.tta for model in plus.detectors.values())
+    assert all(model.weights for model in plus.models.values())
+    assert (plus.data.siblings, plus.ensemble.search) == ("drop", "greedy")
+    for name, detector in final.detectors.items():
+        assert training_settings(plus.detectors[name]) == training_settings(detector)
+    assert (final.data.siblings, final.ensemble.search, len(final.models)) == ("keep", "none", 4)
+
+
+def test_the_detectors_of_the_log_gather_films_to_a_step_as_yolov5_did():
+    for name, recipe in RECIPES.items():
+        if name.startswith("yolo-"):
+            (detector,) = recipe.detectors.values()
+            assert (detector.nominal_batch, detector.warmup_batches) == (64, 1000)
 
 
 def test_smoke_keeps_films_of_ones_own(tmp_path):

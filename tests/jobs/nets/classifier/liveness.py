@@ -6,6 +6,7 @@ a short training; the others say where else they show.
 """
 
 import functools
+import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,22 @@ def train_score_every(folder: Path) -> None:
     assert [row["train_score"] is None for row in curve] == [True, False]
 
 
+def augment(folder: Path) -> None:
+    """Every name, and a list, is a training of its own."""
+    named = [_weights(BASE.model_copy(update={"augment": name})) for name in ("none", "basic", "hard", "strong")]
+    listed = dict(_train(BASE.model_copy(update={"augment": ({"HorizontalFlip": {"p": 0.5}},)})).scored.state_dict())
+    assert all(_differ(one, other) for one, other in itertools.combinations([*named, listed], 2))
+
+
+def class_weights(folder: Path) -> None:
+    """Balanced and given ones are each a training of their own."""
+    given = dict(_train(BASE.model_copy(update={"class_weights": {"typical": 3.0}})).scored.state_dict())
+    balanced = _weights(BASE.model_copy(update={"class_weights": "balanced"}))
+    assert _differ(_weights(BASE), given)
+    assert _differ(_weights(BASE), balanced)
+    assert _differ(given, balanced)
+
+
 JOINT = BASE.model_copy(update={"head": "joint6"})
 
 LIVENESS: dict[str, Check] = {
@@ -197,11 +214,18 @@ LIVENESS: dict[str, Check] = {
     "batch": trains_otherwise(batch=3),
     "accumulate": trains_otherwise(accumulate=2),
     "weight_decay": trains_otherwise(weight_decay=0.1),
+    "loss": trains_otherwise(loss="sigmoid"),
+    "focal": trains_otherwise(focal=2.0),
+    "class_weights": class_weights,
     "label_smoothing": trains_otherwise(label_smoothing=0.1),
     "dropout": trains_otherwise(dropout=0.5),
     "drop_path": trains_otherwise(BASE.model_copy(update={"backbone": "test_resnet"}), drop_path=0.4),
-    "augment": trains_otherwise(augment="hard"),
+    "augment": augment,
+    "mixup": trains_otherwise(mixup=0.4),
+    "cutmix": trains_otherwise(cutmix=1.0),
+    "mix_chance": trains_otherwise(BASE.model_copy(update={"mixup": 0.4}), mix_chance=0.3),
     "ema": trains_otherwise(ema=0.9),
+    "ema_warmup": trains_otherwise(BASE.model_copy(update={"ema": 0.9}), ema_warmup=1.0),
     "clip": trains_otherwise(clip=0.1),
     "precision": trains_otherwise(precision="bf16"),
     "deterministic": deterministic,

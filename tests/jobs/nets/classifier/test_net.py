@@ -115,13 +115,18 @@ def test_a_stored_net_answers_as_it_did():
 
 def test_probabilities_add_up_within_each_question():
     logits = torch.randn(5, 6, dtype=torch.float64)
-    joint = class_probabilities(logits, changed(head="joint6").classes)
+    joint = class_probabilities(logits, changed(head="joint6"))
     softmax = logits.softmax(1)
     torch.testing.assert_close(joint[:, :4], softmax[:, :4] / softmax[:, :4].sum(1, keepdim=True))
     torch.testing.assert_close(joint[:, 4:].sum(1), torch.ones(5, dtype=torch.float64))
-    torch.testing.assert_close(class_probabilities(logits[:, :4], changed().classes), logits[:, :4].softmax(1))
-    film2 = class_probabilities(logits[:, :2], changed(head="film2").classes)
+    torch.testing.assert_close(class_probabilities(logits[:, :4], changed()), logits[:, :4].softmax(1))
+    film2 = class_probabilities(logits[:, :2], changed(head="film2"))
     torch.testing.assert_close(film2, logits[:, :2].softmax(1))
+
+
+def test_a_net_trained_class_by_class_answers_class_by_class():
+    logits = torch.randn(5, 6, dtype=torch.float64)
+    assert torch.equal(class_probabilities(logits, changed(head="joint6", loss="sigmoid")), logits.sigmoid())
 
 
 def test_a_gpu_that_is_too_small_is_explained(monkeypatch: pytest.MonkeyPatch):

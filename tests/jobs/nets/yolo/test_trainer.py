@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,7 +13,7 @@ from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
 from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.state import under
-from jobs.nets.yolo.trainer import DetectorTraining, Diverged
+from jobs.nets.yolo.trainer import DetectionTrainer, DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Tensors
 from tests.jobs.nets.yolo.films import TINY, write_films
 from tests.jobs.nets.yolo.lab import Falling, Memory, Watcher, same, training
@@ -45,6 +46,7 @@ def interrupted(dataset: Dataset, detector: Detector, folder: Path, after: int) 
         {},
         {"optimizer": "AdamW", "lr": 0.002, "accumulate": 2},
         {"optimizer": "NAdam", "lr": 0.002, "close_mosaic": 2, "schedule": "cosine"},
+        {"batch": 2, "nominal_batch": 6, "warmup_batches": 7},
         {"model": "yolo11n", "optimizer": "RMSProp", "lr": 0.0005},
         {"model": "yolov5nu", "optimizer": "RAdam", "lr": 0.002},
     ],
@@ -115,6 +117,57 @@ def test_gradients_are_accumulated_over_k_batches_and_never_across_an_epoch(data
     detector = TINY.model_copy(update={"batch": 2, "accumulate": 3, "epochs": 2})
     memory = finish(dataset, detector, tmp_path)
     assert [state["updates"] for _, state in memory.saved] == [2, 4]
+
+
+def steps_after(dataset: Dataset, detector: Detector, folder: Path) -> list[int]:
+    """Numbers of the batches, over the whole training, that ended in a step of the optimiser."""
+    job, seen = training(dataset, detector, folder), []
+    whole = DetectionTrainer.optimizer_step
+
+    def step(trainer: DetectorTraining) -> None:
+        seen.append(trainer.epoch * len(trainer.train_loader) + trainer.batch_index)
+        whole(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DetectionTrainer, "optimizer_step", step)
+        job.train()
+    return seen
+
+
+def test_a_nominal_batch_is_reached_during_the_warm_up_as_in_yolov5(dataset: Dataset, tmp_path: Path):
+    # 8 training films in batches of 1: 8 batches an epoch. The number rises from 1 to 4 over the first 9 batches.
+    detector = TINY.model_copy(update={"batch": 1, "nominal_batch": 4, "warmup": 1.0, "warmup_batches": 9, "epochs": 3})
+    rising = {number: round(float(np.interp(number - 1, [0, 9], [1, 4]))) for number in range(1, 10)}
+    assert list(rising.values()) == [1, 1, 2, 2, 2, 3, 3, 3, 4]
+    assert steps_after(dataset, detector, tmp_path) == [1, 2, 4, 7, 8, 12, 16, 20, 24]
+
+
+def test_a_nominal_batch_scales_weight_decay_by_the_films_a_step_has(dataset: Dataset, tmp_path: Path):
+    def decay(**changes: object) -> float:
+        job = training(dataset, TINY.model_copy(update={"weight_decay": 0.1, **changes}), tmp_path)
+        job._setup_train()
+        return max(group["weight_decay"] for group in job.optimizer.param_groups)
+
+    assert decay(batch=3) == 0.1
+    assert decay(batch=3, nominal_batch=9) == pytest.approx(0.1)
+    assert decay(batch=3, nominal_batch=10) == pytest.approx(0.1 * 9 / 10)  # three batches are 9 films
+    assert decay(batch=8, nominal_batch=4) == pytest.approx(0.2)  # as YOLOv5 does: one batch is twice the nominal one
+
+
+def test_the_warm_up_lasts_its_least_number_of_batches_and_says_so_if_the_training_is_shorter(
+    dataset: Dataset, tmp_path: Path
+):
+    def warmup(**changes: object) -> int:
+        return training(dataset, TINY.model_copy(update=changes), tmp_path)._get_warmup_iterations(100)
+
+    assert warmup(warmup=1.0) == 100
+    assert warmup(warmup=1.0, warmup_batches=1000) == 1000
+    assert warmup(warmup=2.0, warmup_batches=150) == 200
+    said: list[str] = []
+    job = training(dataset, TINY.model_copy(update={"epochs": 1, "warmup_batches": 1000}), tmp_path)
+    job.progress.say = said.append  # type: ignore[method-assign]
+    job.train()
+    assert said == ["warm-up takes 1000 batches, and the whole training has 2"]
 
 
 def test_training_ends_after_patience_epochs_without_a_better_score(dataset: Dataset, tmp_path: Path):
