@@ -11,14 +11,6 @@ def number(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else DASH
 
 
-def duration(seconds: float) -> str:
-    """Format seconds: 41 s, 12 min, 3 h 05 min."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def memory(size: int) -> str:
     """Format bytes as MiB or GiB; a dash for 0."""
     if not size:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from jobs.contract.durations import duration
 from jobs.contract.names import STUDY_CLASSES
 from jobs.contract.source import PREFIX
 from jobs.evaluate import metrics_json
@@ -15,7 +16,7 @@ from jobs.evaluate.candidates import searches
 from jobs.evaluate.charts import Axis, Series, chart, envelope
 from jobs.evaluate.costs import cost_rows, mixed_precision
 from jobs.evaluate.external_rows import external_rows
-from jobs.evaluate.formatting import DASH, duration, number
+from jobs.evaluate.formatting import DASH, number
 from jobs.evaluate.gallery import GalleryFilm
 from jobs.evaluate.groups import group_rows
 from jobs.evaluate.history import TaskHistory

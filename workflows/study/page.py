@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-import jinja2
 from markupsafe import Markup
 
 from jobs.contract.records import without_text
+from jobs.runtime.pages import page_template
 from workflows.study import table, wording
 from workflows.study.collect import LogEntry
 from workflows.study.comparison import Comparison
@@ -66,12 +66,8 @@ def page(entries: Sequence[LogEntry], comparisons: Mapping[str, Comparison]) -> 
         entries: the study's experiments in order.
         comparisons: run → its comparison with its parent.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("workflows.study", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     figures = list(dict.fromkeys(entry.figure for entry in entries if entry.score is not None))
-    return environment.get_template("page.html.j2").render(
+    return page_template("workflows.study", "page.html.j2").render(
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         entries=entries,
         scored=sum(entry.score is not None for entry in entries),

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from jobs.evaluate.charts import Axis, Series, chart, envelope, thinned, ticks
-from jobs.evaluate.formatting import duration, memory, number
+from jobs.evaluate.formatting import memory, number
 
 
 def test_the_envelope_is_a_step_line_that_falls_only():
@@ -46,5 +46,4 @@ def test_labels_cannot_break_out_of_the_chart():
 
 def test_numbers_are_said_as_a_person_would():
     assert [number(0.12345), number(float("nan"))] == ["0.123", "–"]
-    assert [duration(s) for s in (12.2, 99, 100, 3900, 9000)] == ["12 s", "99 s", "2 min", "65 min", "2 h 30 min"]
     assert [memory(n) for n in (0, 300 << 20, 3 << 30)] == ["–", "300 MiB", "3.0 GiB"]
