@@ -43,10 +43,10 @@ class SharedFilms:
         """Return what was found, as a sentence."""
         parts = []
         if self.patients:
-            parts.append(f"{_count(self.patients, 'patient')} ({_some(self.patients)})")
+            parts.append(f"{len(self.patients):,} of these patients ({_some(self.patients)})")
         if self.duplicates:
             pairs = [f"{one} as {other}" for one, other, _ in self.duplicates]
-            parts.append(f"{_count(pairs, 'film')} or a near-duplicate ({_some(pairs)})")
+            parts.append(f"{len(pairs):,} of these films or near-duplicates ({_some(pairs)})")
         return f"run {self.run} was trained on {' and '.join(parts)}, which concerns {_count(self.left_out, 'film')}."
 
 

@@ -20,6 +20,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Reference
 from jobs.contract.task import TaskId
+from jobs.films.overlap import OVERLAP, SharedFilms
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work, fetch
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table
@@ -40,6 +41,7 @@ class ComparedRun:
     experiment: Experiment
     ensemble: Done
     index: Done
+    overlap: Done | None  # what training has seen of a labelled test set
 
     @property
     def dataset(self) -> str:
@@ -69,6 +71,8 @@ def compare_runs(runs: str, cache: Path | None, *, as_json: bool) -> None:
 def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any]:
     """Return the second run's difference from the first, in their widest common figure, on their common folds.
 
+    Of two runs that predict the same labelled test set, the films that neither was trained on are compared.
+
     Args:
         store: the store of both runs.
         first: the baseline run.
@@ -81,7 +85,7 @@ def compare(store: Store, first: str, second: str, cache: Path) -> dict[str, Any
     pair = [_open(store, name) for name in (first, second)]
     figure, folds = common(*pair)
     index = pd.read_parquet(fetch(store, pair[0].index.outputs["index.parquet"], cache))
-    index = index[index["fold"].isin(folds)]
+    index = _scored(index, folds, pair, store, cache)
     evaluation_set = EvaluationSet.from_index(index)
     tables = [_table(store, run, figure, index, evaluation_set, cache) for run in pair]
     patient = evaluation_set.patient[len(evaluation_set.studies) :] if figure == "film2" else evaluation_set.patient
@@ -135,7 +139,25 @@ def _open(store: Store, run: str) -> ComparedRun:
         raise BadInput(f"Run {run} has no submission in {store.url} to compare: finish it first.") from error
     if submission.inputs["dataset"] != index.outputs["index.parquet"].sha256:
         raise BadInput(f"Run {run} has prepared another dataset since its ensemble: resume it first.")
-    return ComparedRun(run, experiment, submission, index)
+    overlap = Work.finished(store, Stage.PREPARE, prepare["overlap"])[1] if "overlap" in prepare else None
+    return ComparedRun(run, experiment, submission, index, overlap)
+
+
+def _scored(index: pd.DataFrame, folds: list[int], pair: list[ComparedRun], store: Store, cache: Path) -> pd.DataFrame:
+    """Return the films that both runs are scored on: their common folds', or of a test set those with labels.
+
+    Raises:
+        BadInput: the test set has none that neither run was trained on.
+    """
+    if (index["fold"] >= 0).any():
+        return index[index["fold"].isin(folds)]
+    seen = [SharedFilms.read(fetch(store, run.overlap.outputs[OVERLAP], cache)) for run in pair if run.overlap]
+    left_out = {image for one in seen for image in one.left_out}
+    scored = index[index["study_class"].notna() & ~index["image"].isin(left_out)]
+    if scored.empty:
+        names = " and ".join(run.run for run in pair)
+        raise BadInput(f"{names} predict films without labels, or that training has seen: there is nothing to compare.")
+    return scored
 
 
 def _table(

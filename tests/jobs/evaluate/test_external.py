@@ -12,6 +12,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.films.dataset import index_bytes
 from jobs.films.overlap import SharedFilms
+from jobs.tools.compare import compare
 from tests.jobs.ensemble.world import COST, World, experiment, index
 
 
@@ -49,7 +50,7 @@ def predicted(
     return world
 
 
-def test_a_labelled_test_set_is_set_beside_out_of_fold(trained, monkeypatch):
+def test_a_labelled_test_set_is_set_beside_out_of_fold_and_can_be_compared(trained, monkeypatch, tmp_path):
     films = labelled()
     seen = list(films["image"][films["patient"] == "other-patient04"])
     world = predicted(trained, monkeypatch, films, SharedFilms("earlier", ["other-patient04"], [], seen))
@@ -68,12 +69,15 @@ def test_a_labelled_test_set_is_set_beside_out_of_fold(trained, monkeypatch):
     assert metrics["per_fold"] == []
     for sentence in (
         "External beside out of fold",
-        "<b>Left out:</b> run earlier was trained on 1 patient (other-patient04), which concerns 1 film",
+        "<b>Left out:</b> run earlier was trained on 1 of these patients (other-patient04), which concerns 1 film",
     ):
         assert sentence in page
     for sentence in ("<h2>Folds", "untrained", "Learning curves"):
         assert sentence not in page
     assert "--overlap drop" in page
+    world.store.put(layout.run_experiment(world.run), experiment().model_dump_json().encode())
+    same = compare(world.store, world.run, world.run, tmp_path)
+    assert (same["scores"][0], same["difference"]) == (pytest.approx(scores["map6"]), 0)
 
 
 def test_classes_that_one_of_the_two_lacks_are_left_out_of_the_comparison(trained, monkeypatch):
