@@ -37,6 +37,7 @@ def only(every: list[Voter], rows: pd.DataFrame) -> list[Voter]:
     return [replace(voter, table=voter.table[voter.table["image"].isin(rows["image"])]) for voter in every]
 
 
+@pytest.mark.slow
 def test_a_model_of_pure_noise_gets_no_weight():
     classifiers, detectors = voters(2.0, 0.0), boxes(0.95, 0.05)
     found = search(FILMS, classifiers, detectors, GREEDY, seed=1)
