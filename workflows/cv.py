@@ -15,6 +15,8 @@ import typer
 
 from jobs.contract import command_line
 from workflows.commands.compare import compare
+from workflows.commands.cost import cost
+from workflows.commands.deploy import deploy
 from workflows.commands.doctor import doctor
 from workflows.commands.explain import explain
 from workflows.commands.export import export
@@ -40,8 +42,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 for verb in (
-    recipes, render, lint, run, submit, resume, status, logs, stop, explain, fetch, predict, export, purge, doctor,
-    runs, compare, study,
+    recipes, render, lint, run, submit, deploy, resume, status, logs, stop, explain, cost, fetch, predict, export,
+    purge, doctor, runs, compare, study,
 ):  # fmt: skip
     app.command()(verb)
 

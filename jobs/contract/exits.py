@@ -19,6 +19,7 @@ class Exit(IntEnum):
     BUG = 70
     HARDWARE = 71
     CHECKPOINTED = 75
+    BUDGET_SPENT = 76
     BAD_INPUT = 78
     ILLEGAL_INSTRUCTION = 132
     ABORTED = 134
@@ -49,6 +50,10 @@ TABLE: Final[dict[Exit, Meaning]] = {
     ),
     Exit.CHECKPOINTED: Meaning(
         "stopped on request, checkpoint written; the next attempt continues from it", retry=True
+    ),
+    Exit.BUDGET_SPENT: Meaning(
+        "the run's GPU hours (--max-gpu-hours) are spent, checkpoint written; resume with more continues from it",
+        retry=False,
     ),
     Exit.BAD_INPUT: Meaning("bad input or configuration; never retried, the message says what to change", retry=False),
     Exit.ILLEGAL_INSTRUCTION: Meaning(

@@ -14,6 +14,7 @@ WORK: Final = "work/"
 RUNS: Final = "runs/"
 SOURCES: Final = "sources/"
 WEIGHTS: Final = "weights/"
+_ATTEMPT: Final = re.compile(r".*/\d{8}T\d{6}Z-attempt-\d+\.json")
 _LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
 
 
@@ -75,6 +76,16 @@ def heartbeat(name: str, of: TaskId) -> str:
 def attempt(name: str, of: TaskId, started: datetime, number: int) -> str:
     """One attempt at a task. A resubmitted run counts from 0 again, so the key contains the start (UTC)."""
     return f"{task(name, of)}/{started:%Y%m%dT%H%M%SZ}-attempt-{number}"
+
+
+def attempt_record(attempt: str) -> str:
+    """The last heartbeat of an attempt: what its time went into."""
+    return f"{attempt}.json"
+
+
+def is_attempt_record(key: str) -> bool:
+    """Whether a key is of the record of an attempt."""
+    return _ATTEMPT.fullmatch(key) is not None
 
 
 def log(attempt: str) -> str:

@@ -10,6 +10,7 @@ from jobs.contract.names import Stage
 
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9.]+(m|[kMGTP]i?)?$")]
 Seconds = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # The stages that request a GPU. These are also the stages with Stage.per_fold, by coincidence.
 GPU_STAGES = (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR, Stage.PREDICT)
@@ -97,6 +98,17 @@ class Resources(Frozen):
     scratch: Quantity = Field("100Gi", description="size of the pod's writable folders")
 
 
+class Prices(Frozen):
+    """What an hour costs, in one currency; its units are these fields and no others."""
+
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 code")
+    gpu_hour: Price | None = Field(None, description="an hour of a GPU whose model gpu_hour_of does not name")
+    gpu_hour_of: dict[str, Price] = Field(
+        default_factory=dict, description="by model as the report names it, e.g. {NVIDIA L40S: 1.9}"
+    )
+    pod_hour: Price | None = Field(None, description="an hour of a pod without a GPU")
+
+
 class Retry(Frozen):
     """Number and pace of retries. Which exit codes are retried is in :mod:`jobs.contract.exits`."""
 
@@ -156,6 +168,7 @@ class Profile(Frozen):
     run_as: Annotated[int, Field(ge=1)] = 10001
     pushgateway: str | None = None
     metrics_port: Annotated[int, Field(ge=1024, le=65535)] = 9464
+    prices: Prices | None = Field(None, description="what an hour costs, for cv.py cost and the report")
     notify: Secret | None = Field(
         None,
         description="key of a Secret that holds Apprise addresses (Slack, mail, webhooks), one a line; they are told "

@@ -124,6 +124,12 @@ class Heartbeat(StoredRecord):
     message: str = ""
     exit_code: int | None = None
     spent: dict[str, float] = {}  # seconds of this attempt: waiting (for films), training, evaluating, writing
+    pending: float = 0.0  # seconds from the pod's creation until it had a node
+    pulling: float = 0.0  # seconds from then until its process started: images, volumes, Argo's init container
+    importing: float = 0.0  # seconds from then until ``started``
+    gpus: int = 0  # that the task holds
+    gpu: str = ""  # the GPU's model
+    saved: datetime | None = None  # when everything done so far was last stored
     works: tuple[str, ...] = ()  # prefixes of the works that the task makes or reads, finished or not
 
 

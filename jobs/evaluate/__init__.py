@@ -15,6 +15,7 @@ from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat
 from jobs.contract.task import TaskId
 from jobs.evaluate import card, external, gallery, metrics_json, report
+from jobs.evaluate.costs import read_attempts
 from jobs.evaluate.external import External, OutOfFold
 from jobs.evaluate.groups import examine_groups, groups_json
 from jobs.evaluate.history import TaskHistory, histories
@@ -115,6 +116,7 @@ def _evaluate(
     context.progress.phase("examining groups")
     found = _groups(context, index, results)
     context.stop.check()
+    attempts, currency = read_attempts(context.store, context.run)
     run = metrics_json.ReportedRun(
         context.run,
         experiment,
@@ -125,6 +127,8 @@ def _evaluate(
         external=outside,
         groups=found,
         scaling=_temperature_scaling(trained, results, outside),
+        attempts=attempts,
+        currency=currency,
     )
     context.progress.phase("drawing")
     pictures = _gallery(context, index, trained.submission, results)

@@ -1,11 +1,19 @@
-"""The report's table of time and memory."""
+"""The report's tables of time and memory, and of what the attempts cost."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from jobs.contract import layout
+from jobs.contract.costs import PARTS, CostRow, attempt_cost, task_costs, totals
 from jobs.contract.durations import duration
+from jobs.contract.exits import Damaged
+from jobs.contract.profile import Prices
+from jobs.contract.records import Heartbeat
 from jobs.evaluate.formatting import memory
 from jobs.evaluate.history import TaskHistory, by_model
+from jobs.evaluate.metrics_json import ReportedRun
+from jobs.runtime.store import Missing, Store
 
 
 def cost_rows(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
@@ -32,6 +40,32 @@ def cost_rows(tasks: Sequence[TaskHistory]) -> list[dict[str, Any]]:
             }
         )
     return [{**row, "share": round(100 * row["total"] / most, 1) if most else 0} for row in rows]
+
+
+def read_attempts(store: Store, run: str) -> tuple[list[CostRow], str]:
+    """Return what the attempts at a run's tasks cost so far, and the currency of the order's prices; else empty."""
+    now, costs = store.clock.now(), []
+    for key in sorted(entry.key for entry in store.list(f"{layout.run(run)}/")):
+        if layout.is_attempt_record(key):
+            with suppress(Damaged, Missing):
+                costs.append(attempt_cost(store.get_record(key, Heartbeat), now))
+    given = ((store.find_json(layout.run_order(run)) or {}).get("profile") or {}).get("prices")
+    prices = Prices.model_validate(given) if given else None
+    return task_costs(costs, prices), prices.currency if prices else ""
+
+
+def attempt_rows(run: ReportedRun) -> list[dict[str, str]]:
+    """Return the table of hours: a row per device over all tasks, then those of the tasks that lost time."""
+    sums = totals(run.attempts)
+    unlucky = [row for row in run.attempts if row.ends]
+    return [
+        {
+            "what": row.what, "device": row.device, "attempts": str(row.attempts), "hours": f"{row.total:.2f}",
+            **{part: f"{row.hours[part]:.2f}" for part in PARTS}, "pending": f"{row.pending:.2f}",
+            "money": "" if row.money is None else f"{row.money:.2f} {run.currency}", "ends": row.ends,
+        }
+        for row in [*sums, *unlucky]
+    ]  # fmt: skip
 
 
 def time_shares(tasks: Sequence[TaskHistory]) -> str:

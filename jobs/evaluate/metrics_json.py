@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from jobs.contract.costs import CostRow
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate.external import External
@@ -35,6 +36,8 @@ class ReportedRun:
         external: the out-of-fold scores beside those of a test set; None in a run that trains.
         groups: figures of groups of patients; None where prepare kept no tags.
         scaling: what temperature scaling would do, or does; None without study classes.
+        attempts: what the attempts at the run's tasks cost up to now, by task and device.
+        currency: of their money; empty where the profile has no prices.
     """
 
     name: str
@@ -46,6 +49,8 @@ class ReportedRun:
     external: External | None = None
     groups: dict[str, Any] | None = None
     scaling: Scaling | None = None
+    attempts: Sequence[CostRow] = ()
+    currency: str = ""
 
     @property
     def missing_folds(self) -> list[int]:
@@ -88,6 +93,8 @@ def metrics(results: Results, tasks: Sequence[TaskHistory], run: ReportedRun) ->
             "films": len(evaluation_set.films),
         },
         "tasks": [_task(task) for task in tasks],
+        "attempts": [asdict(row) for row in run.attempts],
+        "currency": run.currency or None,
         "provenance": {
             "experiment": run.experiment.model_dump(mode="json"),
             "experiment_hash": run.experiment.hash,

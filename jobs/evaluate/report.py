@@ -14,7 +14,7 @@ from jobs.contract.source import PREFIX
 from jobs.evaluate import metrics_json
 from jobs.evaluate.candidates import searches
 from jobs.evaluate.charts import Axis, Series, chart, envelope
-from jobs.evaluate.costs import cost_rows, mixed_precision
+from jobs.evaluate.costs import attempt_rows, cost_rows, mixed_precision
 from jobs.evaluate.external_rows import external_rows
 from jobs.evaluate.formatting import DASH, number
 from jobs.evaluate.gallery import GalleryFilm
@@ -86,6 +86,8 @@ def render(
         searches=searches(trained, run.name),
         learning=learning_curves(trained, run.experiment),
         costs=cost_rows(tasks),
+        attempts=attempt_rows(run),
+        has_money=bool(run.currency),
         mixed_precision=mixed_precision(trained),
         gallery={name: [_film(*film) for film in films] for name, films in gallery.items() if films},
         command=_command(run),

@@ -10,6 +10,7 @@ import logging
 import secrets
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,14 @@ class Checkpoints:
         work_prefix: prefix of the training's work.
         identity: the training's configuration and dataset; a checkpoint of another identity is refused.
         interval: seconds between the starts of two writes, except by :meth:`flush`; what SIGKILL may cost.
+        written: called once a checkpoint is stored, perhaps in the thread that wrote it.
     """
 
-    def __init__(self, store: Store, work_prefix: str, identity: dict[str, Any], interval: float = 0.0) -> None:
+    def __init__(
+        self, store: Store, work_prefix: str, identity: dict[str, Any], interval: float = 0.0,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._written = written
         self.store, self.prefix = store, layout.checkpoints(work_prefix)
         self.identity, self.interval = digest(identity), interval
         self.writer = secrets.token_hex(4)
@@ -115,6 +121,7 @@ class Checkpoints:
         if "latest" in self.kept:
             pointer["previous"] = self.kept["latest"]
         self._point(pointer)
+        self._written()
 
     def _point(self, pointer: dict[str, Output]) -> None:
         record = Pointer(identity=self.identity, **pointer)

@@ -106,7 +106,10 @@ class Context:
             make: does the work and returns its record.
         """
         work = self.work(kind, inputs)
-        return work.done() or make(work)
+        if (done := work.done()) is None:
+            done = make(work)
+            self.progress.saved()
+        return done
 
     def reference(self, run: str, task: TaskId) -> Reference:
         """Return the reference of a task of a run.
@@ -192,6 +195,7 @@ class Context:
         if torch.cuda.is_available():
             if too_old := why_unsupported(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
                 raise BadInput(f"{torch.cuda.get_device_name()} {too_old}")
+            self.progress.on_gpu(torch.cuda.get_device_name())
             return "cuda"
         if requested and not self.settings.allow_cpu:
             why = why_no_gpu(Surroundings.look(torch.version.cuda))

@@ -1,9 +1,16 @@
 """CPUs that this process may use."""
 
 import os
+import time
 from pathlib import Path
 
 from jobs.contract import environment
+
+
+def process_age() -> float:
+    """Seconds since this process started, by the kernel's count."""
+    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # field 22, ticks since boot
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 def cpus() -> int:

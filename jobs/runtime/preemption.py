@@ -24,6 +24,7 @@ class Stop:
     """A flag that asks a stage to stop."""
 
     def __init__(self) -> None:
+        self.spent = ""  # a sentence where the run's GPU hours are the reason
         self._requested = False  # no threading.Event: a signal within its wait() would deadlock in its set()
 
     def listen(self) -> None:
@@ -36,6 +37,11 @@ class Stop:
 
     def request(self) -> None:
         """Set the flag, as a signal would."""
+        self._requested = True
+
+    def end_budget(self, sentence: str) -> None:
+        """Set the flag because the run's GPU hours are spent: the stage then ends with an exit code of its own."""
+        self.spent = sentence
         self._requested = True
 
     @property

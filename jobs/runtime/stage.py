@@ -26,6 +26,8 @@ from jobs.runtime.preemption import Stop
 from jobs.runtime.provenance import revision
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.telemetry import logs
+from jobs.runtime.telemetry.before_start import on_node_since
+from jobs.runtime.telemetry.budget import Budget
 from jobs.runtime.telemetry.metrics import push_outcome
 from jobs.runtime.telemetry.progress import Progress
 from jobs.runtime.telemetry.tracker import Wandb
@@ -39,11 +41,12 @@ def run_stage(task: TaskId) -> Exit:
     stop.listen()
     threads = cpus()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    on_node = on_node_since()
     with _scratch() as scratch:
         log_file = scratch / "attempt.log"
         logs.listen(str(task), log_file)
         try:
-            context = _context(task, scratch, log_file, threads, stop)
+            context = _context(task, scratch, log_file, threads, stop, on_node)
         except StageError as error:
             log.error("%s", error)
             return error.exit
@@ -53,6 +56,8 @@ def run_stage(task: TaskId) -> Exit:
 
 def _run(context: Context) -> Exit:
     try:
+        context.progress.check_budget()
+        context.stop.check()
         context.progress.tracker = _tracker(context)
         module = importlib.import_module(context.task.stage.module)
         with room_in(context.scratch, context.cache):
@@ -61,6 +66,9 @@ def _run(context: Context) -> Exit:
             if outputs := os.environ.get(environment.OUTPUTS):
                 (Path(outputs) / "score").write_text(text)
     except StageError as error:
+        if error.exit is Exit.CHECKPOINTED and context.stop.spent:
+            log.info("%s", context.stop.spent)
+            return _fail(context, Exit.BUDGET_SPENT, context.stop.spent)
         log.log(logging.INFO if error.exit is Exit.CHECKPOINTED else logging.ERROR, "%s", error)
         return _fail(context, error.exit, str(error))
     except Exception as error:
@@ -90,9 +98,10 @@ def _tracker(context: Context) -> Wandb | None:
 
 def _fail(context: Context, code: Exit, message: str) -> Exit:
     """Report how the attempt ended; where it is not retried, the run has failed: push that to Prometheus."""
-    context.progress.end("stopped" if code is Exit.CHECKPOINTED else "failed", code, message)
+    stopped = code in (Exit.CHECKPOINTED, Exit.BUDGET_SPENT)
+    context.progress.end("stopped" if stopped else "failed", code, message)
     gateway = context.settings.pushgateway
-    if gateway and not TABLE[code].retry:
+    if gateway and not stopped and not TABLE[code].retry:
         push_outcome(
             gateway, context.experiment.name, _dataset(context), context.run, revision(),
             failed=True, seconds=context.cost().seconds,
@@ -109,7 +118,9 @@ def _dataset(context: Context) -> str:
     return done.outputs["index.parquet"].sha256[:12]
 
 
-def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: Stop) -> Context:
+def _context(
+    task: TaskId, scratch: Path, log_file: Path, threads: int, stop: Stop, on_node: float | None
+) -> Context:  # fmt: skip
     run = os.environ.get(environment.RUN)
     if not run:
         raise BadInput(f"No run: set {environment.RUN} to the run's name.")
@@ -120,13 +131,15 @@ def _context(task: TaskId, scratch: Path, log_file: Path, threads: int, stop: St
     _check_task(experiment, task)
     attempt = int(environment.number(environment.ATTEMPT))
     earlier = _earlier_seconds(store, run, task)
+    hours = environment.number(environment.MAX_GPU_HOURS)
+    budget = Budget(store, run, hours, stop.end_budget) if hours else None
     cache = Path(os.environ.get(environment.CACHE) or scratch / "cache")
     cache.mkdir(parents=True, exist_ok=True)
     return Context(
         store=store, run=run, experiment=experiment, task=task, attempt=attempt,
         scratch=scratch, cache=cache, threads=threads, stop=stop,
-        progress=Progress(store, run, task, attempt, log_file, earlier), settings=Settings.from_environment(),
-        earlier=earlier,
+        progress=Progress(store, run, task, attempt, log_file, earlier, budget, on_node),
+        settings=Settings.from_environment(), earlier=earlier,
     )  # fmt: skip
 
 

@@ -146,6 +146,8 @@ def _task_end(store: Store, run: str, task: TaskId) -> TaskEnd:
         return TaskEnd(task.name, "unknown")
     if beat.exit_code == Exit.CHECKPOINTED:
         return TaskEnd(task.name, "stopped", "stopped, checkpoint written")
+    if beat.exit_code == Exit.BUDGET_SPENT:
+        return TaskEnd(task.name, "stopped", beat.message)
     message = " ".join(beat.message.split())[:LONGEST_MESSAGE]
     killed = "killed without a last word, or its node went down"
     return TaskEnd(task.name, "failed", killed if beat.exit_code is None else message)

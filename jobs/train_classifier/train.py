@@ -32,7 +32,9 @@ def train(context: Context, training: Training, work: Work) -> Done:
     fold = ClassifierFold.of(context, training)
     context.progress.phase("loading")
     device = context.device()
-    checkpoints = Checkpoints(context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds)
+    checkpoints = Checkpoints(
+        context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds, context.progress.saved
+    )
     with explained(fold.model.batch, fold.model.size, "batch"):
         loop = ClassifierTraining(_training_inputs(fold), device, _workers(context, device), context.progress.spent)
         if (saved := checkpoints.load()) is not None:

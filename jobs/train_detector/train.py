@@ -27,7 +27,9 @@ def train(fold: DetectorFold, work: Work) -> Done:
         BadInput: the data, the settings or the GPU's memory do not allow it.
     """
     context = fold.context
-    checkpoints = Checkpoints(context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds)
+    checkpoints = Checkpoints(
+        context.store, work.prefix, work.inputs, context.settings.checkpoint_seconds, context.progress.saved
+    )
     saved = checkpoints.load()
     if saved is None or not saved[1]["finished"]:
         try:

@@ -21,11 +21,19 @@ _WORKFLOWS = re.compile(
 _EVERYWHERE = re.compile(r"(?:/api/v1/workflows/|/apis/argoproj.io/v1alpha1/workflows)($^)?($^)?($^)?$")
 
 
+# WorkflowTemplates and CronWorkflows: of Argo's server, and as custom objects.
+_LASTING = re.compile(
+    r"/api/v1/(?:workflow-templates|cron-workflows)/[^/]+(?:/([^/]+))?$"
+    r"|/apis/argoproj.io/v1alpha1/namespaces/[^/]+/(?:workflowtemplates|cronworkflows)/([^/]+)$"
+)
+
+
 class FakeCluster:
     """What the server knows, and how it behaves."""
 
     def __init__(self) -> None:
         self.workflows: dict[str, Json] = {}
+        self.lasting: dict[tuple[str, str], Json] = {}  # kind and name of templates and schedules
         self.logs: dict[str, list[str]] = {}  # pod → lines
         self.objects: dict[str, Json] = {}  # path → object or listing
         self.refused: set[tuple[str, str]] = set()  # verb and resource that nobody may
@@ -48,10 +56,25 @@ class FakeCluster:
         if path.endswith("accessreviews"):
             asked = body["spec"]["resourceAttributes"]
             return 201, {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.refused}}
+        if found := _LASTING.match(path):
+            return self._lasting(method, found.group(1) or found.group(2), body)
         match = _EVERYWHERE.match(path) or _WORKFLOWS.match(path)
         if not match:
             return 404, {"message": f"{path} not found"}
         return self._workflow(method, match, query, body)
+
+    def _lasting(self, method: str, name: str | None, body: Any) -> tuple[int, Any]:
+        if method == "GET":
+            return 200, next(one for (_, called), one in self.lasting.items() if called == name)
+        manifest = body.get("template") or body.get("cronWorkflow") or body
+        key = manifest["kind"], manifest["metadata"]["name"]
+        if method == "POST" and key in self.lasting:
+            return 409, {"message": f"{key[1]} already exists"}
+        if method == "PUT" and manifest["metadata"].get("resourceVersion") != "7":
+            return 400, {"message": "resourceVersion must be specified"}
+        metadata = {**manifest["metadata"], "resourceVersion": "7"}
+        self.lasting[key] = {**manifest, "metadata": metadata}
+        return 200, self.lasting[key]
 
     def _workflow(self, method: str, match: "re.Match[str]", query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         name, verb = match.group(2), match.group(3)

@@ -4,9 +4,16 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from jobs.contract.exits import ServiceAway
-from workflows.cluster.http import Http, Json, new_session
+from workflows.cluster.http import Exists, Http, Json, new_session
+
+# Kind → its path and its field in Argo's API.
+_KINDS: Final = {
+    "WorkflowTemplate": ("workflow-templates", "template"),
+    "CronWorkflow": ("cron-workflows", "cronWorkflow"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,17 @@ class ArgoServer:
         """Create a workflow; raise :class:`~workflows.cluster.http.Exists` if its name is taken."""
         body = {"namespace": namespace, "instanceID": self.instance or "", "workflow": manifest}
         return self.http.call("POST", self._path(namespace), body=body)
+
+    def apply(self, namespace: str, manifest: Json) -> None:
+        """Create or change a WorkflowTemplate or a CronWorkflow."""
+        path, field = _KINDS[manifest["kind"]]
+        path, name = f"/api/v1/{path}/{namespace}", manifest["metadata"]["name"]
+        try:
+            self.http.call("POST", path, body={"namespace": namespace, field: manifest})
+        except Exists:
+            version = self.http.get(f"{path}/{name}")["metadata"]["resourceVersion"]
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+            self.http.call("PUT", f"{path}/{name}", body={"namespace": namespace, "name": name, field: manifest})
 
     def list(self, namespace: str | None, labels: str | None = None) -> list[Json]:
         """Return the workflows with these labels, in a namespace or in all."""

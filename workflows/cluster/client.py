@@ -33,6 +33,7 @@ class Workflows(Protocol):
     @property
     def http(self) -> Http: ...  # noqa: D102
     def create(self, namespace: str, manifest: Json) -> Json: ...  # noqa: D102
+    def apply(self, namespace: str, manifest: Json) -> None: ...  # noqa: D102
     def list(self, namespace: str | None, labels: str | None = None) -> list[Json]: ...  # noqa: D102
     def stop(self, namespace: str, name: str) -> None: ...  # noqa: D102
     def resume(self, namespace: str, name: str) -> None: ...  # noqa: D102

@@ -12,6 +12,8 @@ from workflows.cluster.http import Http, Json, NotThere
 WORKFLOWS: Final = "/apis/argoproj.io/v1alpha1"
 INSTANCE_LABEL: Final = "workflows.argoproj.io/controller-instanceid"
 MERGE: Final = "application/merge-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
+FIELD_MANAGER: Final = "cxrfold"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,22 @@ class KubernetesWorkflows:
 
     def create(self, namespace: str, manifest: Json) -> Json:
         """Create a workflow; raise :class:`~workflows.cluster.http.Exists` if its name is taken."""
-        if self.instance:
-            metadata = manifest["metadata"]
-            labels = {**metadata.get("labels", {}), INSTANCE_LABEL: self.instance}
-            manifest = {**manifest, "metadata": {**metadata, "labels": labels}}
-        return self.kubernetes.http.call("POST", self._path(namespace), body=manifest)
+        return self.kubernetes.http.call("POST", self._path(namespace), body=self._of_instance(manifest))
+
+    def apply(self, namespace: str, manifest: Json) -> None:
+        """Create or change a WorkflowTemplate or a CronWorkflow, as ``kubectl apply --server-side`` does."""
+        manifest = self._of_instance(manifest)
+        path = f"{WORKFLOWS}/namespaces/{namespace}/{manifest['kind'].lower()}s/{manifest['metadata']['name']}"
+        params = {"fieldManager": FIELD_MANAGER, "force": True}
+        self.kubernetes.http.call("PATCH", path, params=params, body=manifest, content=APPLY)
+
+    def _of_instance(self, manifest: Json) -> Json:
+        """The manifest with the label of the controller's instance, if a cluster has several."""
+        if not self.instance:
+            return manifest
+        metadata = manifest["metadata"]
+        labels = {**metadata.get("labels", {}), INSTANCE_LABEL: self.instance}
+        return {**manifest, "metadata": {**metadata, "labels": labels}}
 
     @property
     def http(self) -> Http:

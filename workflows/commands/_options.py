@@ -74,6 +74,14 @@ ClusterProfile = Annotated[
 Replace = Annotated[
     bool, typer.Option("--replace", help="let the run take the name of an ended run of another experiment")
 ]
+MaxGpuHours = Annotated[
+    float | None,
+    typer.Option(
+        "--max-gpu-hours",
+        min=0.001,
+        help="stop with checkpoints once all attempts of the run have held so many GPU hours",
+    ),
+]
 OfRun = Annotated[str, typer.Argument(help="name of the run", metavar="RUN", autocompletion=run_names)]
 OneRun = Annotated[
     str | None,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from workflows.commands._options import AsJson, ClusterProfile, OfRun, Revision, Watch, profile_of
+from workflows.commands._options import AsJson, ClusterProfile, MaxGpuHours, OfRun, Revision, Watch, profile_of
 from workflows.commands._output import console
 from workflows.commands.submit import send
 
@@ -18,6 +18,7 @@ def resume(
     profile: ClusterProfile = None,
     watch: Watch = False,
     revision: Revision = None,
+    max_gpu_hours: MaxGpuHours = None,
     as_json: AsJson = False,
 ) -> None:
     """Resume a stopped, failed or suspended run where it ran: on a cluster or here. Finished tasks are skipped."""
@@ -30,7 +31,7 @@ def resume(
             assert run.spec
             spec, remarks = run.spec, list[str]()
         else:
-            spec, remarks = resubmission(run, revision)
+            spec, remarks = resubmission(run, revision, max_gpu_hours)
     for remark in remarks:
         typer.echo(remark, err=True)
     if spec.local:

@@ -11,6 +11,7 @@ from workflows.commands._options import (
     FromRun,
     Gpus,
     Jobs,
+    MaxGpuHours,
     Overlap,
     PredictSource,
     ProfileName,
@@ -55,6 +56,7 @@ def run(
     from_run: FromRun = None,
     overlap: Overlap = None,
     replace: Replace = False,
+    max_gpu_hours: MaxGpuHours = None,
 ) -> None:
     """Run an experiment on this machine, with processes instead of pods.
 
@@ -68,7 +70,9 @@ def run(
 
     test = test_set(predict, from_run, overlap)
     resolved = experiment_to_run(experiment, test, data, folds, settings, smoke=smoke)
-    spec = RunSpec.of(resolved, profile_or_default(profile), revision=revision(), run=run, test_set=test)
+    spec = RunSpec.of(
+        resolved, profile_or_default(profile), revision=revision(), run=run, test_set=test, max_gpu_hours=max_gpu_hours
+    )
     if run and not replace and (taken := finished_otherwise(spec)):
         confirm_replacement(taken)
     raise typer.Exit(execute(spec, this_machine(jobs, gpus), console()))

@@ -17,6 +17,7 @@ from workflows.commands._options import (
     ExperimentName,
     FoldList,
     FromRun,
+    MaxGpuHours,
     Overlap,
     PredictSource,
     Replace,
@@ -53,6 +54,7 @@ def submit(
     watch: Watch = False,
     revision: Revision = None,
     replace: Replace = False,
+    max_gpu_hours: MaxGpuHours = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit an experiment to a cluster after checking both. The same command continues the same run."""
@@ -62,6 +64,7 @@ def submit(
     spec = RunSpec.of(
         resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile),
         revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run, overlap),
+        max_gpu_hours=max_gpu_hours,
     )  # fmt: skip
     send(spec, watch=watch, as_json=as_json, replace=replace)
 
@@ -123,9 +126,12 @@ def _check_and_create(spec: "RunSpec", cluster: "Cluster") -> "CreatedWorkflow":
         images = images_of(spec.profile, spec.revision, spec.experiment)
         points = pool.submit(examine, cluster, spec.profile, images, store=False)
         weights = pool.submit(_check_pretrained, spec)
+        expected = pool.submit(_estimates, spec)
         workflow = manifest(spec)
         refuse_errors(check(spec, workflow), lambda text: typer.echo(text, err=True), "submitted")
         weights.result()
+        for line in expected.result():
+            typer.echo(line, err=True)
         _report(points.result())
     return create(spec, cluster, workflow)
 
@@ -161,6 +167,21 @@ class _NoAccess(Exception):
     """The store cannot be read from here."""
 
 
+def _estimates(spec: "RunSpec") -> list[str]:
+    """What earlier runs of like tasks took, where the store can be read from here."""
+    from jobs.contract.exits import ServiceAway
+    from workflows.runs import estimate
+    from workflows.store.opening import open_store
+
+    if spec.predicts:
+        return []
+    try:
+        found = estimate.estimates(open_store(spec.profile.store), spec.experiment)
+    except (BadInput, ServiceAway):
+        return []  # submit needs no access to the store
+    return list(estimate.lines(found, len(spec.experiment.models)))
+
+
 def _uploaded(spec: "RunSpec") -> "RunSpec":
     """Upload the spec's films if they are a local folder, and return the spec with their S3 address.
 
@@ -185,7 +206,10 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
     moved = experiment.model_copy(update={"data": data})
     # A default name depends on the films, not on the folder they were in.
     name = moved.default_run if spec.run == experiment.default_run else spec.run
-    return RunSpec(run=name, experiment=moved, profile=spec.profile, revision=spec.revision, memory=spec.memory)
+    return RunSpec(
+        run=name, experiment=moved, profile=spec.profile, revision=spec.revision, memory=spec.memory,
+        max_gpu_hours=spec.max_gpu_hours,
+    )  # fmt: skip
 
 
 def _report(points: "list[Point]") -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from jobs.contract.names import QUEUE_LABEL, RUN_LABEL
 from workflows.lint.findings import Problem, Rules
 from workflows.lint.templates import containers, dags, task_arguments
+from workflows.manifest.retry import CREATION_TIME
 from workflows.manifest.spec import Manifest
 from workflows.settings.tree import load_yaml
 
@@ -42,6 +43,8 @@ def unresolved_placeholder(workflow: Manifest) -> Iterator[Problem]:
             for variable in (match.strip() for match in _PLACEHOLDER.findall(text)):
                 retry = variable == "retries" or variable.startswith("lastRetry.")
                 loop = variable == "item" or variable.startswith("item.")
+                if variable == CREATION_TIME and "retryStrategy" in template:
+                    continue
                 if variable in known or _GLOBAL.match(variable) or loop or (retry and "retryStrategy" in template):
                     continue
                 yield Problem(path, f"{{{{{variable}}}}} has no value")

@@ -32,6 +32,7 @@ ENDS: Final = (
     (AttemptEnd("135", message="main: Error (exit code 135)"), True, "bus error (135)"),
     (AttemptEnd("139", message="main: Error (exit code 139)"), True, "crash of native code (139)"),
     (AttemptEnd("137", message="main: OOMKilled (exit code 137)", retries=3), False, "repeated OOM kill"),
+    (AttemptEnd("76", message="main: Error (exit code 76)"), False, "GPU hours spent (76)"),
     (AttemptEnd("70", message="main: Error (exit code 70)"), False, "bug (70)"),
     (AttemptEnd("78", message="main: Error (exit code 78)"), False, "bad input (78)"),
     (AttemptEnd("2", message="main: Error (exit code 2)"), False, "usage error (2)"),

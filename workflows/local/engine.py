@@ -17,7 +17,7 @@ from workflows.local.machine import Machine
 from workflows.local.program import Program, Step
 from workflows.local.reaper import Reaper, reaper
 from workflows.local.variables import substitute
-from workflows.manifest.retry import AttemptEnd, tries_again
+from workflows.manifest.retry import CREATION_TIME, AttemptEnd, tries_again
 
 TICK_SECONDS: Final = 0.1
 # A cluster's backoff waits for nodes and services to come back; a local retry needs no such wait.
@@ -171,6 +171,7 @@ class Engine:
             "pod.name": run.step.name,
             "node.name": run.step.name,
             "retries": str(run.next_number),
+            CREATION_TIME: str(int(time.time())),
             "lastRetry.exitCode": last.exit_code,
             "lastRetry.status": last.status,
             "lastRetry.message": last.message,

@@ -38,9 +38,11 @@ def record_end(store: "Store", run: str, task: TaskId, step: StepRun) -> None:
     says = TABLE[Exit(code)].says if code in list(Exit) else f"exit code {code}"
     ended = {"phase": phase, "exit_code": code, "message": says, "at": datetime.now(UTC), "eta": None}
     with suppress(StageError):
-        store.put(layout.heartbeat(run, task), beat.model_copy(update=ended).model_dump_json().encode())
+        of_attempt = layout.attempt(run, task, beat.started, beat.attempt)
+        for key in (layout.heartbeat(run, task), layout.attempt_record(of_attempt)):
+            store.put(key, beat.model_copy(update=ended).model_dump_json().encode())
         for log in _logs(attempt):
-            store.put(layout.log(layout.attempt(run, task, beat.started, beat.attempt)), log.read_bytes())
+            store.put(layout.log(of_attempt), log.read_bytes())
 
 
 def _logs(attempt: Attempt) -> list[Path]:

@@ -11,6 +11,7 @@ from jobs.contract import environment, layout
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import EXPERIMENT_LABEL, QUEUE_LABEL, RUN_LABEL, Stage
 from jobs.contract.plan import PlannedTask
+from jobs.contract.profile import GPU_STAGES
 from workflows.manifest.notice import add_exit_handler
 from workflows.manifest.pods import TemplateKind, pod_security, pod_spec_patch, shared_volumes, template
 from workflows.manifest.spec import ORDER_ANNOTATION, Manifest, RunSpec
@@ -79,8 +80,10 @@ def _without_placeholders(text: str) -> str:
 
 def _template(kind: TemplateKind, spec: RunSpec) -> Container:
     made = template(kind, spec.profile, spec.run, spec.revision, spec.test_set.from_run if spec.test_set else None)
+    assert isinstance(made.env, list)
+    if spec.max_gpu_hours is not None and kind.stage in GPU_STAGES:
+        made.env.append(Env(name=environment.MAX_GPU_HOURS, value=f"{spec.max_gpu_hours:g}"))
     if kind.stage is Stage.PREPARE:
-        assert isinstance(made.env, list)
         made.env.append(Env(name=environment.ORDER, value=_without_placeholders(spec.kept)))
         if spec.test_set and spec.test_set.overlap == "drop":
             made.env.append(Env(name=environment.OVERLAP, value="drop"))

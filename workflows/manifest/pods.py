@@ -213,6 +213,7 @@ def _environment(
         environment.ADDRESSING: store.addressing,
         "AWS_REGION": store.region,
         environment.ATTEMPT: "{{retries}}",
+        environment.CREATED: f"{{{{{retry.CREATION_TIME}}}}}",
         environment.SCRATCH: SCRATCH,
         environment.CACHE: CACHE,
         environment.OUTPUTS: OUTPUTS,

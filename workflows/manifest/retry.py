@@ -11,6 +11,10 @@ OOM_KILLED: Final = "OOMKilled"
 # Argo's exit codes of pods without an own one: 0 of a deleted pod, -1 of an evicted or rejected one.
 UNSEEN: Final = ("0", "-1")
 
+# Argo's expression for the time at which it creates the pod of an attempt. It names retries, so that it is evaluated
+# then, not when the workflow starts.
+CREATION_TIME: Final = "=retries == '' ? '' : string(now().Unix())"
+
 # Messages of rejections and evictions that would happen to the next pod, too.
 PERMANENT: Final = "forbidden|[Ii]nvalid|exceeds the limit"
 

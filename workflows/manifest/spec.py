@@ -24,6 +24,8 @@ Manifest = dict[str, Any]
 
 # All of a RunSpec but its experiment, which is the workflow's parameter.
 ORDER_ANNOTATION: Final = "cxrfold/order"
+# Argo's variable that is the run's name in a deployed template: each workflow made of it is a run of its own.
+RUN_OF_TEMPLATE: Final = "{{workflow.name}}"
 FORMER_ANNOTATION: Final = "cxrfold/submission"  # up to release 0.1
 
 
@@ -60,6 +62,7 @@ class RunSpec(Frozen):
         test_set: films to predict instead of training.
         local: whether processes of the user's machine execute it in place of pods; only in a stored order.
         memory: memory by task name that replaces the profile's after an OOM kill.
+        max_gpu_hours: GPU hours of all attempts after which the run's tasks stop.
     """
 
     run: str
@@ -69,6 +72,7 @@ class RunSpec(Frozen):
     test_set: TestSet | None = Field(None, validation_alias=AliasChoices("test_set", "predict"))
     local: bool = False
     memory: dict[str, str] = Field(default_factory=dict)
+    max_gpu_hours: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @field_validator("run")
     @classmethod
@@ -78,12 +82,12 @@ class RunSpec(Frozen):
     @classmethod
     def of(
         cls, experiment: Experiment, profile: Profile, *, revision: str, run: str | None = None,
-        test_set: TestSet | None = None, memory: Mapping[str, str] | None = None,
+        test_set: TestSet | None = None, memory: Mapping[str, str] | None = None, max_gpu_hours: float | None = None,
     ) -> Self:  # fmt: skip
         """Build a spec. The default name depends on the settings, so that the same settings continue the same run."""
         return cls(
             run=default_run(experiment, test_set) if run is None else run, experiment=experiment, profile=profile,
-            revision=revision, test_set=test_set, memory=dict(memory or {}),
+            revision=revision, test_set=test_set, memory=dict(memory or {}), max_gpu_hours=max_gpu_hours,
         )  # fmt: skip
 
     @property
@@ -148,8 +152,10 @@ class RunSpec(Frozen):
         name = workflow["metadata"]["name"]
         try:
             annotations = workflow["metadata"]["annotations"]
-            order = json.loads(annotations.get(ORDER_ANNOTATION) or annotations[FORMER_ANNOTATION])
-            parameters = {item["name"]: item["value"] for item in workflow["spec"]["arguments"]["parameters"]}
+            text = annotations.get(ORDER_ANNOTATION) or annotations[FORMER_ANNOTATION]
+            order = json.loads(text.replace(RUN_OF_TEMPLATE, name))
+            arguments = _spec_of(workflow)["arguments"]["parameters"]
+            parameters = {item["name"]: item["value"] for item in arguments}
             return cls(**{**order, "experiment": Experiment.model_validate_json(parameters["experiment"])})
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ValidationError, StageError) as error:
             reason = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else f"{error}"
@@ -157,6 +163,13 @@ class RunSpec(Frozen):
                 f"Workflow {name} has no valid spec: it was made by hand, or by another version ({reason}). Submit the "
                 "run again."
             ) from error
+
+
+def _spec_of(workflow: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The workflow's spec; of one made of a template that which Argo stored with it."""
+    of_template = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
+    spec: Mapping[str, Any] = of_template or workflow["spec"]
+    return spec
 
 
 def kept_profile(workflow: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,12 +11,15 @@ from workflows.runs.run import Run
 MEMORY_FACTOR: Final = 2
 
 
-def resubmission(run: Run, revision: str | None = None) -> tuple[RunSpec, list[str]]:
+def resubmission(
+    run: Run, revision: str | None = None, max_gpu_hours: float | None = None
+) -> tuple[RunSpec, list[str]]:
     """Return the spec to submit again, and remarks about changes to it.
 
     Args:
         run: the run.
         revision: revision of the images; None keeps the run's own.
+        max_gpu_hours: of all attempts of the run, earlier ones included; None keeps the run's own limit.
 
     Raises:
         BadInput: the run is running, or its order was not stored.
@@ -29,7 +32,11 @@ def resubmission(run: Run, revision: str | None = None) -> tuple[RunSpec, list[s
     if run.profile and not spec.local:
         spec = spec.model_copy(update={"profile": run.profile})
     memory, remarks = raised_memory(_killed(run), spec.profile.memory_cap)
-    update = {"memory": {**spec.memory, **memory}, "revision": revision or spec.revision}
+    update = {
+        "memory": {**spec.memory, **memory},
+        "revision": revision or spec.revision,
+        "max_gpu_hours": max_gpu_hours or spec.max_gpu_hours,
+    }
     return spec.model_copy(update=update), remarks
 
 

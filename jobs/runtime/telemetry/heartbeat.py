@@ -27,19 +27,20 @@ class HeartbeatThread:
         state: returns the latest state of the task.
         metrics: the time of each heartbeat is also a gauge.
         log_file: the attempt's log.
+        after: called after each of them, in the thread.
     """
 
     def __init__(
-        self, store: Store, run: str, state: Callable[[], Heartbeat], metrics: Metrics, log_file: Path
-    ) -> None:
+        self, store: Store, run: str, state: Callable[[], Heartbeat], metrics: Metrics, log_file: Path,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         first = state()
         task = TaskId(first.stage, first.model, first.fold)
         attempt = layout.attempt(run, task, first.started, first.attempt)
         self._store, self._state, self._metrics = store, state, metrics
-        self._key, self._log_key, self._tracker_key = (
-            layout.heartbeat(run, task), layout.log(attempt), layout.tracker(attempt),
-        )  # fmt: skip
-        self._log_file, self._log_size = log_file, -1
+        self._keys = layout.heartbeat(run, task), layout.attempt_record(attempt)
+        self._log_key, self._tracker_key = layout.log(attempt), layout.tracker(attempt)
+        self._log_file, self._log_size, self._after = log_file, -1, after
         self._ended, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 
@@ -66,7 +67,9 @@ class HeartbeatThread:
         """
         self._metrics.heartbeat.set(time.time())
         try:
-            self._store.put(self._key, self._state().model_dump_json().encode())
+            beat = self._state().model_dump_json().encode()
+            for key in self._keys:
+                self._store.put(key, beat)
             if archive:
                 self._store.upload(archive(), self._tracker_key)
             size = self._log_file.stat().st_size if self._log_file.exists() else 0
@@ -77,10 +80,10 @@ class HeartbeatThread:
             log.warning("The heartbeat could not be stored: %s", error)
 
     def _loop(self) -> None:
-        self.send()
         while True:
+            self.send()
+            self._after()
             self._woken.wait(SECONDS)
             self._woken.clear()
             if self._ended.is_set():
                 return
-            self.send()

@@ -19,6 +19,8 @@ from jobs.contract.durations import duration
 from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
+from jobs.runtime.telemetry.before_start import times_before_start
+from jobs.runtime.telemetry.budget import Budget
 from jobs.runtime.telemetry.heartbeat import HeartbeatThread
 from jobs.runtime.telemetry.metrics import Metrics
 from jobs.runtime.telemetry.stopwatch import Stopwatch
@@ -34,15 +36,19 @@ class Progress:
     """Reports what one attempt at a task does. ``start`` and ``end`` frame it; its stage calls the rest."""
 
     def __init__(
-        self, store: Store, run: str, task: TaskId, attempt: int, log_file: Path, earlier: float = 0.0
-    ) -> None:
+        self, store: Store, run: str, task: TaskId, attempt: int, log_file: Path, earlier: float = 0.0,
+        budget: Budget | None = None, on_node: float | None = None,
+    ) -> None:  # fmt: skip
         self.store, self.metrics = store, Metrics(task)
         now, node = datetime.now(UTC), os.environ.get(environment.NODE) or os.uname().nodename
         self.beat = Heartbeat(
             stage=task.stage, model=task.model, fold=task.fold, phase="starting", attempt=attempt, at=now, started=now,
-            earlier=earlier, node=node,
+            earlier=earlier, node=node, gpus=int(environment.number(environment.GPUS)),
+            **times_before_start(now, on_node),
         )  # fmt: skip
-        self._thread = HeartbeatThread(store, run, lambda: self.beat, self.metrics, log_file)
+        self._saved: datetime | None = None
+        self._budget = budget
+        self._thread = HeartbeatThread(store, run, lambda: self.beat, self.metrics, log_file, self.check_budget)
         self._begun, self._start, self._films = time.monotonic(), 0, 0
         self._part, self._number, self._count = "", 1, 1
         self._line_at = self._files_at = 0.0
@@ -154,13 +160,26 @@ class Progress:
             self._set(works=(*self.beat.works, work))
             self._thread.wake()
 
+    def check_budget(self) -> None:
+        """Ask the stage to stop if the run's GPU hours are spent."""
+        if self._budget:
+            self._budget.check()
+
+    def saved(self) -> None:
+        """Note that everything done so far is stored; also called by the thread that writes checkpoints."""
+        self._saved = datetime.now(UTC)
+
+    def on_gpu(self, model: str) -> None:
+        """Note the model of the GPU that the task computes on."""
+        self._set(gpu=model)
+
     def say(self, text: str) -> None:
         """Log a line."""
         log.info("%s", text)
 
     def _set(self, **fields: object) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        always = {"at": datetime.now(UTC), "memory": memory, "spent": self.spent.rounded()}
+        always = {"at": datetime.now(UTC), "memory": memory, "spent": self.spent.rounded(), "saved": self._saved}
         self.beat = self.beat.model_copy(update={**always, **fields})
 
     def _show(self, loss: float | None) -> None:

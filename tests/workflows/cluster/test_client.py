@@ -197,3 +197,12 @@ def test_packed_nodes_are_unpacked_where_no_server_does_it(
     packed = base64.b64encode(gzip.compress(json.dumps({"n": {"phase": "Running"}}).encode())).decode()
     fake.workflows["demo-1"] = workflow("demo-1") | {"status": {"compressedNodes": packed}}
     assert Cluster.connect().workflows.list("films")[0]["status"]["nodes"] == {"n": {"phase": "Running"}}
+
+
+def test_a_template_and_a_schedule_are_created_and_then_changed(fake: FakeCluster, cluster: Cluster) -> None:
+    for spec in ({"a": 1}, {"a": 2}):
+        for kind in ("WorkflowTemplate", "CronWorkflow"):
+            manifest = {"kind": kind, "metadata": {"name": "nightly"}, "spec": spec}
+            cluster.workflows.apply("films", manifest)
+    found = {kind: one["spec"] for (kind, _), one in fake.lasting.items()}
+    assert found == {"WorkflowTemplate": {"a": 2}, "CronWorkflow": {"a": 2}}

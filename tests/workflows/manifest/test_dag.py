@@ -252,3 +252,19 @@ def test_an_exit_handler_tells_where_the_profile_names_receivers():
 def test_only_the_exit_handler_knows_the_receivers():
     others = [template for template in manifest(profile="on-prem")["spec"]["templates"] if "container" in template]
     assert [one["name"] for one in others if environment.ADDRESSES in variables(one)] == ["notify"]
+
+
+def test_only_pods_that_hold_a_gpu_watch_the_gpu_hours():
+    def hours(workflow):
+        bodies = {name: body for name, body in templates(workflow).items() if "container" in body}
+        told = {name: variables(body).get(environment.MAX_GPU_HOURS) for name, body in bodies.items()}
+        return {name: value for name, value in told.items() if value}
+
+    assert hours(manifest(max_gpu_hours=2.5)) == {"train-classifier": "2.5", "train-detector": "2.5"}
+    assert hours(manifest()) == {}
+
+
+def test_every_pod_is_told_when_it_was_created():
+    bodies = [body for body in templates(manifest(profile="on-prem")).values() if "container" in body]
+    expression = "{{=retries == '' ? '' : string(now().Unix())}}"
+    assert {variables(body)[environment.CREATED] for body in bodies} == {expression}
