@@ -89,7 +89,10 @@ def build_all(builder: Builder, base: str, tag: str, wanted: list[str], cuda: st
         arguments = {"BASE": below, **(other if cuda and folder != "small" else {})}
         below = builder.build(folder, f"{IMAGES[folder]}:{DEPENDENCIES}", arguments, publish=False)
         if folder in wanted:
-            arguments = {"BASE": below, "REVISION": revision()}
+            stands_on = below
+            if folder == "small":  # the exit handler's libraries, which no other image is to be built anew for
+                stands_on = builder.build("notify", f"{IMAGES[folder]}:notify", {"BASE": below}, publish=False)
+            arguments = {"BASE": stands_on, "REVISION": revision()}
             reference = builder.build("code", f"{IMAGES[folder]}:{tag}", arguments, publish=True)
             print(f"{reference}  ({time.monotonic() - started:.0f} s)", flush=True)
 

@@ -25,8 +25,8 @@ def dockerfile(request: pytest.FixtureRequest) -> Instructions:
     return instructions(request.param)
 
 
-def test_there_are_four() -> None:
-    assert [path.parent.name for path in DOCKERFILES] == ["base", "code", "detector", "small"]
+def test_there_are_five() -> None:
+    assert [path.parent.name for path in DOCKERFILES] == ["base", "code", "detector", "notify", "small"]
 
 
 def test_base_is_an_argument_with_a_tag(dockerfile: Instructions) -> None:

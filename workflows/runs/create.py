@@ -97,5 +97,6 @@ def _created(spec: RunSpec, cluster: Cluster, workflow: str, *, created: bool) -
     if spec.profile.argo_url:
         page = f"{spec.profile.argo_url.rstrip('/')}/workflows/{cluster.namespace}/{workflow}"
     selector = f"-n {cluster.namespace} -l {RUN_LABEL}={spec.run}"
-    logs = f"kubectl logs {selector} -c main --prefix -f --max-log-requests 100"  # by default kubectl follows five pods
+    pods = len(spec.tasks) * (spec.profile.retry.limit + 1)  # at most; kubectl refuses to follow more than it is told
+    logs = f"kubectl logs {selector} -c main --prefix -f --max-log-requests {pods}"
     return CreatedWorkflow(spec.run, workflow, cluster.namespace, created, page, logs)
