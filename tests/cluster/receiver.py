@@ -32,10 +32,11 @@ def webhook() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((os.environ["CLUSTER_NODE_IP"], 0), Handler)
+    host = os.environ["CLUSTER_NODE_IP"]
+    server = ThreadingHTTPServer((host, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield Receiver(f"json://{server.server_address[0]}:{server.server_port}/runs", got)
+        yield Receiver(f"json://{host}:{server.server_port}/runs", got)
     finally:
         server.shutdown()
         server.server_close()

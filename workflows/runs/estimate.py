@@ -67,11 +67,13 @@ def estimates(store: "Store", experiment: Experiment) -> list[Estimate]:
     found: dict[str, list[tuple[str, float, str]]] = {name: [] for name in wanted}
     read = 0
     for run in list_runs(store):
+        if (before := run.experiment) is None:
+            continue
         alike = [
             (name, task)
-            for task in fold_tasks(run.experiment)
+            for task in fold_tasks(before)
             for name, settings in wanted.items()
-            if task.model and _decisive(run.experiment, task.model) == settings
+            if task.model and _decisive(before, task.model) == settings
         ]
         if not alike or read == RUNS_READ:
             continue

@@ -86,9 +86,11 @@ def test_a_run_whose_gpu_hours_are_spent_starts_nothing(
 ) -> None:
     earlier_attempt(s3_store, hours=3)
     monkeypatch.setenv(environment.MAX_GPU_HOURS, "2.5")
-    begun: list[bool] = []
-    assert attempt(lambda _: begun.append(True) or {}) is Exit.BUDGET_SPENT
-    assert not begun
+
+    def body(_: Context) -> dict[str, float]:
+        raise AssertionError("the stage began")
+
+    assert attempt(body) is Exit.BUDGET_SPENT
     (record,) = [one for one in records(s3_store) if one.fold == 2]
     assert (record.phase, record.exit_code) == ("stopped", 76)
     assert "has used 3.0" in record.message
