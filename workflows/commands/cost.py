@@ -29,7 +29,7 @@ def cost(names: Named, profile: ClusterProfile = None, as_json: AsJson = False) 
     lost since the last checkpoint when an attempt did not end well.
     """
     from workflows.runs.costs import HEAD, cells, run_cost
-    from workflows.runs.run import find_run
+    from workflows.runs.find import find_run
 
     costs = []
     for name in _runs(names):

@@ -19,7 +19,7 @@ from workflows import cv
 from workflows.manifest.spec import RunSpec
 from workflows.runs.costs import run_cost
 from workflows.runs.estimate import estimates, lines
-from workflows.runs.run import find_run
+from workflows.runs.find import find_run
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "folds": {"count": 2}, "classifiers": {"b": {}}})
 FOLD_0, FOLD_1 = (TaskId(Stage.TRAIN_CLASSIFIER, "b", fold) for fold in (0, 1))
