@@ -141,7 +141,7 @@ class Receiver(Record):
     problem: str = ""
 
 
-class Notice(Record):
+class Notice(StoredRecord):
     """What people are told when a workflow of a run ends. Stored before it is sent, so that nobody is told twice."""
 
     run: str

@@ -7,7 +7,7 @@ from typing import Any
 from jobs.contract import layout
 from jobs.contract.costs import PARTS, CostRow, attempt_cost, task_costs, totals
 from jobs.contract.durations import duration
-from jobs.contract.exits import Damaged
+from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.profile import Prices
 from jobs.contract.records import Heartbeat
 from jobs.evaluate.formatting import memory
@@ -47,7 +47,7 @@ def read_attempts(store: Store, run: str) -> tuple[list[CostRow], str]:
     now, costs = store.clock.now(), []
     for key in sorted(entry.key for entry in store.list(f"{layout.run(run)}/")):
         if layout.is_attempt_record(key):
-            with suppress(Damaged, Missing):
+            with suppress(Damaged, Missing, OtherVersion):
                 costs.append(attempt_cost(store.get_record(key, Heartbeat), now))
     given = ((store.find_json(layout.run_order(run)) or {}).get("profile") or {}).get("prices")
     prices = Prices.model_validate(given) if given else None

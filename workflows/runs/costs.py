@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.contract import layout
 from jobs.contract.costs import NO_GPU, PARTS, AttemptCost, CostRow, attempt_cost, task_costs, totals
-from jobs.contract.exits import Damaged
+from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.profile import Prices
 from jobs.contract.records import Heartbeat
 from workflows.runs.run import Run
@@ -80,7 +80,7 @@ def read_attempts(store: "Store", run: str) -> tuple[list[AttemptCost], int]:
     def read(key: str) -> AttemptCost | None:
         try:
             return attempt_cost(store.get_record(key, Heartbeat), now)
-        except Damaged:
+        except (Damaged, OtherVersion):
             return None
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

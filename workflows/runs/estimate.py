@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.contract import layout
 from jobs.contract.durations import duration
+from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.experiment import Experiment
 from jobs.contract.plan import fold_tasks
 from jobs.contract.records import Done, Reference
@@ -113,7 +114,7 @@ def _cost(store: "Store", run: str, task: TaskId) -> tuple[float, str] | None:
     try:
         works = store.get_record(layout.reference(run, task), Reference).works
         costs = [store.get_record(layout.done(layout.work(task.stage, one)), Done).cost for one in works.values()]
-    except (Missing, ValueError):
+    except (Missing, Damaged, OtherVersion):
         return None
     longest = max(costs, key=lambda cost: cost.seconds, default=None)
     return (longest.seconds, longest.device) if longest else None

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydantic import ValidationError
-
 from jobs.contract import layout
 from jobs.contract.costs import gpu_seconds
+from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.records import Heartbeat
 from jobs.runtime.store import Missing, Store
 
@@ -52,8 +51,8 @@ class Budget:
             if not layout.is_attempt_record(entry.key) or (known and known[0] == entry.etag):
                 continue
             try:
-                beat = Heartbeat.model_validate_json(self.store.get(entry.key))
-            except (Missing, ValidationError):
+                beat = self.store.get_record(entry.key, Heartbeat)
+            except (Missing, Damaged, OtherVersion):
                 continue
             self._read[entry.key] = entry.etag, gpu_seconds(beat)
         return sum(seconds for _, seconds in self._read.values())
