@@ -120,3 +120,19 @@ def test_a_schedule_fires_and_its_runs_are_listed(place: Place, folder: Path) ->
     assert own.store.size(f"runs/{name}/report.html")
     described = own.workflow(name)["metadata"]["annotations"]
     assert described["workflows.argoproj.io/title"].startswith(f"{name}: ")
+
+
+def test_a_run_stops_with_a_checkpoint_once_its_gpu_hours_are_spent(place: Place, folder: Path) -> None:
+    own = derived(place, "budget", folder, gpu={"count": 1, "allow_cpu": True})
+    long = (*TINY, "--set", "classifiers.tiny.stages=[{lr: 1e-3, epochs: 2000}]")
+    workflow = own.submit("budget", *long, "--max-gpu-hours", "0.005")["workflow"]
+    assert own.wait(workflow) == "Failed"
+    (attempt,) = own.attempts(workflow, FOLD)
+    assert attempt["outputs"]["exitCode"] == "76", "it is not tried again"
+    explained = own.cv("explain", "budget").stdout
+    assert "GPU hours of --max-gpu-hours 0.005" in explained
+    assert "Next: cv.py resume budget --max-gpu-hours MORE" in explained
+    own.cv("resume", "budget", "--max-gpu-hours", "100", "--revision", own.revision)
+    pod = own.pod_in_training("budget")
+    assert "continuing after step" in kubectl("logs", "-n", own.namespace, pod, "-c", "main")
+    own.cv("stop", "budget")
