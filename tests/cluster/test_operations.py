@@ -108,11 +108,9 @@ def test_a_schedule_fires_and_its_runs_are_listed(place: Place, folder: Path) ->
         names = [name.rpartition("/")[2] for name in kubectl(*listing).split()]
         return next((name for name in names if name.startswith("nightly-")), None)
 
-    try:
-        name = until(fired, seconds=180, about="the schedule fires")
-        assert own.wait(name) == "Succeeded", own.cv("explain", name).stdout
-    finally:
-        kubectl("delete", "cronworkflow", "nightly", "-n", own.namespace)
+    name = until(fired, seconds=180, about="the schedule fires")
+    kubectl("patch", "cronworkflow", "nightly", "-n", own.namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    assert own.wait(name) == "Succeeded", own.cv("explain", name).stdout
     tasks = own.status(name)["tasks"]
     assert {task["state"] for task in tasks.values()} == {"succeeded"}
     listed = next(run for run in json.loads(own.cv("runs", "--json").stdout) if run["run"] == name)
@@ -120,6 +118,7 @@ def test_a_schedule_fires_and_its_runs_are_listed(place: Place, folder: Path) ->
     assert own.store.size(f"runs/{name}/report.html")
     described = own.workflow(name)["metadata"]["annotations"]
     assert described["workflows.argoproj.io/title"].startswith(f"{name}: ")
+    kubectl("delete", "cronworkflow,workflowtemplate", "nightly", "-n", own.namespace)
 
 
 def test_a_run_stops_with_a_checkpoint_once_its_gpu_hours_are_spent(place: Place, folder: Path) -> None:
