@@ -110,9 +110,12 @@ def report(name: str, file: str) -> str:
     return f"{run(name)}/{file}"
 
 
-def notice(name: str, workflow_uid: str) -> str:
-    """What was told of a workflow of a run when it ended; written before it is told."""
-    return f"{run(name)}/notices/{workflow_uid}.json"
+def notice(name: str, workflow_uid: str, status: str) -> str:
+    """What was told when a workflow of a run ended with Argo's status; written before it is told.
+
+    A UID is never used again, but ``argo retry`` lets a failed workflow end once more, perhaps well.
+    """
+    return f"{run(name)}/notices/{workflow_uid}-{status.lower()}.json"
 
 
 def recipe(name: str, model: str, fold: int) -> str:

@@ -117,7 +117,7 @@ def notify() -> Exit:
         raise BadInput(f"This is the exit handler of a workflow; its environment lacks something: {error}.") from error
     store, pages = Store.from_environment(), os.environ.get(environment.PAGES, "").split()
     ending = read_ending(store, run, experiment, name, pages, succeeded=status == "Succeeded")
-    tell(store, ending, uid, addresses)
+    tell(store, ending, layout.notice(run, uid, status), addresses)
     return Exit.DONE
 
 
@@ -153,19 +153,18 @@ def _task_end(store: Store, run: str, task: TaskId) -> TaskEnd:
     return TaskEnd(task.name, "failed", killed if beat.exit_code is None else message)
 
 
-def tell(store: Store, ending: Ending, uid: str, addresses: Sequence[str]) -> Notice:
+def tell(store: Store, ending: Ending, key: str, addresses: Sequence[str]) -> Notice:
     """Send the notice of a workflow to all addresses, unless an attempt has begun to: nobody is told twice.
 
     Args:
         store: has the record of what was told.
         ending: how the workflow ended.
-        uid: the workflow's UID, which is never used again.
+        key: of that record.
         addresses: Apprise addresses.
 
     Returns:
         The stored notice, of this attempt or of the one that was first.
     """
-    key = layout.notice(ending.run, uid)
     notice = Notice(
         run=ending.run, workflow=ending.workflow, status=ending.status, title=ending.title, text=ending.text,
         sender=uuid.uuid4().hex, at=datetime.now(UTC),

@@ -236,7 +236,7 @@ class Run:
         """Note which receivers of the profile the exit handler of the ended workflow did not reach."""
         if self.workflow is None or self.live or not self.settings or not self.settings.notify:
             return
-        key = layout.notice(self.name, self.workflow["metadata"]["uid"])
+        key = layout.notice(self.name, self.workflow["metadata"]["uid"], self.phase or "")
         with suppress(StageError):
             found = self.store.find_json(key)
             if found is None:

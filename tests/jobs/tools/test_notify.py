@@ -82,7 +82,7 @@ def lose(store: Store, monkeypatch: pytest.MonkeyPatch, exit_code: int | None, m
 
 
 def stored(store: Store, uid: str) -> Notice:
-    return store.get_record(layout.notice("r", uid), Notice)
+    return store.get_record(layout.notice("r", uid, "Succeeded"), Notice)
 
 
 def test_a_webhook_gets_run_score_and_link(ended: Store, receiver: Receiver) -> None:
@@ -123,12 +123,14 @@ def test_a_second_attempt_tells_nobody_and_the_next_workflow_tells_again(
     assert len(receiver.got) == 1
     monkeypatch.setenv(environment.WORKFLOW, "r-1 another-uid Succeeded")
     notify()
-    assert len(receiver.got) == 2
+    monkeypatch.setenv(environment.WORKFLOW, "r-1 another-uid Failed")
+    notify()
+    assert len(receiver.got) == 3, "a retried workflow that ends otherwise is told, too"
 
 
 def test_an_attempt_killed_while_it_told_is_not_repeated_but_said(ended: Store, receiver: Receiver) -> None:
     begun = Notice(run="r", workflow="r-1", status="succeeded", title="", text="", sender="dead", at=NOW)
-    ended.put_json(layout.notice("r", "uid-1"), begun.model_dump(mode="json"))
+    ended.put_json(layout.notice("r", "uid-1", "Succeeded"), begun.model_dump(mode="json"))
     notify()
     assert receiver.got == []
     assert "is not known" in stored(ended, "uid-1").problems
