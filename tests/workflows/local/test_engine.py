@@ -79,7 +79,8 @@ def test_tasks_run_in_the_order_of_the_dag_and_pass_parameters_on(tmp_path):
 @pytest.mark.parametrize(
     ("code", "attempts", "exit"),
     [(0, 1, Exit.DONE), (75, 4, Exit.CHECKPOINTED), (69, 4, Exit.SERVICE_AWAY), (78, 1, Exit.BAD_INPUT),
-     (70, 1, Exit.BUG), (1, 1, Exit.BUG), (-9, 4, Exit.KILLED), (-15, 4, Exit.TERMINATED)],
+     (70, 1, Exit.BUG), (1, 1, Exit.BUG), (-9, 4, Exit.KILLED), (-15, 4, Exit.TERMINATED),
+     (-7, 4, Exit.BUS_ERROR), (-11, 4, Exit.CRASHED), (-6, 4, Exit.ABORTED), (-8, 1, Exit.ARITHMETIC_ERROR)],
 )  # fmt: skip
 def test_exit_codes_decide_about_retries(tmp_path, code, attempts, exit):
     ending = f"raise SystemExit({code})" if code >= 0 else f"import os; os.kill(os.getpid(), {-code})"
