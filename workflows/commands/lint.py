@@ -42,13 +42,13 @@ def lint(
     except BadInput as error:  # settings that cannot be read are findings for a program, too
         if not as_json:
             raise
-        findings = [Finding("CXR000", "error", experiment, str(error), "correct what the message names")]
+        findings = [Finding("CXR000", "error", "options", str(error), "correct what the message names")]
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             typer.echo(finding.text())
-        typer.echo(f"{len(findings)} findings" if findings else "no findings", err=True)
+        typer.echo(f"{len(findings) or 'no'} finding{'' if len(findings) == 1 else 's'}", err=True)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(BadInput.exit)
 

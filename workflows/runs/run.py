@@ -224,7 +224,8 @@ class Run:
         """Return a row for each task."""
         self._note_untold()
         if self.workflow is None:
-            return stored.ended(stored.status(self.store, self.name), self.store.clock.now())
+            rows = stored.status(self.store, self.name)
+            return rows if self.unreachable else stored.ended(rows, self.store.clock.now())
         rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), self.now()
         live = workflow_json.live(self.workflow)
         rows = [

@@ -108,14 +108,24 @@ def status(store: "Store", run: str) -> list[Row]:
 
 
 def ended(rows: Sequence[Row], now: datetime) -> list[Row]:
-    """Return the rows of a run that no cluster executes: a task without a recent heartbeat was killed."""
-    killed = "its process was killed, or its machine went down"
-    return [
-        replace(row, state="failed", phase="failed", eta=None, note=f"{row.note}: {killed}")
-        if row.state == "running" and (now - datetime.fromisoformat(row.at)).total_seconds() > SILENT_AFTER
-        else row
-        for row in rows
-    ]
+    """Return the rows of a run that no cluster executes.
+
+    A task without a recent heartbeat was killed; if no task sent one lately, nobody starts those that wait.
+    """
+    last = max((row.at for row in rows if row.at), default="")
+    over = not last or _silent(last, now)
+    return [_ended(row, now, over=over) for row in rows]
+
+
+def _ended(row: Row, now: datetime, *, over: bool) -> Row:
+    if row.state == "running" and _silent(row.at, now):
+        killed = "its process was killed, or its machine went down"
+        return replace(row, state="failed", phase="failed", eta=None, note=f"{row.note}: {killed}")
+    return replace(row, state="omitted", note=row.note or "never started") if row.state == "waiting" and over else row
+
+
+def _silent(at: str, now: datetime) -> bool:
+    return (now - datetime.fromisoformat(at)).total_seconds() > SILENT_AFTER
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _explain(problem: Any, tree: YamlValue, model: type[BaseModel]) -> str:
     value = problem["input"]
     if problem["type"] == "missing":
         return f"{location}: {name}: {problem['loc'][-1]} is missing"
-    if isinstance(value, dict | list | tuple | BaseModel):
+    if isinstance(value, dict | list | tuple | BaseModel) or repr(value) in message:
         return f"{location}: {name}: {message}"
     return f"{location}: {name}: {message}, not {clipped(repr(value))}{_near_value(value, message)}"
 

@@ -29,7 +29,7 @@ def create_backbone(name: str, drop_path: float, size: int) -> Any:
         if "drop_path_rate" not in str(error):
             raise
         raise BadInput(f"{name} has no residual paths to drop: set drop_path to 0.") from error
-    if drop_path and not _drops_paths(backbone, size if needs_its_size(name) else 64):
+    if drop_path and not _drops_paths(backbone, size):
         raise BadInput(f"{name} ignores drop_path: set it to 0, or take a backbone with residual paths.")
     return backbone
 

@@ -163,7 +163,8 @@ def test_a_silent_task_of_a_run_that_no_cluster_executes_was_killed():
         Row("a", "running", "training", note="no heartbeat for 2m00s", at=(now - timedelta(seconds=120)).isoformat()),
         Row("b", "running", "training", at=(now - timedelta(seconds=20)).isoformat()),
     ]
-    killed, alive = ended(rows, now)
+    killed, alive, waiting = ended([*rows, Row("c", "waiting")], now)
     assert (killed.state, killed.phase) == ("failed", "failed")
     assert killed.note == "no heartbeat for 2m00s: its process was killed, or its machine went down"
-    assert alive == rows[1]
+    assert (alive, waiting.state) == (rows[1], "waiting")
+    assert ended([killed, Row("c", "waiting")], now)[1].note == "never started", "nobody is left to start it"
