@@ -20,7 +20,7 @@ from workflows.manifest.spec import RunSpec, TestSet
 from workflows.settings.files import load_experiment, load_profile
 
 OPTIONS = ["-e", "demo", "--folds", "0,2", "--set", "seed=7", "--run", "mine", "--profile", "kit"]
-TEST_SET = TestSet(source="phantom:patients=3,seed=1", from_run="demo-1")
+TEST_SET = TestSet(source="phantom:patients=3,seed=1", from_run="demo-1", overlap="refuse")
 
 
 @pytest.fixture
