@@ -5,7 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 from jobs.contract import layout
-from jobs.contract.costs import PARTS, CostRow, attempt_cost, task_costs, totals
+from jobs.contract.costs.attempt import PARTS, attempt_cost
+from jobs.contract.costs.table import CostRow, task_costs, totals
 from jobs.contract.durations import duration
 from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.profile import Prices

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from jobs.contract.costs import CostRow
+from jobs.contract.costs.table import CostRow
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate.external import External

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.contract import layout
-from jobs.contract.costs import attempt_cost
+from jobs.contract.costs.attempt import attempt_cost
 from jobs.contract.names import Stage
 from jobs.contract.records import Heartbeat
 from jobs.contract.task import TaskId

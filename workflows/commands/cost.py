@@ -66,7 +66,7 @@ def _of_runs(costs: "list[RunCost]") -> list[tuple[str, ...]]:
     """A row per run and device, and the sums over all runs."""
     from dataclasses import replace
 
-    from jobs.contract.costs import totals
+    from jobs.contract.costs.table import totals
     from workflows.runs.costs import cells
 
     rows = [(replace(row, what=one.run), one.currency) for one in costs for row in one.sums]

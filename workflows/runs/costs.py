@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.contract import layout
-from jobs.contract.costs import NO_GPU, PARTS, AttemptCost, CostRow, attempt_cost, task_costs, totals
+from jobs.contract.costs.attempt import PARTS, AttemptCost, attempt_cost
+from jobs.contract.costs.table import NO_GPU, CostRow, task_costs, totals
 from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.profile import Prices
 from jobs.contract.records import Heartbeat

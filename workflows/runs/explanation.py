@@ -165,10 +165,10 @@ def _next(run: Run, task: TaskId, row: Row, last: NodeStatus | None) -> str:
         return f"cv.py logs {run.name}{options} -f"
     if row.state == "omitted":
         return f"cv.py explain {run.name}"
+    if last and last.exit_code == str(Exit.BUDGET_SPENT.value):
+        return f"cv.py resume {run.name} --max-gpu-hours MORE"
     if row.state == "stopped" or (last and last.out_of_memory):
         return f"cv.py resume {run.name}"
-    if row.state == "failed" and last and last.exit_code == str(Exit.BUDGET_SPENT.value):
-        return f"cv.py resume {run.name} --max-gpu-hours MORE"
     if row.state == "failed" and last and last.exit_code == str(Exit.BAD_INPUT.value):
         return f"fix what the message names, then cv.py submit again, or cv.py resume {run.name}"
     if row.state == "failed" and last and last.exit_code == str(Exit.BUG.value):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from jobs.contract import layout
-from jobs.contract.costs import gpu_seconds
+from jobs.contract.costs.attempt import gpu_seconds
 from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.records import Heartbeat
 from jobs.runtime.store import Missing, Store

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jobs.contract.costs import NO_GPU, attempt_cost, gpu_seconds, price_of, task_costs, totals
+from jobs.contract.costs.attempt import attempt_cost, gpu_seconds
+from jobs.contract.costs.table import NO_GPU, price_of, task_costs, totals
 from jobs.contract.exits import Exit
 from jobs.contract.names import Stage
 from jobs.contract.profile import Prices, Profile
