@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Final
 
 from jobs.contract.experiment import Classifier, Experiment, Model
+from workflows.lint.backbones import Backbone, backbones
 from workflows.lint.findings import Problem, Rules
 from workflows.lint.transforms import transform_problems
 
@@ -13,8 +13,6 @@ from workflows.lint.transforms import transform_problems
 LOW_CONFIDENCE: Final = 1e-3
 # Pixels a side from which a training is meant to reach a score, not to try the path.
 FULL_SIZE: Final = 256
-
-BACKBONES: Final = Path(__file__).with_name("backbones.txt")
 
 rule = Rules[Experiment]()
 
@@ -145,11 +143,10 @@ def overlap_without_a_start(experiment: Experiment) -> Iterator[Problem]:
 
 @rule("CXR112", "error", "use a name of timm.list_models()")
 def unknown_backbone(experiment: Experiment) -> Iterator[Problem]:
-    """Every fold would fail once its films are prepared. ``backbones.txt`` is written by ``make golden``."""
-    known = BACKBONES.read_text(encoding="utf-8").split()
+    """Every fold would fail once its films are prepared."""
+    known = backbones()
     for name, classifier in experiment.classifiers.items():
-        architecture = classifier.backbone.partition(".")[0]  # a tag names weights
-        if architecture not in known:
+        if (architecture := _architecture(classifier)) not in known:
             near = get_close_matches(architecture, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             yield Problem(f"classifiers.{name}.backbone", f"timm has no model {classifier.backbone}{hint}")
@@ -169,3 +166,33 @@ def value_without_effect(experiment: Experiment) -> Iterator[Problem]:
             yield Problem(f"classifiers.{name}.ema_warmup", "no weights are averaged: ema is 0")
         if model.mix_chance < 1 and not (model.mixup or model.cutmix):
             yield Problem(f"classifiers.{name}.mix_chance", "nothing is mixed: mixup and cutmix are 0")
+
+
+@rule("CXR113", "error", "set drop_path to 0, or take a backbone with residual paths")
+def no_paths_to_drop(experiment: Experiment) -> Iterator[Problem]:
+    """The model refuses the option, or ignores it."""
+    for name, classifier, backbone in _known_backbones(experiment):
+        if classifier.drop_path and not backbone.drops_paths:
+            message = f"{classifier.backbone} has no residual paths to drop"
+            yield Problem(f"classifiers.{name}.drop_path", message)
+
+
+@rule("CXR114", "error", "set aux.stride to one that the backbone has, or aux to null")
+def no_feature_map_for_the_mask(experiment: Experiment) -> Iterator[Problem]:
+    """The auxiliary head predicts its mask from a feature map of one stride."""
+    for name, classifier, backbone in _known_backbones(experiment):
+        if classifier.aux and classifier.aux.stride not in backbone.strides:
+            has = ", ".join(map(str, backbone.strides)) or "none"
+            message = f"{classifier.backbone} has no feature map of stride {classifier.aux.stride} (it has {has})"
+            yield Problem(f"classifiers.{name}.aux.stride", message)
+
+
+def _architecture(classifier: Classifier) -> str:
+    return classifier.backbone.partition(".")[0]  # a tag names weights
+
+
+def _known_backbones(experiment: Experiment) -> Iterator[tuple[str, Classifier, Backbone]]:
+    known = backbones()
+    for name, classifier in experiment.classifiers.items():
+        if backbone := known.get(_architecture(classifier)):
+            yield name, classifier, backbone

@@ -162,6 +162,8 @@ EXPERIMENTS = {
     "CXR108": ["ensemble.fusion.floor=0.01"],
     "CXR109": ["ensemble.weights={yolo: 0}"],
     "CXR112": ["classifiers.tiny.backbone=resnet5O"],
+    "CXR113": ["classifiers.tiny.backbone=densenet121", "classifiers.tiny.drop_path=0.2"],
+    "CXR114": ["classifiers.tiny.backbone=vit_small_patch14_dinov2.lvd142m"],
     "CXR115": ["detectors.yolo.size=512"],
     "CXR120": ["detectors.yolo.overlap=drop"],
     "CXR124": ["classifiers.tiny.augment=[Cutout]"],
