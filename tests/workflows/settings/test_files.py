@@ -87,7 +87,7 @@ def test_a_mistake_in_a_parent_is_shown_in_the_parents_file(tmp_path):
 
 
 def test_a_key_in_the_wrong_place_is_told_where_it_belongs(tmp_path):
-    assert "it is a key of detectors.*" in mistakes(write(tmp_path, "bad", "mixup: 0.2\nclassifiers: {b3: {}}"))
+    assert "it is a key of detectors.*" in mistakes(write(tmp_path, "bad", "mosaic: 0.2\nclassifiers: {b3: {}}"))
 
 
 @pytest.mark.parametrize(
