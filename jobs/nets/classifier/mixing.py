@@ -68,7 +68,7 @@ def _outside_squares(areas: Floats, cells: int, stream: np.random.Generator) -> 
     reach = np.sqrt(areas)[:, None] * cells / 2
     middles = np.arange(cells) + 0.5
     rows, columns = (np.abs(middles - stream.random((len(areas), 1)) * cells) < reach for _ in range(2))
-    return 1.0 - (rows[:, :, None] & columns[:, None, :])
+    return np.where(rows[:, :, None] & columns[:, None, :], 0.0, 1.0)
 
 
 def _blend(pixels: torch.Tensor, own: torch.Tensor, partner: torch.Tensor) -> torch.Tensor:

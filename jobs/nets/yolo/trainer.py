@@ -71,6 +71,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     """Training of a detector. Its name avoids "Trainer", by which ultralytics attaches its reporting services."""
 
     best_fitness: float | None
+    optimizer: torch.optim.Optimizer
     tloss: dict[str, torch.Tensor]  # mean over the epoch's batches so far
 
     def __init__(

@@ -13,7 +13,7 @@ from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
 from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.state import under
-from jobs.nets.yolo.trainer import DetectionTrainer, DetectorTraining, Diverged
+from jobs.nets.yolo.trainer import DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Tensors
 from tests.jobs.nets.yolo.films import TINY, write_films
 from tests.jobs.nets.yolo.lab import Falling, Memory, Watcher, same, training
@@ -122,14 +122,15 @@ def test_gradients_are_accumulated_over_k_batches_and_never_across_an_epoch(data
 def steps_after(dataset: Dataset, detector: Detector, folder: Path) -> list[int]:
     """Numbers of the batches, over the whole training, that ended in a step of the optimiser."""
     job, seen = training(dataset, detector, folder), []
-    whole = DetectionTrainer.optimizer_step
+    original = DetectorTraining.__mro__[1]  # ultralytics' trainer, which makes the step
+    whole = original.optimizer_step  # type: ignore[attr-defined]
 
     def step(trainer: DetectorTraining) -> None:
         seen.append(trainer.epoch * len(trainer.train_loader) + trainer.batch_index)
         whole(trainer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DetectionTrainer, "optimizer_step", step)
+        patch.setattr(original, "optimizer_step", step)
         job.train()
     return seen
 
