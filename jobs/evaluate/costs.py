@@ -9,6 +9,7 @@ from jobs.contract.costs.attempt import PARTS, attempt_cost
 from jobs.contract.costs.table import CostRow, task_costs, totals
 from jobs.contract.durations import duration
 from jobs.contract.exits import Damaged, OtherVersion
+from jobs.contract.names import Stage
 from jobs.contract.profile import Prices
 from jobs.contract.records import Heartbeat
 from jobs.evaluate.formatting import memory
@@ -58,7 +59,7 @@ def read_attempts(store: Store, run: str) -> tuple[list[CostRow], str]:
 def attempt_rows(run: ReportedRun) -> list[dict[str, str]]:
     """Return the table of hours: a row per device over all tasks, then those of the tasks that lost time."""
     sums = totals(run.attempts)
-    unlucky = [row for row in run.attempts if row.ends]
+    unlucky = [row for row in run.attempts if row.ends and row.what != Stage.EVALUATE]  # evaluate still runs
     return [
         {
             "what": row.what, "device": row.device, "attempts": str(row.attempts), "hours": f"{row.total:.2f}",
