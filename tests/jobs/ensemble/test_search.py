@@ -46,6 +46,7 @@ def test_a_model_of_pure_noise_gets_no_weight():
     assert score["naive"] >= score["nested"] > score["plain"]
 
 
+@pytest.mark.slow
 def test_of_models_that_are_all_alike_the_nested_gain_is_within_noise():
     alike = [replace(voter, name=f"c{number}") for number, voter in enumerate([*voters(0.3)] * 3)]
     found = search(FILMS, alike, boxes(0.6), GREEDY, seed=1)
@@ -54,6 +55,7 @@ def test_of_models_that_are_all_alike_the_nested_gain_is_within_noise():
     assert abs(gain["difference"]) < 0.05
 
 
+@pytest.mark.slow
 def test_each_film_is_combined_with_what_was_chosen_without_its_patient():
     classifiers, detectors = voters(0.5, 0.4), boxes(0.7, 0.6)
     found = search(FILMS, classifiers, detectors, GREEDY, seed=1)
@@ -113,6 +115,7 @@ def test_the_cost_is_that_of_the_nets_kept_beside_weights_and_gain():
     assert search_text(unmeasured, models).endswith("yolo 1.00")
 
 
+@pytest.mark.slow
 def test_the_stage_searches_once_and_the_report_shows_nested_beside_naive(trained):
     world = trained.another_run()
     of = experiment(ensemble={"search": "greedy"})
