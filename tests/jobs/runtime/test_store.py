@@ -252,3 +252,17 @@ def test_the_wish_to_stop_ends_the_wait_for_a_server_that_does_not_answer(
         with pytest.raises(ServiceAway, match=r"did not answer in [1-9] s"):
             store.get("a")
     assert 1 < time.monotonic() - began < 6
+
+
+def test_a_server_that_does_not_answer_uses_up_the_patience_with_one_attempt(
+    s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("jobs.runtime.store.READ_TIMEOUT", 0.6)
+    monkeypatch.setattr("jobs.runtime.s3.retries.STOPPING_PATIENCE", 0.5)
+    with faulty_proxy(s3_server.endpoint) as proxy:
+        proxy.decide = lambda number: "silent"
+        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
+        store.retries.stop.request()
+        with pytest.raises(ServiceAway, match="did not answer"):
+            store.get("a")
+        assert proxy.connections == 1
