@@ -36,7 +36,7 @@ DAMAGES = {
     "empty": lambda data: b"",
     "not JSON": lambda data: b"not JSON\n",
     "list": lambda data: b"[]",
-    "other types": lambda data: json.dumps({key: ["x"] for key in json.loads(data.splitlines()[0])}).encode(),
+    "other types": lambda data: json.dumps({key: ["x"] for key in json.loads(data)}).encode(),
 }
 COMMANDS = (["runs"], ["runs", "--json"], ["status", RUN], ["explain", RUN], ["logs", RUN], ["resume", RUN])
 
