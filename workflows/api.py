@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workflows.board.rows import Row
     from workflows.runs.create import CreatedWorkflow
 
-OWN_FILES = ("metrics.json", "report.html", "card.md", "quality.html", "submission.csv")
+OWN_FILES = ("metrics.json", "report.html", "card.md", "labels.html", "labels.csv", "quality.html", "submission.csv")
 
 
 class RunFailed(StageError):

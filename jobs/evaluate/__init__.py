@@ -1,6 +1,7 @@
 """evaluate: score the ensemble's submission and publish the figures and the report page."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Heartbeat
 from jobs.contract.task import TaskId
-from jobs.evaluate import card, external, gallery, metrics_json, report
+from jobs.evaluate import card, external, gallery, label_audit, metrics_json, report
 from jobs.evaluate.costs import read_attempts
 from jobs.evaluate.external import External, OutOfFold
 from jobs.evaluate.groups import examine_groups, groups_json
@@ -32,8 +33,9 @@ from jobs.scoring.figures import FIGURES, available_figures
 from jobs.scoring.temperature import Scaling, out_of_fold, scaling, study_probabilities
 
 # Raise by hand when the same inputs lead to another result.
-VERSION: Final = 5
+VERSION: Final = 6
 METRICS, REPORT, CARD = "metrics.json", "report.html", "card.md"
+LABELS, LABELS_PAGE = "labels.csv", "labels.html"
 # Pixels per side below which a pack gives poor pictures.
 GALLERY_SIZE: Final = 256
 
@@ -117,6 +119,12 @@ def _evaluate(
     found = _groups(context, index, results)
     context.stop.check()
     attempts, currency = read_attempts(context.store, context.run)
+    audit = None
+    if not earlier:  # labels of a test set are not doubted by nets of another hospital
+        studies, boxes = results.confusion is not None, "opacity" in results.classes
+        audit = label_audit.audit_labels(
+            index, results.evaluation_set, trained.submission, studies=studies, boxes=boxes
+        )
     run = metrics_json.ReportedRun(
         context.run,
         experiment,
@@ -129,6 +137,7 @@ def _evaluate(
         scaling=_temperature_scaling(trained, results, outside),
         attempts=attempts,
         currency=currency,
+        doubted=audit.as_json() if audit else None,
     )
     context.progress.phase("drawing")
     pictures = _gallery(context, index, trained.submission, results)
@@ -136,6 +145,11 @@ def _evaluate(
     metrics = metrics_json.metrics(results, before, run)
     paths[METRICS].write_text(json.dumps(metrics, indent=1, allow_nan=False))
     paths[CARD].write_text(card.render(results, metrics, run))
+    if audit:
+        paths |= {name: context.scratch / name for name in (LABELS, LABELS_PAGE)}
+        audit.rows.to_csv(paths[LABELS], index=False, float_format="%.4f")
+        films = index.set_index("image")
+        paths[LABELS_PAGE].write_text(label_audit.render(audit, context.run, films, _pictures(context)))
     paths[REPORT].write_text(report.render(results, before, run, pictures))
     return paths, metrics_json.scores(results)
 
@@ -188,17 +202,28 @@ def _predictions(context: Context, fused: Done, state: str) -> Predictions:
 def _gallery(
     context: Context, index: pd.DataFrame, predicted: submission.Submission, results: Results
 ) -> dict[str, list[tuple[gallery.GalleryFilm, str]]]:
-    """Return the gallery's films with their pixels, from the smallest pack that gives a good picture."""
-    sizes = context.experiment.sizes
-    size = next((pixels for pixels in sizes if pixels >= GALLERY_SIZE), sizes[-1])
+    """Return the gallery's films with their pixels."""
     count = context.experiment.evaluation.gallery
     if not count:
         return {}
+    picture = _pictures(context)
+    chosen = gallery.choose(gallery.gallery_films(index, predicted, results), count, context.experiment.seed)
+    return {name: [(film, picture(film.image)) for film in films] for name, films in chosen.items()}
+
+
+def _pictures(context: Context) -> Callable[[str], str]:
+    """Return a function from image to data URL, of the smallest pack that is good enough; empty without a gallery."""
+    if not context.experiment.evaluation.gallery:
+        return lambda image: ""
+    sizes = context.experiment.sizes
+    size = next((pixels for pixels in sizes if pixels >= GALLERY_SIZE), sizes[-1])
     dataset = fetch_dataset(context, [size])
     pack = dataset.pack(size)
-    row = {image: number for number, image in enumerate(dataset.index["image"])}
-    chosen = gallery.choose(gallery.gallery_films(index, predicted, results), count, context.experiment.seed)
-    return {
-        name: [(film, gallery.thumbnail(pack[row[film.image]], film)) for film in films]
-        for name, films in chosen.items()
-    }
+    places = zip(dataset.index["image"], dataset.index["width"], dataset.index["height"], strict=True)
+    films = {image: (number, int(width), int(height)) for number, (image, width, height) in enumerate(places)}
+
+    def picture(image: str) -> str:
+        number, width, height = films[image]
+        return gallery.thumbnail(pack[number], width, height)
+
+    return picture

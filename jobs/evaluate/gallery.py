@@ -126,9 +126,15 @@ def _mixed(films: Sequence[GalleryFilm], count: int) -> list[GalleryFilm]:
     return [*boxed[:share], *clear[: count - share]]
 
 
-def thumbnail(square: NDArray[np.uint8], film: GalleryFilm) -> str:
-    """Return a film's pixels, cut from its letterboxed square, as the data URL of a small JPEG."""
-    place = Letterbox(film.width, film.height, len(square))
+def thumbnail(square: NDArray[np.uint8], width: int, height: int) -> str:
+    """Return a film's pixels, cut from its letterboxed square, as the data URL of a small JPEG.
+
+    Args:
+        square: (size, size).
+        width: of the film.
+        height: of the film.
+    """
+    place = Letterbox(width, height, len(square))
     (left, top), (width, height) = place.offset, place.scaled
     pixels: NDArray[Any] = square[top : top + height, left : left + width]
     shrink = min(1.0, SIDE / max(width, height))

@@ -38,6 +38,7 @@ class ReportedRun:
         scaling: what temperature scaling would do, or does; None without study classes.
         attempts: what the attempts at the run's tasks cost up to now, by task and device.
         currency: of their money; empty where the profile has no prices.
+        doubted: kind of label → how many are estimated to be wrong; None on a test set.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ReportedRun:
     scaling: Scaling | None = None
     attempts: Sequence[CostRow] = ()
     currency: str = ""
+    doubted: dict[str, Any] | None = None
 
     @property
     def missing_folds(self) -> list[int]:
@@ -83,6 +85,7 @@ def metrics(results: Results, tasks: Sequence[TaskHistory], run: ReportedRun) ->
         "fold_deviation": number(fold_deviation(results.folds)),
         "calibration": {name: curve.error for name, curve in results.reliability.items()},
         "temperature": _scaling(run.scaling),
+        "doubted_labels": run.doubted,
         "confusion": None
         if results.confusion is None
         else {"classes": list(STUDY_CLASSES), "rows_are_truth": results.confusion.tolist()},

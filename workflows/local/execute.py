@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RUNS: Final = Path("runs")
 METRICS, SUBMISSION = "metrics.json", "submission.csv"
-RESULTS: Final = ("report.html", "card.md", "quality.html", METRICS, SUBMISSION)
+RESULTS: Final = ("report.html", "card.md", "labels.html", "labels.csv", "quality.html", METRICS, SUBMISSION)
 DELIVERED: Final = (Exit.DONE, Exit.DEGRADED)
 
 

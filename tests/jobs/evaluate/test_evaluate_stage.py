@@ -1,6 +1,7 @@
 """The stage on a store in which the ensemble is done: what is published, and what it says."""
 
 import html
+import io
 import json
 import re
 import threading
@@ -235,3 +236,15 @@ def test_groups_of_patients_are_scored_and_a_failing_machine_stands_out(trained)
     assert broken["interval"]["low"] <= broken["score"] <= broken["interval"]["high"] < broken["expected"]
     assert "<b>manufacturer Broken stands out:</b>" in page
     assert "**stands out**" in world.result("card.md").decode()
+
+
+def test_doubted_labels_are_published_as_page_and_table(trained):
+    world = trained.another_run()
+    _, metrics, _ = evaluated(world, experiment())
+    rows = pd.read_csv(io.BytesIO(world.result("labels.csv")))
+    page = world.result("labels.html").decode()
+    assert set(metrics["doubted_labels"]) == {"study class", "box may be missing", "box may show nothing"}
+    assert metrics["doubted_labels"]["study class"]["labels"] == index()["study"].nunique()
+    assert list(rows) == ["kind", "study", "image", "patient", "label", "suggested", "doubt", "counted", "box"]
+    assert "study class: about" in page
+    assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,)[^"]*"', page) == []

@@ -107,7 +107,7 @@ def test_a_thumbnail_shows_the_film_without_its_padding():
     )[0]
     square = np.zeros((64, 64), np.uint8)
     square[6:57] = 200  # a film of 160 x 128 pixels fills 64 x 51 of its square
-    data = gallery.thumbnail(square, film).removeprefix("data:image/jpeg;base64,")
+    data = gallery.thumbnail(square, film.width, film.height).removeprefix("data:image/jpeg;base64,")
     pixels = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert pixels.shape == (51, 64)
     assert pixels.min() > 180
