@@ -15,11 +15,14 @@ from jobs.contract.profile import Prices, Profile
 from jobs.contract.records import Cost, Done, Heartbeat, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
+from tests.workflows.fake_cluster import fake_cluster
 from workflows import cv
+from workflows.commands.doctor import examine
 from workflows.manifest.spec import RunSpec
 from workflows.runs.costs import run_cost
 from workflows.runs.estimate import estimates, lines
 from workflows.runs.find import find_run
+from workflows.store import opening
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "folds": {"count": 2}, "classifiers": {"b": {}}})
 FOLD_0, FOLD_1 = (TaskId(Stage.TRAIN_CLASSIFIER, "b", fold) for fold in (0, 1))
@@ -113,6 +116,23 @@ def test_like_tasks_of_earlier_runs_say_what_to_expect(priced: Store) -> None:
         "Before: mine 1h30m a fold (1h00m to 2h00m, 2 earlier tasks of r on NVIDIA L40S)",
         "Expected: 4.50 hours of training pods in all.",
     ]
+
+
+def test_submit_says_beforehand_what_like_tasks_took(
+    priced: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished(priced, "r", FOLD_0, 3600)
+    monkeypatch.setattr(examine, "examine", lambda *_, **__: [])
+    monkeypatch.setattr(opening, "open_store", lambda *_: priced)
+    with fake_cluster() as fake:
+        monkeypatch.setenv("ARGO_SERVER", fake.address)
+        monkeypatch.setenv("ARGO_SECURE", "false")
+        Path("x.yaml").write_bytes(priced.get(layout.run_experiment("r")))
+        shown = CliRunner().invoke(cv.app, ["submit", "-e", "x.yaml", "--run", "again", "--profile", "kit"])
+    assert shown.exit_code == 0, shown.output
+    assert "Before: b 1h00m a fold (1 earlier task of r on NVIDIA L40S)" in shown.stderr
+    assert "Expected: 2.00 hours of training pods in all." in shown.stderr
 
 
 def test_other_sizes_and_other_films_are_not_alike(priced: Store) -> None:

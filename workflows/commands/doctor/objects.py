@@ -11,7 +11,7 @@ from workflows.cluster.kubernetes import Kubernetes, KubernetesWorkflows
 from workflows.commands.doctor.point import Point
 
 OF_REGISTRIES: Final = "kubernetes.io/dockerconfigjson"  # the type of a pull secret
-OLDEST_ARGO: Final = (3, 6)
+OLDEST_ARGO: Final = (3, 7)
 # Verb, resource, group, subresource.
 _SUBMIT: Final = (("create", "workflows", "argoproj.io", None), ("list", "workflows", "argoproj.io", None))
 _CHANGE: Final = (("patch", "workflows", "argoproj.io", None), ("delete", "workflows", "argoproj.io", None))
@@ -26,7 +26,7 @@ def argo(cluster: Cluster, profile: Profile) -> Iterator[Point]:
         return
     numbers = tuple(int(part) for part in version.lstrip("v").split("+")[0].split(".")[:2] if part.isdigit())
     if len(numbers) == 2 and numbers < OLDEST_ARGO:
-        yield Point("argo", "bad", f"version {version}", "the workflows need 3.6 or newer: upgrade Argo Workflows")
+        yield Point("argo", "bad", f"version {version}", "the workflows need 3.7 or newer: upgrade Argo Workflows")
     else:
         yield Point("argo", "good", f"version {version}")
 
