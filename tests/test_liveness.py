@@ -18,9 +18,11 @@ from jobs.contract.experiment import (
     Detector,
     Ensemble,
     Experiment,
+    ExtraFilms,
     Folds,
     Fusion,
     NoneRule,
+    PseudoLabels,
 )
 from jobs.contract.names import STUDY_COLUMNS, Stage
 from jobs.contract.plan import plan
@@ -129,6 +131,14 @@ def duplicates(folder: Path) -> None:
     assert not near_duplicates(thumbnails, 1.0)
 
 
+def extra_films(folder: Path) -> None:
+    """A teacher's films are tasks; tests/jobs/train_classifier/test_rounds.py checks that they are trained on."""
+    labels = PseudoLabels(run="teacher")
+    extra = (ExtraFilms(source="s3://films/one"), ExtraFilms(source="s3://films/other", labels=labels))
+    tasks = plan(experiment(data=Data(extra=extra)))
+    assert [task.id.name for task in tasks if task.id.stage is Stage.PREDICT] == [f"extra-1-fold-{k}" for k in range(5)]
+
+
 def fold_count(folder: Path) -> None:
     assert assign_folds(FILMS, 3, 1) != assign_folds(FILMS, 5, 1)
 
@@ -186,6 +196,7 @@ LIVENESS: dict[str, Check] = {
     "data.patients": table_of("patients"),
     "data.split": table_of("split"),
     "data.duplicates": duplicates,
+    "data.extra": extra_films,
     "folds.count": fold_count,
     "folds.seed": folds_seed,
     "folds.run": folds_run,

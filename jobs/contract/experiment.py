@@ -23,7 +23,7 @@ from pydantic import (
 from jobs.contract.augmentation import Augment
 from jobs.contract.digest import digest, settings
 from jobs.contract.exits import BadInput
-from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES, run_model
+from jobs.contract.names import ALL_CLASSES, FILM_CLASSES, STUDY_CLASSES, check_run_name, extra_name, run_model
 from jobs.contract.source import check_source
 
 WEIGHTS: Final = (
@@ -71,10 +71,63 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _run_name(name: str) -> str:
+    try:
+        return check_run_name(name)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+
+
+def _source(source: str) -> str:
+    try:
+        return check_source(source)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+
+
+SourceOfFilms = Annotated[str, AfterValidator(_source)]
+
+
+class PseudoBoxes(Frozen):
+    """Which of a teacher's boxes count as opacities."""
+
+    above: Fraction = Field(description="least confidence of a box that counts as an opacity")
+    below: Fraction = Field(
+        description="a film whose every box has less confidence counts as one without opacities; films in between are "
+        "left out of the losses of boxes, masks, none and opacity"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.below > self.above:
+            raise ValueError(f"below ({self.below:g}) must not exceed above ({self.above:g})")
+        return self
+
+
+class PseudoLabels(Frozen):
+    """Labels that a finished run, the teacher, predicts: its nets of fold k for fold k."""
+
+    run: Annotated[str, AfterValidator(_run_name)]
+    keep: Fraction = Field(
+        0.0, description="least probability of a study's likeliest class; studies below are not trained on"
+    )
+    boxes: PseudoBoxes | None = Field(
+        None, description="where not given, the films have no boxes: they teach the study classes only"
+    )
+
+
+class ExtraFilms(Frozen):
+    """Films that every fold trains on and none validates on."""
+
+    source: SourceOfFilms
+    labels: PseudoLabels | None = Field(None, description="a teacher's predictions; their own label files if not given")
+    patients: PathInSource | None = Field(None, description="CSV in the source that maps studies to patients")
+
+
 class Data(Frozen):
     """Which films, and how patients and siblings among them are treated."""
 
-    source: str = Field(
+    source: SourceOfFilms = Field(
         "phantom:patients=60,seed=1", description="s3://bucket/prefix, a folder, or phantom:patients=N,seed=S"
     )
     siblings: Literal["keep", "drop", "mask"] = Field(
@@ -89,14 +142,9 @@ class Data(Frozen):
         None, description="CSV in the source with columns study,fold: a split made elsewhere"
     )
     duplicates: Fraction = Field(0.98, description="correlation of pixels above which two films count as the same")
-
-    @field_validator("source")
-    @classmethod
-    def _can_be_opened(cls, source: str) -> str:
-        try:
-            return check_source(source)
-        except BadInput as error:
-            raise ValueError(str(error)) from error
+    extra: tuple[ExtraFilms, ...] = Field(
+        (), max_length=9, description="films beside the folds: every fold trains on them, none validates on them"
+    )
 
 
 class Folds(Frozen):
@@ -465,6 +513,8 @@ class Experiment(Frozen):
             raise ValueError("ensemble.temperature scales study classes, which no model with a weight predicts")
         if self.ensemble.temperature == "fit" and self.ensemble.labels == "top":
             raise ValueError("ensemble.temperature: fit needs all classes of a study, so it excludes labels: top")
+        if taken := sorted({extra_name(number) for number in range(len(self.data.extra))} & set(self.models)):
+            raise ValueError(f"{taken[0]} names films of data.extra in the run's tasks; give the model another name")
         if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
             raise ValueError(
                 f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"

@@ -68,6 +68,12 @@ def reference(name: str, of: TaskId) -> str:
     return f"{task(name, of)}.json"
 
 
+def of_test_set(name: str, key: str) -> bool:
+    """Whether a key of a run tells that it predicts a test set; films beside the folds are predicted in any run."""
+    predicted = f"{task(name, TaskId(Stage.PREDICT))}/"
+    return key.startswith(predicted) and not key.startswith(f"{predicted}extra-")
+
+
 def heartbeat(name: str, of: TaskId) -> str:
     """The task's latest heartbeat."""
     return f"{task(name, of)}/heartbeat.json"

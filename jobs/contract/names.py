@@ -90,3 +90,8 @@ def run_model(weights: str) -> RunModel | None:
     if not model:
         raise BadInput(f"{weights!r}: name a model of a run, as in run:RUN/MODEL.")
     return RunModel(check_run_name(run), model)
+
+
+def extra_name(number: int) -> str:
+    """The name of an entry of ``data.extra``, which stands for a model in the names of tasks that label its films."""
+    return f"extra-{number}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jobs.contract.experiment import Experiment
-from jobs.contract.names import Stage
+from jobs.contract.names import Stage, extra_name
 from jobs.contract.task import TaskId
 
 
@@ -37,13 +37,30 @@ def plan(experiment: Experiment, *, predicts: bool = False, scores: bool = True)
             from an older version end with the ensemble.
     """
     prepare = PlannedTask(TaskId(Stage.PREPARE))
+    labels = [] if predicts else label_tasks(experiment)
     tasks = [
-        PlannedTask(task, (prepare.id,), task.model in experiment.detectors)
+        PlannedTask(
+            task,
+            (prepare.id, *(label.id for label in labels if label.id.fold == task.fold)),
+            task.model in experiment.detectors,
+        )
         for task in fold_tasks(experiment, predicts=predicts)
     ]
     ensemble = PlannedTask(TaskId(Stage.ENSEMBLE), tuple(task.id for task in tasks))
     last = [PlannedTask(TaskId(Stage.EVALUATE), (ensemble.id,))] if scores else []
-    return [prepare, *tasks, ensemble, *last]
+    return [prepare, *labels, *tasks, ensemble, *last]
+
+
+def label_tasks(experiment: Experiment) -> list[PlannedTask]:
+    """The tasks in which a teacher's nets of a fold label the films of ``data.extra`` for that fold."""
+    return [
+        PlannedTask(
+            TaskId(Stage.PREDICT, extra_name(number), fold), (TaskId(Stage.PREPARE),), extra.labels.boxes is not None
+        )
+        for number, extra in enumerate(experiment.data.extra)
+        if extra.labels
+        for fold in experiment.folds.selected
+    ]
 
 
 def fold_tasks(experiment: Experiment, *, predicts: bool = False) -> list[TaskId]:

@@ -103,6 +103,11 @@ class Pack:
         self._maps: dict[int, NDArray[np.uint8]] = {}
         self._ends = list(accumulate(len(self._map(number)) for number in range(len(shards))))
 
+    @classmethod
+    def joined(cls, packs: "list[Pack]") -> "Pack":
+        """Return the films of several packs of one size, one pack after the other."""
+        return cls(packs[0].size, [shard for pack in packs for shard in pack._shards])
+
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 

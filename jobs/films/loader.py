@@ -19,6 +19,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import STUDY_CLASSES
 from jobs.films.augment import Augmentation
 from jobs.films.dataset import Pack
+from jobs.films.extra import soft_labels
 from jobs.films.letterbox import Letterbox
 from jobs.films.masks import Shape, draw_mask, shrink_mask
 
@@ -30,7 +31,7 @@ class Batch(NamedTuple):
 
     Attributes:
         films: (B, 1, S, S) uint8.
-        study: (B,) int64 index into STUDY_CLASSES.
+        study: (B,) int64 index into STUDY_CLASSES; (B, 4) float32 probabilities where a teacher labelled films.
         film: (B,) int64 index into FILM_CLASSES: 1 where the film shows an opacity.
         counted: (B,) float32, 0 for films that film-level and mask losses ignore.
         masks: (B, 1, cells, cells) uint8, None if no head uses masks.
@@ -68,6 +69,7 @@ class Films:
         counted: (n,) whether film-level and mask losses count the film.
         group: (n,) number of the film's study, from 0, among the studies of these films.
         boxes: n arrays (k, 4), the boxes of each film in pixels of the square.
+        soft: (n, 4) probabilities to learn in place of ``study``; None where no teacher labelled any of the films.
     """
 
     rows: NDArray[np.int64]
@@ -76,6 +78,7 @@ class Films:
     counted: NDArray[np.bool_]
     group: NDArray[np.int64]
     boxes: tuple[NDArray[np.float64], ...]
+    soft: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, index: pd.DataFrame, chosen: NDArray[np.bool_], size: int, siblings: Siblings = "keep") -> Self:
@@ -110,9 +113,10 @@ class Films:
             rows=rows,
             study=np.array([STUDY_CLASSES.index(name) for name in films["study_class"]], np.int64),
             film=np.array([len(one) > 0 for one in boxes], np.int64),
-            counted=~orphans[rows],
+            counted=~orphans[rows] & (films["certain"].to_numpy(bool) if "certain" in films else True),
             group=pd.factorize(films["study"])[0].astype(np.int64),
             boxes=tuple(place.to_pack(one) for place, one in zip(letterboxes, boxes, strict=True)),
+            soft=soft_labels(films),
         )
 
     def __len__(self) -> int:
@@ -129,6 +133,7 @@ class Films:
             counted=self.counted[kept],
             group=pd.factorize(self.group[kept])[0].astype(np.int64),
             boxes=tuple(self.boxes[one] for one in kept),
+            soft=None if self.soft is None else self.soft[kept],
         )
 
     def batch(self, numbers: Sequence[int], pack: Pack, masks: Masks | None) -> Batch:
@@ -148,7 +153,8 @@ class Films:
         if masks:
             cells = (masks.cells, masks.cells)
             small = (np.zeros(cells, np.uint8) if mask is None else shrink_mask(mask, masks.cells))[None]
-        return film[None], self.study[number], self.film[number], self.counted[number], small
+        study = self.study[number] if self.soft is None else self.soft[number]
+        return film[None], study, self.film[number], self.counted[number], small
 
 
 def unboxed_siblings(index: pd.DataFrame) -> NDArray[np.bool_]:

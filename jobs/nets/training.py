@@ -3,6 +3,7 @@
 Imports no PyTorch: a stage builds it before it knows whether there is anything to train.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,7 +12,10 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier, Data, Detector, Model, training_settings
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Output, TrainedFold
+from jobs.films.extra import Joined
 from jobs.films.lineage.seen import open_training
+from jobs.films.prepared import fetch_other_dataset
+from jobs.nets.extra import ExtraPart, extra_parts
 from jobs.nets.pretrained import Pretrained, find, pretrained
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
@@ -32,6 +36,7 @@ class Training:
         pretrained: the file with the weights that it starts from; None for random ones.
         start: the training that made them; None for pretrained weights.
         without: images that are not trained on.
+        extra: films beside the folds.
     """
 
     model: Model
@@ -44,6 +49,7 @@ class Training:
     pretrained: Output | None = None
     start: TrainedFold | None = None
     without: tuple[str, ...] = ()
+    extra: tuple[ExtraPart, ...] = ()
 
     @classmethod
     def of(cls, context: Context, start: TrainedFold | None) -> Self:
@@ -62,12 +68,12 @@ class Training:
         return cls(
             model=model, seed=experiment.seed, data=settings(experiment.data, only={"siblings"}), fold=context.fold,
             folds=experiment.folds.count, index=index, dataset=prepared.outputs["index.parquet"].sha256,
-            pretrained=_first_weights(context.store, model, start), start=start,
+            pretrained=_first_weights(context.store, model, start), start=start, extra=extra_parts(context),
         )  # fmt: skip
 
     @classmethod
     def again(
-        cls, store: Store, trained: TrainedFold, done: Done, start: TrainedFold | None, without: tuple[str, ...]
+        cls, store: Store, trained: TrainedFold, done: Done, start: TrainedFold | None, without: Mapping[str, set[str]]
     ) -> Self:
         """Return a finished training as it would be without some of its images.
 
@@ -76,7 +82,7 @@ class Training:
             trained: the weights that it made.
             done: its record.
             start: what it starts from this time.
-            without: images to leave out, besides those that it left out already.
+            without: index → images to leave out, besides those that it left out already.
 
         Raises:
             BadInput: the pretrained weights that it started from have been replaced.
@@ -93,7 +99,11 @@ class Training:
         return cls(
             model=model, seed=inputs["seed"], data=inputs["data"], fold=inputs["fold"], folds=inputs["folds"],
             index=trained.index, dataset=inputs["dataset"], pretrained=pretrained, start=start,
-            without=tuple(sorted({*inputs.get("without", ()), *without})),
+            without=_more(inputs.get("without", ()), without.get(trained.index)),
+            extra=tuple(
+                replace(part, without=_more(part.without, without.get(part.index)))
+                for part in map(ExtraPart.parse, inputs.get("extra", ()))
+            ),
         )  # fmt: skip
 
     def first_weights(self, context: Context) -> Pretrained | None:
@@ -102,6 +112,11 @@ class Training:
             return None
         trained = self.pretrained if self.start else None
         return pretrained(context.store, str(self.model.weights), context.cache, trained)
+
+    def joined(self, context: Context, size: int) -> Joined:
+        """Fetch its films and those beside the folds, at a size."""
+        own = fetch_other_dataset(context, self.index, (size,))
+        return Joined(own, [part.open(context, size) for part in self.extra])
 
     @property
     def siblings(self) -> Any:
@@ -132,7 +147,12 @@ class Training:
             "pretrained": self.pretrained.sha256 if self.pretrained else None,
             **({"start": self.start.model_dump(mode="json")} if self.start else {}),
             **({"without": list(self.without)} if self.without else {}),
+            **({"extra": [part.inputs() for part in self.extra]} if self.extra else {}),
         }
+
+
+def _more(images: Iterable[str], others: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(sorted({*images, *(others or ())}))
 
 
 def _first_weights(store: Store, model: Model, start: TrainedFold | None) -> Output | None:

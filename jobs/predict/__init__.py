@@ -1,25 +1,22 @@
-"""predict: predict a test set, which needs no labels, with the weights of one model and fold of an earlier run."""
+"""predict: predict a test set, which needs no labels, with the weights of one model and fold of an earlier run.
 
-from typing import Final
+In a run that trains, it labels films beside the folds with a teacher's nets.
+"""
 
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import inference_settings
 from jobs.contract.names import Stage
-from jobs.contract.plan import training_stage
+from jobs.contract.plan import label_tasks, training_stage
 from jobs.contract.records import Done
 from jobs.contract.task import TaskId
+from jobs.predict.labels import label
+from jobs.predict.predictions import predictions
 from jobs.runtime.context import Context
-from jobs.runtime.libraries import loading
 from jobs.runtime.store import Missing
-from jobs.runtime.work import Work
-
-# Raise by hand when the same weights and films lead to other predictions.
-VERSION: Final = 1
 
 
 def run(context: Context) -> dict[str, float]:
-    """Predict the test set and return the measured seconds per film.
+    """Predict the test set and return the measured seconds per film; or label films beside the folds.
 
     Outputs: ``films.parquet`` of a classifier or ``boxes.parquet`` of a detector, as in out-of-fold work.
 
@@ -27,28 +24,11 @@ def run(context: Context) -> dict[str, float]:
         Stopped: the task was asked to stop.
         BadInput: the earlier run has no such weights.
     """
+    if context.task in [task.id for task in label_tasks(context.experiment)]:
+        return label(context)
     model = context.experiment.models[context.model]
     trained = _weights(context, training_stage(context.experiment, context.model))
-    _, prepared = context.open_work(Stage.PREPARE, context.prepared.works["index"])
-    inputs = {
-        "version": VERSION,
-        "weights": trained.digest,
-        "inference": inference_settings(model),
-        "dataset": prepared.outputs["index.parquet"].sha256,
-    }
-
-    def make(work: Work) -> Done:
-        with loading():
-            if model.answers_boxes:
-                from jobs.predict.detector import predict_films
-            else:
-                from jobs.predict.classifier import predict_films
-        table, scores = predict_films(context, trained)
-        path = context.scratch / ("boxes.parquet" if model.answers_boxes else "films.parquet")
-        table.to_parquet(path, index=False, compression="zstd")
-        return work.finish({path.name: path}, scores, context.cost())
-
-    done = context.once("predictions", inputs, make)
+    done = predictions(context, model, trained, context.prepared.works["index"])
     context.refer({"predictions": done.digest}, done.scores)
     return done.scores
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from jobs.contract.experiment import Classifier
 from jobs.contract.records import Done
-from jobs.films.prepared import fetch_dataset
+from jobs.films.dataset import Dataset
 from jobs.nets.classifier.inference import film_table, predict
 from jobs.nets.classifier.net import load_classifier
 from jobs.nets.prediction import load_selected, start_predicting
@@ -13,11 +14,11 @@ from jobs.predict.estimate import estimate
 from jobs.runtime.context import Context
 
 
-def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[str, float]]:
+def predict_films(
+    context: Context, model: Classifier, trained: Done, dataset: Dataset
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return one row per film (``image``, ``study``, a probability per class), and the measured seconds per film."""
     torch.set_num_threads(context.threads)
-    model = context.experiment.classifiers[context.model]
-    dataset = fetch_dataset(context, (model.inference_size,))
     device = context.device()
     net = load_classifier(model, load_selected(context, trained, model.inference)).to(device)
     pack, rows = dataset.pack(model.inference_size), np.arange(len(dataset.index))

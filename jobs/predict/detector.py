@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from jobs.contract.experiment import Detector
 from jobs.contract.records import Done
-from jobs.films.prepared import fetch_dataset
+from jobs.films.dataset import Dataset
 from jobs.nets.prediction import load_selected, start_predicting
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import trained as trained_net
@@ -15,13 +16,13 @@ from jobs.predict.estimate import estimate
 from jobs.runtime.context import Context
 
 
-def predict_films(context: Context, trained: Done) -> tuple[pd.DataFrame, dict[str, float]]:
+def predict_films(
+    context: Context, model: Detector, trained: Done, dataset: Dataset
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return one row per box (``image``, original pixels, ``confidence``), and the measured seconds per film."""
     torch.set_num_threads(context.threads)
-    detector = context.experiment.detectors[context.model]
-    settings, size = detector.inference, detector.inference_size
-    dataset = fetch_dataset(context, (size,))
-    net, device = trained_net(detector, load_selected(context, trained, settings)), context.device()
+    settings, size = model.inference, model.inference_size
+    net, device = trained_net(model, load_selected(context, trained, settings)), context.device()
     rows = np.arange(len(dataset.index))
     films, sample = (DetectorFilms.of(dataset, some, size) for some in (rows, rows[: settings.batch]))
 

@@ -18,16 +18,20 @@ from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data, Experiment
 from jobs.contract.pretrained import check_pretrained
-from jobs.contract.records import Done, Output
-from jobs.films.dataset import FILMS, SHARD, films_json, index_bytes, shard_name
+from jobs.contract.records import Done
+from jobs.contract.teachers import check_teachers
+from jobs.films.dataset import SHARD, index_bytes
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, labels_of, read_labels
+from jobs.films.lineage.crossing import Crossings
 from jobs.films.overlap import OVERLAP, REMEDY, SharedFilms
-from jobs.films.prepared import pack_work, read_facts
+from jobs.films.prepared import read_facts
 from jobs.films.quality import quality_sheet, sample
 from jobs.nets.starts import check_starts
 from jobs.prepare.descriptions import describe_films
+from jobs.prepare.extra import prepare_extra
 from jobs.prepare.indexing import Tables, make_index
+from jobs.prepare.packing import packed
 from jobs.prepare.seen import find_overlap
 from jobs.prepare.shards import PIXELS, Shard, make_shards
 from jobs.prepare.sources import Source, open_source
@@ -52,6 +56,7 @@ def run(context: Context) -> dict[str, float]:
     if not test:  # before anything is decoded, and before a GPU is asked for
         check_pretrained(context.experiment, context.store.find_json, context.store.url)
         _check_augmentation(context.experiment)
+        check_teachers(context.experiment, context.store.find_json, context.store.url)
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
     tables = _tables(source, context.experiment.data, test)
@@ -60,23 +65,17 @@ def run(context: Context) -> dict[str, float]:
         tables = _test_tables(context, tables, films)
     if labels := tables.labels:
         check_ids({film.image: film.study for film in films if not test or film.study in labels.classes}, labels)
-    shards = make_shards(context, source, films)
+    shards = make_shards(context, source, films, context.experiment.sizes)
     index = _index(context, source, films, shards, tables)
-    dataset = index.outputs[INDEX].sha256
     works = {"index": index.digest, "descriptions": describe_films(context, source, films, shards).digest}
     if test and tables.labels:
         works["overlap"] = _check_overlap(context, source, index, shards)
-    for size in context.experiment.sizes:
-        pixels = [shard.done[shard.packs[size]].outputs[PIXELS] for shard in shards]
-        outputs = {shard_name(number): output for number, output in enumerate(pixels)}
-        work = pack_work(context.store, dataset, size)
-        pack = context.once(work.kind, work.inputs, partial(_make_pack, context, films, outputs))
-        works[f"pack-{size}"] = pack.digest
-    # Packs point to pixels in the shards' work: refer to that work too, or a purge would remove it as unused.
-    for number, shard in enumerate(shards):
-        works |= {f"{work.kind}-{work.inputs.get('size', 'all')}-{number:03d}": work.digest for work in shard.done}
+    works |= packed(context, films, shards, index.outputs[INDEX].sha256)
     if not test:
-        works |= {f"crossing-{digest[:12]}": digest for digest in check_starts(context, index.digest)}
+        crossings = Crossings(context, index.digest)
+        check_starts(context, crossings)
+        works |= prepare_extra(context, crossings)
+        works |= {f"crossing-{digest[:12]}": digest for digest in crossings.made}
     sheet = fetch(context.store, index.outputs[SHEET], context.cache)
     context.store.upload(sheet, layout.report(context.run, SHEET))
     context.refer(works, index.scores)
@@ -138,13 +137,6 @@ def _index(context: Context, source: Source, films: list[FilmFile], shards: list
         "data": settings(experiment.data, only={"duplicates"}),
     }
     return context.once("index", inputs, partial(_make_index, context, source, films, shards, tables))
-
-
-def _make_pack(context: Context, films: list[FilmFile], shards: dict[str, Output], work: Work) -> Done:
-    """Finish a pack: a list of its films, and pointers to the pixels in the shards' work."""
-    names = context.scratch / FILMS
-    names.write_text(films_json(film.image for film in films))
-    return work.finish({FILMS: names, **shards}, {}, context.cost())
 
 
 def _make_index(

@@ -69,6 +69,8 @@ def make_index(
     tables: Tables,
     experiment: Experiment,
     test: bool,
+    *,
+    beside: bool = False,
 ) -> tuple[pd.DataFrame, Findings]:
     """Return the index's rows, sorted by image, and the findings.
 
@@ -79,6 +81,7 @@ def make_index(
         tables: labels (checked by ``check_ids``), patients and split.
         experiment: its data and folds.
         test: whether it is a test set, which has no folds and needs no labels.
+        beside: whether the films are beside the folds: they get none, and need patients even without labels.
 
     Raises:
         BadInput: a box lies outside its film, a patient is unknown, the split leaks, or there are too few patients for
@@ -87,7 +90,7 @@ def make_index(
     rows = pd.DataFrame([{"image": f.image, "study": f.study, "series": f.series} for f in films])
     rows = rows.join(pd.DataFrame([asdict(fact) for fact in facts]))
     tags = [fact.patient for fact in facts]  # in a column of strings, pandas turns None into NaN, which is true
-    rows["patient"], disagreeing = _patients(rows, tags, tables, test)
+    rows["patient"], disagreeing = _patients(rows, tags, tables, needed=beside or not test)
     flat = blank(thumbnails)
     pixels = rows["pixels_sha256"]
     near = [p for p in near_duplicates(thumbnails, experiment.data.duplicates) if pixels[p.one] != pixels[p.other]]
@@ -97,7 +100,7 @@ def make_index(
         rows.assign(tag=pd.Series(tags, rows.index, dtype=object)), [(pair.one, pair.other) for pair in same + near]
     )
     rows, clipped = _labelled(rows, tables.labels)
-    if test:
+    if test or beside:
         rows["fold"] = -1
     else:
         count, seed = experiment.folds.count, experiment.folds.seed
@@ -118,13 +121,13 @@ def _labelled(rows: pd.DataFrame, labels: Labels | None) -> tuple[pd.DataFrame, 
     return pd.concat([joined.rows, unknown.set_axis(rows.index[~known])]).sort_index(), joined.clipped
 
 
-def _patients(rows: pd.DataFrame, tags: list[str | None], tables: Tables, test: bool) -> tuple[list[str], int]:
+def _patients(rows: pd.DataFrame, tags: list[str | None], tables: Tables, *, needed: bool) -> tuple[list[str], int]:
     """Return each film's patient, and how many films' PatientID differs from the table.
 
-    The patient comes from the table, else from the film's file, else in a test set from its study.
+    The patient comes from the table, else from the film's file, else, where none is needed, from its study.
     """
     table = read_patients(tables.patients) if tables.patients else {}
-    fallback = dict(zip(rows["study"], rows["study"], strict=True)) if test else {}
+    fallback = {} if needed else dict(zip(rows["study"], rows["study"], strict=True))
     patients = [table.get(study) or tag or fallback.get(study) for tag, study in zip(tags, rows["study"], strict=True)]
     unknown = [
         f"film {image} of study {study}"

@@ -52,14 +52,13 @@ class Shard:
         return tuple(size for size, work in self.packs.items() if work not in self.done)
 
 
-def make_shards(context: Context, source: Source, films: list[FilmFile]) -> list[Shard]:
-    """Return all shards with their work done, decoding only the films of unfinished ones.
+def make_shards(context: Context, source: Source, films: list[FilmFile], sizes: tuple[int, ...]) -> list[Shard]:
+    """Return all shards with their work done at some sizes, decoding only the films of unfinished ones.
 
     Raises:
         BadInput: films cannot be read; lists all of them. Shards without such films are kept.
         Stopped: the task was asked to stop; finished shards are kept.
     """
-    sizes = context.experiment.sizes
     shards = [_shard(context, films[start : start + SHARD], sizes) for start in range(0, len(films), SHARD)]
     todo = [shard for shard in shards if not shard.finished]
     if todo:

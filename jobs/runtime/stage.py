@@ -15,7 +15,7 @@ from jobs.contract import environment, layout
 from jobs.contract.exits import TABLE, BadInput, Damaged, Exit, OtherVersion, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage, check_run_name
-from jobs.contract.plan import fold_tasks, training_stage
+from jobs.contract.plan import fold_tasks, label_tasks, training_stage
 from jobs.contract.records import Heartbeat, score_text
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context, Settings
@@ -192,6 +192,8 @@ def _check_task(experiment: Experiment, task: TaskId) -> None:
     if not task.stage.per_fold:
         return
     predicts = task.stage is Stage.PREDICT
+    if predicts and task in [label.id for label in label_tasks(experiment)]:
+        return
     models = [name for name in experiment.models if predicts or training_stage(experiment, name) is task.stage]
     if task.model not in models:
         raise BadInput(f"--model {task.model}: {task.stage} of {experiment.name} knows {', '.join(models) or 'none'}.")

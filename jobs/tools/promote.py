@@ -7,7 +7,7 @@ from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import check_run_name
 from jobs.contract.pretrained import PromotedRecord, architecture, experiment_of, stored_record
-from jobs.nets.starts import trained_fold
+from jobs.nets.trained_folds import trained_fold
 from jobs.runtime.store import Store
 
 

@@ -101,7 +101,7 @@ def _weights(store: Store, run: str, experiment: Experiment, task: TaskId) -> Ou
 def _refuse_missing(store: Store, run: str, experiment: Experiment, missing: list[TaskId]) -> None:
     if not missing:
         return
-    if next(store.list(f"{layout.task(run, TaskId(Stage.PREDICT))}/"), None):
+    if any(layout.of_test_set(run, entry.key) for entry in store.list(f"{layout.task(run, TaskId(Stage.PREDICT))}/")):
         raise BadInput(f"Run {run} predicts with the weights of another run: name that one.")
     lost = {task.fold for task in missing}
     left = len(experiment.folds.selected) - len(lost)

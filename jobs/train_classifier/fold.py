@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Dataset
+from jobs.films.extra import Joined
 from jobs.films.loader import Films
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.classifier.backbone import needs_its_size
@@ -65,16 +66,26 @@ class ClassifierFold:
         """The weights that training starts from; None for random ones."""
         return self.training.first_weights(self.context)
 
+    @cached_property
+    def joined(self) -> Joined:
+        """The dataset with the films beside the folds, at the training size."""
+        return self.training.joined(self.context, self.model.size)
+
     def training_films(self) -> Films:
-        """Return the other folds' films at the training size, with ``data.siblings`` applied.
+        """Return the other folds' films and those beside them at the training size, with ``data.siblings`` applied.
 
         Raises:
             BadInput: there are none.
         """
-        index, training = self.dataset.index, self.training
-        chosen = (self._folds != self.fold) & (self._folds >= 0) & ~index["image"].isin(training.without).to_numpy()
-        films = Films.of(index, chosen, self.model.size, training.siblings)
+        chosen = self.joined.training(self.fold, self.training.without)
+        films = Films.of(self.joined.index, chosen, self.model.size, self.training.siblings)
         return self._not_empty(films, "the other folds have")
+
+    def sample(self, studies: int) -> Films:
+        """Return the films of at most so many studies of the other folds, whose labels are their own."""
+        index, training = self.dataset.index, self.training
+        chosen = Joined(self.dataset, ()).training(self.fold, training.without)
+        return Films.of(index, chosen, self.model.size, training.siblings).of_studies(studies, self.seed)
 
     def held_out_films(self, size: int) -> Films:
         """Return all films of the held-out fold, at a size.

@@ -51,10 +51,10 @@ def _training_inputs(fold: ClassifierFold) -> TrainingInputs:
     return TrainingInputs(
         model=fold.model,
         seed=fold.seed,
-        pack=fold.dataset.pack(fold.model.size),
+        pack=fold.joined.pack(fold.model.size),
         training=training,
         validation=validation,
-        sample=training.of_studies(int(validation.group.max()) + 1, fold.seed),
+        sample=fold.sample(int(validation.group.max()) + 1),
         untrained=fold.untrained,
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector, inference_settings
 from jobs.contract.records import Done
+from jobs.films.extra import Joined
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.starts import Again, start_of
 from jobs.nets.training import Training
@@ -19,6 +20,7 @@ from jobs.runtime.context import Context
 if TYPE_CHECKING:
     import torch
 
+    from jobs.films.dataset import Dataset
     from jobs.nets.yolo.data import DetectorFilms
 
 # Raise by hand when the same inputs lead to other weights, boxes or candidates.
@@ -91,7 +93,7 @@ class DetectorFold:
         }
 
     def training_films(self) -> "DetectorFilms":
-        """Return the other folds' films at the training size, with ``data.siblings`` applied.
+        """Return the other folds' films and those beside them at the training size, with ``data.siblings`` applied.
 
         The only loss of a detector is that of its boxes, so ``siblings: mask`` leaves films out as ``drop`` does.
 
@@ -119,11 +121,12 @@ class DetectorFold:
         from jobs.films.loader import unboxed_siblings
         from jobs.nets.yolo.data import DetectorFilms
 
-        dataset = fetch_other_dataset(self.context, self.training.index, (size,))
-        folds = dataset.index["fold"].to_numpy()
-        chosen = folds == self.fold if held_out else (folds != self.fold) & (folds >= 0)
-        if not held_out:
-            chosen &= ~dataset.index["image"].isin(self.training.without).to_numpy()
+        if held_out:
+            dataset: Dataset | Joined = fetch_other_dataset(self.context, self.training.index, (size,))
+            chosen = dataset.index["fold"].to_numpy() == self.fold
+        else:
+            dataset = self.training.joined(self.context, size)
+            chosen = dataset.training(self.fold, self.training.without) & dataset.index["certain"].to_numpy(bool)
             if self.training.siblings != "keep":
                 chosen &= ~unboxed_siblings(dataset.index)
         films = DetectorFilms.of(dataset, chosen.nonzero()[0], size)

@@ -144,9 +144,11 @@ def _check_pretrained(spec: "RunSpec") -> None:
     """
     from jobs.contract.exits import ServiceAway
     from jobs.contract.pretrained import check_pretrained
+    from jobs.contract.teachers import check_teachers
     from workflows.store.opening import open_store
 
-    if spec.predicts or not any(model.weights for model in spec.experiment.models.values()):
+    experiment = spec.experiment
+    if spec.predicts or not (experiment.data.extra or any(model.weights for model in experiment.models.values())):
         return
     try:
         store = open_store(spec.profile.store)
@@ -160,7 +162,8 @@ def _check_pretrained(spec: "RunSpec") -> None:
             raise _NoAccess from error
 
     with suppress(_NoAccess):
-        check_pretrained(spec.experiment, read, store.url)
+        check_pretrained(experiment, read, store.url)
+        check_teachers(experiment, read, store.url)
 
 
 class _NoAccess(Exception):
@@ -195,14 +198,22 @@ def _uploaded(spec: "RunSpec") -> "RunSpec":
 
     experiment, test = spec.experiment, spec.test_set
     source = test.source if test else experiment.data.source
-    if not Path(source).is_dir():
+    beside = () if test else experiment.data.extra
+    if not any(Path(one).is_dir() for one in (source, *(extra.source for extra in beside))):
         return spec
     errors = [finding for finding in check_here(spec) if finding.level == "error"]
     refuse_errors(errors, lambda text: typer.echo(text, err=True), "submitted")
-    address = upload(Path(source), open_store(spec.profile.store), lambda text: typer.echo(text, err=True))
+    store = open_store(spec.profile.store)
+
+    def uploaded(given: str) -> str:
+        if not Path(given).is_dir():
+            return given
+        return upload(Path(given), store, lambda text: typer.echo(text, err=True))
+
     if test:
-        return spec.model_copy(update={"test_set": test.model_copy(update={"source": address})})
-    data = experiment.data.model_copy(update={"source": address})
+        return spec.model_copy(update={"test_set": test.model_copy(update={"source": uploaded(source)})})
+    extra = tuple(one.model_copy(update={"source": uploaded(one.source)}) for one in beside)
+    data = experiment.data.model_copy(update={"source": uploaded(source), "extra": extra})
     moved = experiment.model_copy(update={"data": data})
     # A default name depends on the films, not on the folder they were in.
     name = moved.default_run if spec.run == experiment.default_run else spec.run

@@ -40,6 +40,7 @@ def build(spec: RunSpec) -> Workflow:
         kinds = {task.id: TemplateKind(task.id.stage, task.detector, spec.memory_of(task.id)) for task in tasks}
         templates = {kind: _template(kind, spec) for kind in dict.fromkeys(kinds.values())}
         tolerant = spec.experiment.ensemble.min_folds is not None
+        labelled = any(task.id.stage is Stage.PREDICT for task in tasks) and not spec.predicts
         # A failed fold fails the run even if the ensemble ran without it: every task is a target of the DAG.
         target = " ".join(task.name for task in tasks) if tolerant else None
         with DAG(name=workflow.entrypoint, fail_fast=False, target=target):
@@ -48,7 +49,7 @@ def build(spec: RunSpec) -> Workflow:
                     name=task.name,
                     template=templates[kinds[task.id]],
                     arguments={"model": task.id.model, "fold": str(task.id.fold)} if task.id.model else {},
-                    depends=_depends(task, tolerant),
+                    depends=_depends(task, tolerant, labelled),
                 )
         if spec.profile.notify:
             add_exit_handler(workflow, spec)
@@ -124,11 +125,16 @@ def _workflow(spec: RunSpec) -> Workflow:
     )
 
 
-def _depends(task: PlannedTask, tolerant: bool) -> str | None:
-    """A task waits for all tasks it needs; a tolerant ensemble also starts after failed ones."""
+def _depends(task: PlannedTask, tolerant: bool, labelled: bool) -> str | None:
+    """A task waits for all tasks it needs; a tolerant ensemble also starts after failed ones.
+
+    With ``labelled``, a training is omitted where its labels failed; after prepare failed nothing is to start.
+    """
     names = [needed.name for needed in task.needs]
-    if tolerant and len(names) > 1:
-        return " && ".join(f"({name}.Succeeded || {name}.Failed || {name}.Errored)" for name in names)
+    if tolerant and task.id.stage is Stage.ENSEMBLE and len(names) > 1:
+        ends = ("Succeeded", "Failed", "Errored", *(["Omitted"] if labelled else []))
+        ended = [f"({' || '.join(f'{name}.{end}' for end in ends)})" for name in names]
+        return " && ".join([*(["prepare.Succeeded"] if labelled else []), *ended])
     return " && ".join(names) or None
 
 

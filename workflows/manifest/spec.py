@@ -105,7 +105,7 @@ class RunSpec(Frozen):
         """The experiment on the films that the run reads: its own, or the test set."""
         if self.test_set is None:
             return self.experiment
-        data = self.experiment.data.model_copy(update={"source": self.test_set.source, "split": None})
+        data = self.experiment.data.model_copy(update={"source": self.test_set.source, "split": None, "extra": ()})
         return self.experiment.model_copy(update={"data": data})
 
     @property

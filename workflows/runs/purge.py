@@ -185,19 +185,22 @@ def _record(store: "Store", key: str) -> Reference | Heartbeat | Damaged | None:
 
 def _uploaded_films(store: "Store", run: str, others: Iterable[str]) -> str:
     """Prefix of the films that ``submit`` uploaded for a run, unless another run names them; empty without any."""
-    source = _source(store, run)
-    if not source.startswith(f"{store.url}/{layout.SOURCES}") or source in {_source(store, name) for name in others}:
+    source = next(iter(_sources(store, run)), "")
+    needed = {one for name in others for one in _sources(store, name)}
+    if not source.startswith(f"{store.url}/{layout.SOURCES}") or source in needed:
         return ""
     return source.removeprefix(f"{store.url}/")
 
 
-def _source(store: "Store", run: str) -> str:
+def _sources(store: "Store", run: str) -> list[str]:
+    """Where a run's films come from: its own, then those beside the folds."""
     from jobs.runtime.store import Missing
 
     try:
-        return store.get_record(layout.run_experiment(run), Experiment).data.source
+        data = store.get_record(layout.run_experiment(run), Experiment).data
     except (Damaged, Missing):
-        return ""
+        return []
+    return [data.source, *(extra.source for extra in data.extra)]
 
 
 def _closure(store: "Store", works: Iterable[str]) -> list[str]:

@@ -13,7 +13,6 @@ from jobs.contract import layout
 from jobs.contract.durations import duration
 from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.experiment import Experiment
-from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.records import Heartbeat, Record, Reference, score_text
 from jobs.contract.task import TaskId
@@ -195,7 +194,7 @@ def _tasks(store: "Store", experiment: Experiment, run: str, keys: set[str]) -> 
 
 
 def _predicted(run: str, keys: set[str]) -> bool:
-    return any(key.startswith(f"{layout.task(run, TaskId(Stage.PREDICT))}/") for key in keys)
+    return any(layout.of_test_set(run, key) for key in keys)
 
 
 def _test_set(store: "Store", run: str, keys: set[str]) -> Mapping[str, Any]:

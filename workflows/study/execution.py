@@ -51,7 +51,9 @@ def orders(studied: Sequence[StudyExperiment], profile: Profile) -> list[RunSpec
         BadInput: the films are a folder: uploading them would change the runs' names, so collecting would not find
             the runs.
     """
-    folders = (item.experiment.data.source for item in studied if Path(item.experiment.data.source).is_dir())
+    films = [item.experiment.data for item in studied]
+    sources = [source for data in films for source in (data.source, *(extra.source for extra in data.extra))]
+    folders = (source for source in sources if Path(source).is_dir())
     if folder := next(folders, None):
         raise BadInput(
             f"--data {folder}: a study on a cluster reads films from its store. Upload them with cv.py submit "

@@ -122,7 +122,7 @@ def compare(own: IndexedFilms, other: IndexedFilms, duplicates: float) -> Crossi
     """Find the films of ``other`` that match films of ``own``.
 
     Args:
-        own: films with folds.
+        own: films with folds; -1 for films beside the folds.
         other: other films, or the same ones in another split.
         duplicates: correlation of pixels above which two films count as the same.
     """
@@ -130,9 +130,8 @@ def compare(own: IndexedFilms, other: IndexedFilms, duplicates: float) -> Crossi
     images, own_images = other.rows["image"].to_numpy(), own.rows["image"].to_numpy()
     found: dict[int, dict[int, str]] = {}
     for reason, one, another in _matches(own, other, duplicates):  # the surest first
-        if folds[another] >= 0:
-            sentence = f"{images[one]} {reason} {own_images[another]}"
-            found.setdefault(int(groups[one]), {}).setdefault(int(folds[another]), sentence)
+        sentence = f"{images[one]} {reason} {own_images[another]}"
+        found.setdefault(int(groups[one]), {}).setdefault(int(folds[another]), sentence)
     matches = {
         str(image): found[int(group)] for image, group in zip(images, groups, strict=True) if int(group) in found
     }

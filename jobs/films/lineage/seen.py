@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from jobs.contract import layout
 from jobs.contract.exits import BadInput
+from jobs.contract.names import Stage
 from jobs.contract.records import Done, TrainedFold
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work
+
+TEACHER: Final = " through the teacher of its films beside the folds"
+BESIDE: Final = " in its films beside the folds"
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,26 @@ def seen_by(store: Store, trained: TrainedFold, how: str) -> Iterator[Seen]:
     """
     inputs = open_training(store, trained, how).inputs
     yield Seen(trained.index, inputs["fold"], frozenset(inputs.get("without", ())), how)
+    for extra in inputs.get("extra", ()):
+        yield Seen(extra["index"], None, frozenset(extra.get("without", ())), f"{how}{BESIDE}")
+        for teacher in _teachers(store, extra.get("labels"), how):
+            yield from seen_by(store, teacher, f"{how}{TEACHER}")
     if start := inputs.get("start"):
         yield from seen_by(store, TrainedFold.model_validate(start), f"{how} through its start")
+
+
+def _teachers(store: Store, labels: str | None, how: str) -> list[TrainedFold]:
+    """Return the weights that predicted labels, by the digest of the labels."""
+    if labels is None:
+        return []
+    try:
+        inputs = Work.finished(store, Stage.PREDICT, labels)[1].inputs
+    except Missing as error:
+        raise BadInput(
+            f"The labels that {how} was trained on are no longer in the store ({layout.work(Stage.PREDICT, labels)}), "
+            "so it is not known what their teacher has seen: resume the run that trained it."
+        ) from error
+    return [TrainedFold.model_validate(one) for one in inputs["teachers"]]
 
 
 def images_seen(rows: dict[str, int], seen: Seen) -> list[str]:

@@ -37,7 +37,7 @@ def training_loss(
     Args:
         model: its head, losses and their weights.
         answer: output of the net for B films.
-        study: (B,) index into STUDY_CLASSES.
+        study: (B,) index into STUDY_CLASSES, or (B, 4) probabilities.
         film: (B,) index into FILM_CLASSES.
         counted: (B,) 0 where film-level and mask losses skip the film, else 1.
         masks: (B, 1, cells, cells) uint8, or float if mixed; None without an auxiliary head.
@@ -93,8 +93,13 @@ def class_losses(
     The joint head's loss is the mean of the study's and the film's cross-entropy, over all six outputs. A film with
     ``counted`` 0 has half the study's cross-entropy over the four study outputs. With ``loss_on: film`` only the film's
     term remains. ``loss: sigmoid`` asks each output on its own, so there the study's term is over its four outputs and
-    the film's over its two.
+    the film's over its two. Where ``study`` holds probabilities, the loss is the mean over the classes, weighted by
+    them.
     """
+    if study.is_floating_point():
+        classes = [torch.full_like(film, number) for number in range(STUDY)]
+        each = [class_losses(model, logits, one, film, counted, weights) for one in classes]
+        return (torch.stack(each, 1) * study).sum(1)
 
     def loss(target: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
         """Of the outputs from ``first`` to ``last``, where the target's class is counted from ``first``."""

@@ -11,8 +11,9 @@ from jobs.contract.experiment import Classifier, Experiment, Folds
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, TrainedFold
 from jobs.contract.task import TaskId
-from jobs.films.lineage.crossing import IndexedFilms
-from jobs.nets.starts import check_starts, find_start, start_of
+from jobs.films.lineage.crossing import Crossings, IndexedFilms
+from jobs.nets.starts import check_starts, start_of
+from jobs.nets.trained_folds import find_start
 from jobs.nets.training import Training
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
@@ -59,7 +60,8 @@ class Lab:
     def run(self, run: str, given: IndexedFilms, **model: object) -> None:
         changed = TINY.model_copy(update=model)
         index = self.prepare(run, given, changed)
-        check_starts(self.context(run, model=changed), index)
+        context = self.context(run, model=changed)
+        check_starts(context, Crossings(context, index))
         self.train(run, changed)
 
 
@@ -123,7 +125,7 @@ def test_training_again_with_every_film_is_the_same_work(lab: Lab):
     trained = find_start(lab.store, "run:wide/net", 1)
     assert trained is not None
     done = lab.context("wide", 1).open_work(TRAINING, trained.weights)[1]
-    again = Training.again(lab.store, trained, done, None, ())
+    again = Training.again(lab.store, trained, done, None, {})
     assert lab.context("wide", 1).work("weights", again.inputs(1)).digest == trained.weights
 
 
@@ -161,4 +163,4 @@ def test_what_is_not_there_is_told(lab: Lab):
     ])[1]  # fmt: skip
     lost = done.model_copy(update={"inputs": {**done.inputs, "pretrained": "f" * 64}})
     with pytest.raises(BadInput, match="have been replaced since"):
-        Training.again(lab.store, trained, lost, None, ())
+        Training.again(lab.store, trained, lost, None, {})

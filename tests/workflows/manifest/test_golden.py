@@ -15,10 +15,17 @@ from workflows.manifest.spec import RunSpec, TestSet
 from workflows.settings.files import load_experiment, load_profile
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+ROUNDS = [
+    "classifiers.tiny.weights=run:wide/tiny",
+    "ensemble.min_folds=4",
+    "data.extra=[{source: s3://films/more, labels: {run: teacher, keep: 0.5, boxes: {above: 0.3, below: 0.05}}},"
+    " {source: s3://films/labelled, patients: patients.csv}]",
+]
 CASES = {
     "demo": ("demo", "kit", [], None),
     "final-on-prem": ("final", "on-prem", ["ensemble.min_folds=4"], None),
     "predict-spot": ("final", "spot", [], TestSet(source="s3://films/test", from_run="final-0123abcd", overlap="drop")),
+    "rounds": ("demo", "kit", ROUNDS, None),
 }
 
 

@@ -164,3 +164,18 @@ def test_of_a_mixed_film_only_the_part_counts_that_does_and_its_mask_only_if_bot
     classes = share * counted * each + (1 - share) * counted[partner] * theirs
     of_mask = torch.tensor([0.0, 0.0, 1.0]) * mask_losses(mask, masks / 255, "bce")
     torch.testing.assert_close(found, (classes + of_mask).mean())
+
+
+@pytest.mark.parametrize("head", ["study4", "joint6", "film2"])
+def test_probabilities_weigh_the_losses_of_the_classes(head: str):
+    model = Classifier(head=head, label_smoothing=0.1)
+    logits = torch.randn(3, len(model.classes), generator=torch.Generator().manual_seed(1))
+    film, counted = torch.tensor([0, 1, 1]), torch.tensor([1.0, 0.0, 1.0])
+    hard = torch.tensor([2, 0, 3])
+    sure = torch.nn.functional.one_hot(hard, 4).float()
+    torch.testing.assert_close(
+        class_losses(model, logits, sure, film, counted), class_losses(model, logits, hard, film, counted)
+    )
+    mixed = (sure + sure[[1, 2, 0]]) / 2
+    both = [class_losses(model, logits, one, film, counted) for one in (hard, hard[[1, 2, 0]])]
+    torch.testing.assert_close(class_losses(model, logits, mixed, film, counted), (both[0] + both[1]) / 2)
