@@ -102,6 +102,12 @@ class DetectorFold:
         """
         return self._films(held_out=False, size=self.detector.size)
 
+    def own_training_films(self) -> "DetectorFilms | None":
+        """Return the training films that are not beside the folds; None if all are."""
+        if not self.training.extra:
+            return None
+        return replace(self, training=replace(self.training, extra=())).training_films()
+
     def held_out_films(self, size: int) -> "DetectorFilms":
         """Return all films of the held-out fold, at a size.
 

@@ -59,6 +59,7 @@ def _train(fold: DetectorFold, checkpoints: Checkpoints) -> tuple[Tensors, State
     setup = Setup(
         net=fold.untrained(), train=fold.training_films(), valid=fold.held_out_films(fold.detector.size),
         seed=fold.training.seed, device=context.device(), threads=context.threads, folder=context.scratch,
+        own=fold.own_training_films(),
     )  # fmt: skip
     training = DetectorTraining(fold.detector, setup, checkpoints, context.progress, context.stop)
     try:

@@ -56,6 +56,7 @@ class Setup:
         device: ``cuda`` or ``cpu``.
         threads: CPU threads to use, loader workers included.
         folder: folder for the small files that ultralytics writes.
+        own: the films of ``train`` that are not beside the folds, a sample of which is scored; None if all are.
     """
 
     net: torch.nn.Module
@@ -65,6 +66,7 @@ class Setup:
     device: str
     threads: int
     folder: Path
+    own: DetectorFilms | None = None
 
 
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
@@ -79,7 +81,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
     ) -> None:
         self.detector, self.setup = detector, setup
         self.checkpoints, self.progress, self.wish = checkpoints, progress, stop_wish
-        self.sample = setup.train.sample(min(len(setup.valid), TRAIN_SAMPLE), setup.seed)
+        self.sample = (setup.own or setup.train).sample(min(len(setup.valid), TRAIN_SAMPLE), setup.seed)
         self.curve: list[dict[str, float | None]] = []
         # Epochs are scored with fixed settings, so that a change of the experiment's inference retrains nothing.
         films = detector.eval_batch or detector.batch * (4 if setup.device == "cuda" else 2)

@@ -27,6 +27,7 @@ from jobs.contract.names import STUDY_CLASSES, Stage
 from jobs.contract.plan import plan
 from jobs.contract.records import Done
 from jobs.contract.task import TaskId
+from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from jobs.runtime.work import fetch
@@ -122,7 +123,5 @@ def test_duplicates_of_validation_films_are_not_trained_on(rounds: Rounds):
     same = rounds.run("same", Data(source=phantom(2), extra=(ExtraFilms(source=phantom(2)),)))
     inputs = rounds.works("same", same, Stage.TRAIN_CLASSIFIER, "net")["weights"].inputs
     rows = rounds.context("same", same, TaskId(Stage.TRAIN_CLASSIFIER, "net", 0))
-    from jobs.films.prepared import fetch_dataset
-
     index = fetch_dataset(rows, ()).index
     assert inputs["extra"][0]["without"] == sorted(index["image"][index["fold"] == 0])
