@@ -1,4 +1,4 @@
-"""For every field of the experiment, a check that changing it changes what is computed.
+"""For every field of the experiment, a check that changing it changes the result.
 
 The fields are found by walking the schema, so a new one without a check fails. A classifier's and a detector's own
 fields have their checks in `tests/jobs/nets`.

@@ -1,4 +1,4 @@
-"""What a cluster adds to a run: beside its tasks alone, and beside a workflow of the same shape with empty pods.
+"""Overhead of a cluster: a run compared with its tasks alone, and with the same workflow of empty pods.
 
 A finished run submitted again does nothing but pass through Argo, level by level, as empty pods do; so their ratio is
 what importing and looking up DONE costs. Needs a cluster, and CXRFOLD_PROFILE naming a profile whose images are there:

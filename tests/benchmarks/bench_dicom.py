@@ -1,4 +1,4 @@
-"""From a DICOM file to a 512 px square: prepare's way beside pydicom + OpenCV, one thread, in one run.
+"""From a DICOM file to a 512 px square: prepare's decoder compared with pydicom + OpenCV, one thread, in one run.
 
 Both sides read the whole grey scale (rescale, window, MONOCHROME1) and end with the same square, give or take one grey
 level, which is asserted. The peer is pydicom's decoder with its default plugins, its VOI LUT on the whole film, and

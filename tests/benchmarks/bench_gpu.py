@@ -1,4 +1,4 @@
-"""Trainings on a GPU at the sizes of the recipes, beside a plain timm loop and plain ultralytics on the same films.
+"""Trainings on a GPU at the recipes' sizes, compared with a plain timm loop and plain ultralytics on the same films.
 
     python tests/benchmarks/bench_gpu.py            # on a CUDA device, about ten minutes
     python tests/benchmarks/bench_gpu.py --small    # anywhere, with tiny nets: shows that it runs to its end
@@ -335,7 +335,7 @@ def recipes(small: bool) -> tuple[dict[str, Classifier], dict[str, Detector]]:
 
 
 def main() -> None:
-    """Print a line for each training, ours beside its peer."""
+    """Print a line per training, with its ratio to the peer."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="tiny nets and few steps")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The loader at 512 px with flip, affine and brightness, beside the usual one: PNG files and albumentations.
+"""The loader at 512 px with flip, affine and brightness, compared with the usual one: PNG files and albumentations.
 
 One process, one thread, CPU time. Both do the same to the same films; ours reads packed grey squares and hands the
 device one uint8 channel, the peer decodes files and hands over three normalised float channels, as is usual.

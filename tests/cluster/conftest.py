@@ -34,7 +34,7 @@ def cluster() -> None:
 
 @pytest.fixture(scope="session")
 def revision() -> str:
-    """The images under test, built from this checkout and pushed; their tag says what is in them."""
+    """The images under test, built from this checkout and pushed; their tag is a hash of their content."""
     files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file())
     content = hashlib.sha256()
     for path in files:
@@ -98,7 +98,7 @@ def _submitter(namespace: str, folder: Path) -> Path:
 
 
 def _values(bucket: Store, namespace: str) -> dict[str, Any]:
-    """The kit's, with this session's store. No GPU is asked for, so that many runs go on beside each other."""
+    """The kit's profile, with this session's store. It requests no GPU, so that many runs execute at once."""
     values: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("kit.yaml").read_text())
     values["store"] = {
         "url": bucket.url, "endpoint": os.environ["AWS_ENDPOINT_URL_S3"], "addressing": "path",

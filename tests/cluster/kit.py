@@ -24,7 +24,7 @@ TINY = ("-e", str(Path(__file__).with_name("tiny.yaml")))
 
 
 def call(*command: str, check: bool = True, **options: Any) -> str:
-    """What a command prints; where it fails, the test fails with all it said."""
+    """Return a command's output; if it fails, the test fails with the whole output."""
     done: subprocess.CompletedProcess[str] = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=600, **options
     )

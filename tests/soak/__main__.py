@@ -1,4 +1,4 @@
-"""``python -m tests.soak KIND…``: faults put in, and what came of them; see the README beside this file."""
+"""``python -m tests.soak KIND…``: injects faults and reports the outcomes; see README.md."""
 
 import argparse
 import random
@@ -22,7 +22,7 @@ KINDS = {"kills": 200, "store": 2000, "damage": 200, "writers": 60, "films": 100
 
 
 def main() -> int:
-    """Run the campaigns asked for; 1 where something was lost, unequal, stuck or badly said."""
+    """Run the requested campaigns; return 1 if one found lost data, a changed result, a hang or an unclear message."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; all where none is given")
     parser.add_argument("--count", type=int, help="faults of each kind; the kind's own number where not given")

@@ -1,4 +1,4 @@
-"""Every kind of stored object and cached file damaged, and the step that reads it done anew.
+"""Damage every kind of stored object and cached file, then repeat the step that reads it.
 
 The step is tried again where its exit code says so. Where that does not help, what follows is what ``resume`` does: the
 run's steps up to this one, in their order. In the end all must be what it was.
@@ -111,7 +111,7 @@ def _equal(world: World, place: Place, step: Step, problems: list[str]) -> bool:
 
 
 def _resume(place: Place, step: Step) -> list[str]:
-    """Do a step, and where that fails all of its run up to it; what is wrong with how it went."""
+    """Repeat a step and, if it fails, the whole run up to it; return the problems."""
     code, problems = _attempts(place, step)
     before = [each for each in STEPS[: STEPS.index(step) + 1] if each.test <= step.test]
     for _ in range(PASSES):
@@ -126,7 +126,7 @@ def _resume(place: Place, step: Step) -> list[str]:
 
 
 def _attempts(place: Place, step: Step) -> tuple[int, list[str]]:
-    """The exit code of a step that is tried again where the code says so, and what is wrong with its words."""
+    """Run a step with retries as its exit code demands; return the last code and problems of its messages."""
     problems: list[str] = []
     for _ in range(ATTEMPTS):
         process = place.start(step)
@@ -158,7 +158,7 @@ def _commands(world: World, place: Place) -> list[str]:
 
 
 def _cached(world: World, name: str, chance: random.Random) -> Outcome:
-    """Damage a file of the node's cache; a step that reads it is done anew."""
+    """Damage a file of the node's cache, then repeat a step that reads it."""
     anew = chance.choice(STEPS)
     reference = world.step(anew)
     if reference.cache is None:
@@ -200,7 +200,7 @@ def _half_trained(world: World, step: Step) -> dict[str, bytes]:
 
 
 def _checkpoint(world: World, step: Step, objects: dict[str, bytes], name: str, chance: random.Random) -> Outcome:
-    """Damage a checkpoint, or what points to it; the training goes on from what is left."""
+    """Damage a checkpoint or its pointer; training resumes from what remains."""
     reference = world.step(step)
     keys = [key for key in objects if "/checkpoints/" in key] or [layout.heartbeat(RUN, step.task)]
     key = chance.choice(keys)

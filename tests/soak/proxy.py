@@ -250,7 +250,7 @@ def _dribble(handler: Handler, body: bytes) -> bool:
 
 
 def _be_stale(handler: Handler, body: bytes) -> bool:
-    """What a pointer, a heartbeat or a record of finished work said before, or that it is not there yet."""
+    """Return an earlier version of a pointer, a heartbeat or a DONE record, or that it does not exist yet."""
     if handler.command != "GET" or not handler.path.split("?")[0].endswith(("DONE.json", "latest.json")):
         handler.send(handler.forward(body))
         return False

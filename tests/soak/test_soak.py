@@ -1,4 +1,4 @@
-"""A small part of the campaign: whatever it puts in, nothing is lost, unequal, stuck or badly said."""
+"""A small part of the campaign: no injected fault loses data, changes a result, hangs or gives an unclear message."""
 
 import os
 import subprocess

@@ -62,7 +62,7 @@ READERS: Final = (
 
 @contextmanager
 def trials(world: World, folder: Path) -> Iterator[Trial]:
-    """Each reader in turn; what is done to its text is drawn."""
+    """Yield each reader in turn, with a random mutation of its text."""
     right = folder / "right"
     _write(right, world.warm)
     texts = {path.name: path.read_bytes() for path in right.iterdir() if path.is_file() and path.suffix != ".log"}

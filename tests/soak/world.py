@@ -125,7 +125,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Reference:
-    """A step of the undisturbed run, and the world before it."""
+    """A step of the undisturbed run, and the state of store and cache before it."""
 
     objects: dict[str, bytes]  # all that the store held, by key
     cache: Path | None  # a copy of the node's cache

@@ -29,7 +29,7 @@ _LASTING = re.compile(
 
 
 class FakeCluster:
-    """What the server knows, and how it behaves."""
+    """The server's objects, and the faults it simulates."""
 
     def __init__(self) -> None:
         self.workflows: dict[str, Json] = {}

@@ -1,4 +1,4 @@
-"""The stage on a store in which the ensemble is done: what is published, and what it says."""
+"""The stage on a store that has the ensemble's result: the files it publishes and their content."""
 
 import html
 import io

@@ -1,4 +1,4 @@
-"""Submission files: what is written is read back, and every mistake is named."""
+"""Submission files: written files are read back unchanged, and every mistake is reported."""
 
 import numpy as np
 import pandas as pd

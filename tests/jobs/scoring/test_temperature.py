@@ -12,7 +12,7 @@ from jobs.scoring.temperature import fit, out_of_fold, scaling, study_probabilit
 
 
 def overconfident(count: int, factor: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from probabilities, and the probabilities made too certain by a factor of their logarithms."""
+    """Return labels sampled from probabilities, and the probabilities made overconfident by scaled logarithms."""
     rng = np.random.default_rng(seed)
     true = rng.dirichlet([1.0] * 4, count)
     labels = np.array([rng.choice(4, p=row) for row in true])

@@ -1,4 +1,4 @@
-"""Kubeconfigs, good and bad, beside kubectl's own verdict, which is asked again where there is a kubectl."""
+"""Valid and invalid kubeconfigs, with kubectl's recorded verdict, which is checked again if kubectl is installed."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ def encoded(text: str) -> str:
 
 
 def plugin(folder: Path, answer: object, name: str = "plugin") -> None:
-    """A credential plugin that prints an answer, and beside it writes down what it was asked."""
+    """A credential plugin that prints an answer and records its request."""
     script = folder / name
     script.write_text(f"#!/bin/sh\necho \"$KUBERNETES_EXEC_INFO\" >>'{folder}/asked'\necho '{json.dumps(answer)}'\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
@@ -41,7 +41,7 @@ def credential(version: str = V1, **status: str) -> Config:
 
 
 def asks(answer: object = None, **changes: object) -> Callable[[Config, Path], None]:
-    """A user whose credentials come from a plugin beside the kubeconfig, named by a relative path."""
+    """A user whose credentials come from a plugin in the kubeconfig's folder, named by a relative path."""
 
     def change(config: Config, folder: Path) -> None:
         plugin(folder, credential(token="of the plugin") if answer is None else answer)

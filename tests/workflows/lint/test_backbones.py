@@ -1,4 +1,4 @@
-"""What lint knows of backbones is what timm does. With CXRFOLD_REGENERATE=1 the test writes it anew."""
+"""Lint's list of backbones equals timm's. With CXRFOLD_REGENERATE=1 the test regenerates it."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The log of made-up runs: what is collected, and what is written of it."""
+"""The study log of synthetic runs: collected values and written tables."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The chance of training beside the chance of patients."""
+"""Variation between training seeds, compared with variation between patients."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""For every field of a classifier: proof that changing it changes what is computed.
+"""For every field of a classifier: a check that changing it changes the result.
 
 ``LIVENESS`` maps a field of the experiment's ``Classifier`` (``aux.stride`` for one of its auxiliary head) to a
 function that takes a folder of its own and fails where the field is dead. Most changes must show in the weights after

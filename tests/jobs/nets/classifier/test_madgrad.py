@@ -70,7 +70,7 @@ def test_a_parameter_without_gradient_stays_as_it_is():
 
 
 class Operations(TorchDispatchMode):
-    """Counts what is sent to the device."""
+    """Counts the operations sent to the device."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""For every field of a detector, a check that changing it changes what is computed.
+"""For every field of a detector, a check that changing it changes the result.
 
 ``LIVENESS`` maps a field of the experiment's ``Detector`` (``inference.tta`` for a field of its inference) to a
 function that takes a folder of its own and fails where the change leaves batch, update or output as they were.
