@@ -80,8 +80,9 @@ def doubted_boxes(confidence: Floats, correct: Bools, found: Floats) -> DoubtedB
         correct: (p,) whether it was matched with a labelled box.
         found: (b,) confidence of the prediction that was matched with each labelled box; 0 where none was.
     """
-    box = float(confidence[correct].mean()) if correct.any() else np.inf
+    met = found[found > 0]  # not all matched predictions: a box has many weak ones beside its best
+    box = float(met.mean()) if len(met) else np.inf
     nothing = float(confidence[~correct].mean()) if not correct.all() else 0.0
     missing = ~correct & (confidence >= box)
-    sure = float((confidence[correct] >= box).mean()) if correct.any() else 1.0
+    sure = float((met >= box).mean()) if len(met) else 1.0
     return DoubtedBoxes(missing, found <= min(nothing, box), float(missing.sum()) / sure)
