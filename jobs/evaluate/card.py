@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from jobs.contract.experiment import Classifier, Experiment, Model
-from jobs.contract.source import PREFIX
+from jobs.contract.experiment.source import PREFIX
 from jobs.evaluate.formatting import DASH, number
 from jobs.evaluate.groups import group_rows
 from jobs.evaluate.metrics_json import ReportedRun

@@ -9,8 +9,8 @@ import numpy as np
 import yaml
 
 from jobs.contract.durations import duration
+from jobs.contract.experiment.source import PREFIX
 from jobs.contract.names import STUDY_CLASSES
-from jobs.contract.source import PREFIX
 from jobs.evaluate import metrics_json
 from jobs.evaluate.candidates import searches
 from jobs.evaluate.charts import Axis, Series, chart, envelope

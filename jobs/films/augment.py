@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract.augmentation import Augment, Level
 from jobs.contract.exits import BadInput
+from jobs.contract.experiment.augmentation import Augment, Level
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for updates on the internet
 

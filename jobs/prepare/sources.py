@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
-from jobs.contract.source import PREFIX, VERSION, Phantom
+from jobs.contract.experiment.source import PREFIX, VERSION, Phantom
 from jobs.films.film_files import SUFFIX, FilmFile, choose_films
 from jobs.films.phantom.files import write_phantom
 from jobs.films.problems import refuse

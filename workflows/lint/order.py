@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.contract.source import PREFIX
+from jobs.contract.experiment.source import PREFIX
 from workflows.lint.findings import Problem, Rules
 from workflows.manifest.spec import RunSpec
 

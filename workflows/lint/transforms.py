@@ -12,8 +12,8 @@ from os import environ
 from pathlib import Path
 from typing import Any, Final
 
-from jobs.contract.augmentation import COMPOSITIONS, walk
 from jobs.contract.experiment import Experiment
+from jobs.contract.experiment.augmentation import COMPOSITIONS, walk
 from workflows.lint.findings import Problem
 
 TRANSFORMS: Final = Path(__file__).with_name("transforms.txt")

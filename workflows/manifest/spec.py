@@ -11,10 +11,10 @@ from jobs.contract import layout
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Damaged, StageError
 from jobs.contract.experiment import Experiment, Frozen
+from jobs.contract.experiment.source import check_source
 from jobs.contract.names import LONGEST_RUN_NAME, check_run_name
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.profile import Profile
-from jobs.contract.source import check_source
 from jobs.contract.task import TaskId
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
+from jobs.contract.experiment.source import PREFIX
 from jobs.contract.profile import Profile
-from jobs.contract.source import PREFIX
 from jobs.contract.text_files import read_text
 from workflows.settings.overrides import Override, apply, parse_overlay, parse_setting
 from workflows.settings.recipes import EXPERIMENTS

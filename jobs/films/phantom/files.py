@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.contract.experiment.source import Phantom
 from jobs.contract.names import STUDY_CLASSES, STUDY_COLUMNS
-from jobs.contract.source import Phantom
 from jobs.films.phantom.dicom_writer import PADDING, Identity, Quirks, write_dicom
 from jobs.films.phantom.studies import draw_film, make_studies, phantom_id, random_generator
 

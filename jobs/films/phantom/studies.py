@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract.source import Phantom
+from jobs.contract.experiment.source import Phantom
 from jobs.films.phantom.chest import Chest, Plane, Pose, draw
 from jobs.films.phantom.opacities import Opacity, bounding_box, opacities
 

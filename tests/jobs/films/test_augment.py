@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jobs.contract.augmentation import walk
 from jobs.contract.exits import BadInput
+from jobs.contract.experiment.augmentation import walk
 from jobs.films.augment import STRONG, Augmentation, check_augment
 from jobs.films.masks import draw_mask, shrink_mask
 

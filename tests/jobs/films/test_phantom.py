@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from jobs.contract.exits import BadInput
-from jobs.contract.source import Phantom
+from jobs.contract.experiment.source import Phantom
 from jobs.films.dicom.film import read_film, stored_values
 from jobs.films.labels import read_labels
 from jobs.films.phantom.files import write_phantom

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from jobs.contract.experiment import Ensemble
+from jobs.contract.experiment.source import Phantom
 from jobs.contract.names import ALL_CLASSES, STUDY_CLASSES
-from jobs.contract.source import Phantom
 from jobs.films.phantom.studies import MACHINES, make_studies, phantom_id
 from jobs.scoring.combine import Voter, combine
 from jobs.scoring.evaluation_set import EvaluationSet

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.contract.augmentation import COMPOSITIONS
+from jobs.contract.experiment.augmentation import COMPOSITIONS
 from workflows.lint import transforms
 from workflows.lint.transforms import TRANSFORMS, transform_problems
 from workflows.settings.files import load_experiment
