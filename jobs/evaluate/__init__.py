@@ -33,7 +33,7 @@ from jobs.scoring.figures import FIGURES, available_figures
 from jobs.scoring.temperature import Scaling, out_of_fold, scaling, study_probabilities
 
 # Raise by hand when the same inputs lead to another result.
-VERSION: Final = 6
+VERSION: Final = 7
 METRICS, REPORT, CARD = "metrics.json", "report.html", "card.md"
 LABELS, LABELS_PAGE = "labels.csv", "labels.html"
 # Pixels per side below which a pack gives poor pictures.
