@@ -31,7 +31,7 @@ class Beside:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """The films' rows in the columns of an index, and of :class:`Joined`."""
+        """The films' rows in the columns of an index, and of :class:`JoinedFilms`."""
         rows = self.dataset.index.assign(fold=-1, beside=True, soft=None, certain=True)
         chosen = ~rows["image"].isin(self.without)
         if self.labels is None:
@@ -50,7 +50,7 @@ class Beside:
         )
 
 
-class Joined:
+class JoinedFilms:
     """A dataset with films beside its folds. Its own films keep their positions.
 
     Args:

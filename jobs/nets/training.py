@@ -12,7 +12,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier, Data, Detector, Model, training_settings
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Output, TrainedFold
-from jobs.films.extra import Joined
+from jobs.films.extra import JoinedFilms
 from jobs.films.lineage.seen import open_training
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.extra import ExtraPart, extra_parts
@@ -113,10 +113,10 @@ class Training:
         trained = self.pretrained if self.start else None
         return pretrained(context.store, str(self.model.weights), context.cache, trained)
 
-    def joined(self, context: Context, size: int) -> Joined:
+    def joined(self, context: Context, size: int) -> JoinedFilms:
         """Fetch its films and those beside the folds, at a size."""
         own = fetch_other_dataset(context, self.index, (size,))
-        return Joined(own, [part.open(context, size) for part in self.extra])
+        return JoinedFilms(own, [part.open(context, size) for part in self.extra])
 
     @property
     def siblings(self) -> Any:

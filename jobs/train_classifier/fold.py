@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Dataset
-from jobs.films.extra import Joined
+from jobs.films.extra import JoinedFilms
 from jobs.films.loader import Films
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.classifier.backbone import needs_its_size
@@ -67,7 +67,7 @@ class ClassifierFold:
         return self.training.first_weights(self.context)
 
     @cached_property
-    def joined(self) -> Joined:
+    def joined(self) -> JoinedFilms:
         """The dataset with the films beside the folds, at the training size."""
         return self.training.joined(self.context, self.model.size)
 
@@ -84,7 +84,7 @@ class ClassifierFold:
     def sample(self, studies: int) -> Films:
         """Return the films of at most so many studies of the other folds, whose labels are their own."""
         index, training = self.dataset.index, self.training
-        chosen = Joined(self.dataset, ()).training(self.fold, training.without)
+        chosen = JoinedFilms(self.dataset, ()).training(self.fold, training.without)
         return Films.of(index, chosen, self.model.size, training.siblings).of_studies(studies, self.seed)
 
     def held_out_films(self, size: int) -> Films:

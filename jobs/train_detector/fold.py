@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector, inference_settings
 from jobs.contract.records import Done
-from jobs.films.extra import Joined
+from jobs.films.extra import JoinedFilms
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.starts import Again, start_of
 from jobs.nets.training import Training
@@ -128,7 +128,7 @@ class DetectorFold:
         from jobs.nets.yolo.data import DetectorFilms
 
         if held_out:
-            dataset: Dataset | Joined = fetch_other_dataset(self.context, self.training.index, (size,))
+            dataset: Dataset | JoinedFilms = fetch_other_dataset(self.context, self.training.index, (size,))
             chosen = dataset.index["fold"].to_numpy() == self.fold
         else:
             dataset = self.training.joined(self.context, size)

@@ -21,7 +21,7 @@ from ultralytics.data import YOLODataset
 from ultralytics.data.augment import Compose, Format, MixUp, Mosaic, RandomFlip, RandomPerspective
 
 from jobs.films.dataset import Dataset, Pack
-from jobs.films.extra import Joined
+from jobs.films.extra import JoinedFilms
 from jobs.films.letterbox import Letterbox
 
 
@@ -40,7 +40,7 @@ class DetectorFilms:
     pack: Pack
 
     @classmethod
-    def of(cls, dataset: Dataset | Joined, rows: NDArray[np.int64], size: int) -> "DetectorFilms":
+    def of(cls, dataset: Dataset | JoinedFilms, rows: NDArray[np.int64], size: int) -> "DetectorFilms":
         """Select the films at the given positions of the index."""
         return cls(dataset.index.iloc[rows].reset_index(drop=True), rows, dataset.pack(size))
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.contract.names import STUDY_CLASSES
 from jobs.films.dataset import Dataset
-from jobs.films.extra import Beside, Joined
+from jobs.films.extra import Beside, JoinedFilms
 from jobs.films.loader import Films
 from tests.jobs.nets.classifier.films import write_films
 
@@ -42,7 +42,7 @@ def labels(others: Dataset, folder: Path) -> Path:
 
 def test_every_fold_trains_on_them_and_none_on_what_it_validates_or_leaves_out(own: Dataset, others: Dataset):
     left_out = tuple(others.index["image"][:2])
-    joined = Joined(own, [Beside(others, None, left_out)])
+    joined = JoinedFilms(own, [Beside(others, None, left_out)])
     for fold in range(3):
         chosen = joined.index[joined.training(fold, ())]
         mine, theirs = chosen[~chosen["beside"]], chosen[chosen["beside"]]
@@ -51,7 +51,7 @@ def test_every_fold_trains_on_them_and_none_on_what_it_validates_or_leaves_out(o
 
 
 def test_the_pack_holds_ones_own_films_first_and_the_others_where_the_rows_say(own: Dataset, others: Dataset):
-    joined = Joined(own, [Beside(others, None, ())])
+    joined = JoinedFilms(own, [Beside(others, None, ())])
     pack = joined.pack(64)
     np.testing.assert_array_equal(pack[3], own.pack(64)[3])
     np.testing.assert_array_equal(pack[len(own.index) + 5], others.pack(64)[5])
@@ -62,7 +62,7 @@ def test_the_pack_holds_ones_own_films_first_and_the_others_where_the_rows_say(o
 
 
 def test_a_teachers_labels_replace_those_of_the_films(own: Dataset, others: Dataset, tmp_path: Path):
-    joined = Joined(own, [Beside(others, labels(others, tmp_path), ())])
+    joined = JoinedFilms(own, [Beside(others, labels(others, tmp_path), ())])
     films = Films.of(joined.index, joined.training(0, ()), 64)
     first = len(own.index)
     where = {int(row) - first: number for number, row in enumerate(films.rows) if row >= first}
