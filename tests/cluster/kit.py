@@ -132,7 +132,7 @@ class Place:
             for pod in pods:
                 name: str = pod["metadata"]["name"]
                 said = kubectl("logs", "-n", self.namespace, name, "-c", "main", check=False)
-                if name != but and re.search(r"epoch ([2-9]|\d\d)/", said):
+                if name != but and re.search(r"epoch ([2-9]|\d{2,})/", said):
                     return name
             return None
 
