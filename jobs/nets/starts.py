@@ -23,7 +23,7 @@ def start_of(context: Context, again: Again) -> TrainedFold | None:
         again: trains a start once more, without some of its films; called with ``overlap: drop`` only.
 
     Raises:
-        BadInput: the start has seen films that the fold validates on, and ``overlap`` is ``error``.
+        BadInput: the start has seen films that the fold validates on, and ``overlap`` is ``refuse``.
     """
     model, fold = context.experiment.models[context.model], context.fold
     start = find_start(context.store, model.weights, fold)
@@ -41,7 +41,7 @@ def check_starts(context: Context, crossings: Crossings) -> None:
         crossings: of the run's own films.
 
     Raises:
-        BadInput: a start has seen films that its fold validates on, and its model's ``overlap`` is ``error``.
+        BadInput: a start has seen films that its fold validates on, and its model's ``overlap`` is ``refuse``.
     """
     for name, model in context.experiment.models.items():
         for fold in context.experiment.folds.selected:
@@ -71,10 +71,10 @@ class Start:
         """Return the films that it should not have seen.
 
         Raises:
-            BadInput: there are some, and the model's ``overlap`` is ``error``.
+            BadInput: there are some, and the model's ``overlap`` is ``refuse``.
         """
         overlaps = self.validation.overlaps(seen_by(self.store, trained, self.how))
-        if overlaps and self.model.overlap == "error":
+        if overlaps and self.model.overlap == "refuse":
             first, fold = overlaps[0], self.validation.fold
             raise BadInput(
                 f"{first.seen.how} has trained on {len(first.images)} films that fold {fold} validates on, or that "

@@ -27,8 +27,8 @@ class Trained(Frozen):
         "twice) and four times the training batch on a GPU",
     )
     train_score_every: Count = Field(1, description="epochs between two scores on training films")
-    overlap: Literal["error", "drop"] = Field(
-        "error",
+    overlap: Literal["refuse", "drop"] = Field(
+        "refuse",
         description="where the weights are a run's, what to do if it trained on films of a fold's validation patients: "
         "end, or train the start of that fold again without them",
     )
