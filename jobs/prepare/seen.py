@@ -1,16 +1,20 @@
-"""Finds the patients and films of a labelled test set that the nets of an earlier run were trained on."""
+"""Finds the patients and films of a labelled test set that went into the weights of an earlier run."""
 
 from typing import Final
 
 import pandas as pd
 
+from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
+from jobs.contract.plan import training_stage
 from jobs.contract.records import Done
 from jobs.contract.task import TaskId
+from jobs.films.lineage.seen import seen_by
 from jobs.films.overlap import OVERLAP, SharedFilms
 from jobs.films.prepared import read_facts
 from jobs.films.splitting.duplicates import near_duplicates_between
+from jobs.nets.trained_folds import trained_fold
 from jobs.prepare.shards import Shard
 from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
@@ -22,7 +26,7 @@ INDEX: Final = "index.parquet"
 
 
 def find_overlap(context: Context, earlier: str, index: Done, shards: list[Shard]) -> Done:
-    """Return the record of the overlap of this run's films with those of an earlier run, all its folds included.
+    """Return the record of the overlap of this run's films with those behind an earlier run's weights, in any fold.
 
     Args:
         context: the prepare of the run that predicts.
@@ -31,28 +35,23 @@ def find_overlap(context: Context, earlier: str, index: Done, shards: list[Shard
         shards: the test set's shards.
 
     Raises:
-        BadInput: the earlier run has not prepared its films, or they were deleted from the store.
+        BadInput: the earlier run has not prepared its films, or a record behind its weights was deleted.
     """
-    try:
-        trained = context.open_work(Stage.PREPARE, context.reference(earlier, TaskId(Stage.PREPARE)).works["index"])[1]
-    except Missing as error:
-        raise BadInput(
-            f"Run {earlier} has not prepared its films: resume it first, or name another with --from."
-        ) from error
+    training = [context.open_work(Stage.PREPARE, digest)[1] for digest in training_indexes(context, earlier)]
     inputs = {
         "version": VERSION,
         "index": index.digest,
-        "training": trained.digest,
+        "training": [done.digest for done in training],
         "duplicates": context.experiment.data.duplicates,
     }
 
     def make(work: Work) -> Done:
         context.progress.phase("comparing with the training films")
-        films, seen = (
-            pd.read_parquet(fetch(context.store, one.outputs[INDEX], context.cache)) for one in (index, trained)
-        )
+        films = pd.read_parquet(fetch(context.store, index.outputs[INDEX], context.cache))
+        tables = [pd.read_parquet(fetch(context.store, done.outputs[INDEX], context.cache)) for done in training]
+        seen = pd.concat(tables, ignore_index=True)
         _, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
-        records = [context.open_work(Stage.PREPARE, digest)[1] for digest in trained.inputs["films"]]
+        records = (context.open_work(Stage.PREPARE, digest)[1] for done in training for digest in done.inputs["films"])
         _, others = read_facts(context, records)
         pairs = near_duplicates_between(thumbnails, others, context.experiment.data.duplicates)
         duplicates = [
@@ -66,3 +65,28 @@ def find_overlap(context: Context, earlier: str, index: Done, shards: list[Shard
         return work.finish({OVERLAP: path}, {"overlapping": float(len(concerned))}, context.cost())
 
     return context.once("overlap", inputs, make)
+
+
+def training_indexes(context: Context, earlier: str) -> list[str]:
+    """Return the digests of all indexes whose films went into a run's weights, its own first.
+
+    The others are those of films beside the folds, of starts and of teachers. All films of an index count as seen.
+
+    Raises:
+        BadInput: the run has not prepared its films, or a record on the way was deleted.
+    """
+    store, selected = context.store, context.experiment.folds.selected
+    try:
+        own = context.reference(earlier, TaskId(Stage.PREPARE)).works["index"]
+    except Missing as error:
+        raise BadInput(
+            f"Run {earlier} has not prepared its films: resume it first, or name another with --from."
+        ) from error
+    found: set[str] = set()
+    for model in context.experiment.models:
+        stage = training_stage(context.experiment, model)
+        for fold in selected:
+            if store.find_json(layout.reference(earlier, TaskId(stage, model, fold))):  # else predict says so
+                trained = trained_fold(store, context.experiment, earlier, model, fold)
+                found |= {seen.index for seen in seen_by(store, trained, f"run:{earlier}/{model} fold {fold}")}
+    return [own, *sorted(found - {own})]

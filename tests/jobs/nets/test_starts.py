@@ -15,6 +15,7 @@ from jobs.films.lineage.crossing import Crossings, IndexedFilms
 from jobs.nets.starts import check_starts, start_of
 from jobs.nets.trained_folds import find_start
 from jobs.nets.training import Training
+from jobs.prepare.seen import training_indexes
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from jobs.tools.promote import promote, remove
@@ -119,6 +120,13 @@ def test_dropped_films_are_left_out_of_every_training_behind_the_start(lab: Lab)
     assert middle.without == ()
     assert middle.start != find_start(lab.store, "run:wide/net", 0)
     assert last.start != find_start(lab.store, "run:middle/net", 0)
+
+
+def test_the_films_behind_a_run_are_those_of_its_starts_too(lab: Lab):
+    lab.run("middle", films("middle"), weights="run:wide/net")
+    predicting = lab.context("tested", model=TINY.model_copy(update={"weights": "run:wide/net"}))
+    own, start = (lab.context(run).reference(run, TaskId(Stage.PREPARE)).works["index"] for run in ("middle", "wide"))
+    assert training_indexes(predicting, "middle") == [own, start]
 
 
 def test_training_again_with_every_film_is_the_same_work(lab: Lab):
