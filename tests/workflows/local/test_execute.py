@@ -284,6 +284,7 @@ def test_the_engine_understands_the_workflow_of_a_profile(profile, test_set):
 
 
 def test_a_volume_that_only_a_cluster_has_is_refused_by_name():
-    spec = RunSpec.of(load_experiment("demo"), load_profile("on-prem"), revision="abc", run="r")
+    profile = load_profile("on-prem").model_copy(update={"notify": None})  # its exit handler would be refused first
+    spec = RunSpec.of(load_experiment("demo"), profile, revision="abc", run="r")
     with pytest.raises(BadInput, match=r"volumes\.films\.persistentVolumeClaim"):
         read(manifest(spec))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -179,13 +180,21 @@ def test_a_killed_guard_is_replaced_at_the_same_address(tmp_path):
     assert weeds_of(tmp_path) == []
 
 
+def listens(port, taken):
+    """Listen on a port and keep its socket; False while another process has it."""
+    with suppress(OSError):
+        taken.append(socket.create_server(("127.0.0.1", port)))
+    return bool(taken)
+
+
 def test_a_server_whose_port_was_taken_meanwhile_is_away(tmp_path):
     with embedded_s3(tmp_path) as server:
         os.kill(server.guard, signal.SIGKILL)
         assert wait_until(lambda: not weeds_of(tmp_path))
         port = int(server.endpoint.rpartition(":")[2])
-        taken = pytest.raises(ServiceAway, match="another program took its port")
-        with socket.create_server(("127.0.0.1", port)), taken:
+        taken = []
+        assert wait_until(lambda: listens(port, taken)), "a process that ends closes its sockets last"
+        with taken[0], pytest.raises(ServiceAway, match="another program took its port"):
             ensure_running(tmp_path, server)
     assert weeds_of(tmp_path) == []
 
