@@ -35,8 +35,7 @@ def render(results: Results, metrics: Mapping[str, Any], run: ReportedRun) -> st
         folds=f"{len(run.folds)} of {experiment.folds.count} folds",
         scores=[
             (name, _text(summary["score"]), _around(summary["interval"]))
-            for kind in ("figures", "classes")
-            for name, summary in metrics[kind].items()
+            for name, summary in {**metrics["figures"], **metrics["classes"]}.items()
         ],
         compared=_compared(metrics),
         calibration=[f"{name} {error:.3f}" for name, error in metrics["calibration"].items()],
@@ -59,12 +58,11 @@ def _compared(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     if not metrics["external"]:
         return []
     rows: list[tuple[str, ...]] = []
-    for kind in ("figures", "classes"):
-        for name, one in metrics["external"][kind].items():
-            gain = one["difference"]
-            around = f"{gain['interval']['low']:+.3f} to {gain['interval']['high']:+.3f}" if gain else DASH
-            scores = (_text(one["external"]["score"]), _text(one["out_of_fold"]["score"]))
-            rows.append((name, *scores, f"{gain['value']:+.3f}" if gain else DASH, around))
+    for name, one in {**metrics["external"]["figures"], **metrics["external"]["classes"]}.items():
+        gain = one["difference"]
+        around = f"{gain['interval']['low']:+.3f} to {gain['interval']['high']:+.3f}" if gain else DASH
+        scores = (_text(one["external"]["score"]), _text(one["out_of_fold"]["score"]))
+        rows.append((name, *scores, f"{gain['value']:+.3f}" if gain else DASH, around))
     return rows
 
 

@@ -183,6 +183,7 @@ def test_a_card_is_written_with_lines_for_what_a_program_cannot_know(trained):
     card = world.result("card.md").decode()
     assert "# Model card: Two nets" in card
     assert f"| map6 | {scores['map6']:.3f} |" in card
+    assert card.count("\n| opacity |") == 1, "a figure and a class"
     for empty in ("Owner", "Contact", "Intended use", "Permission to use them", "Clinical evaluation"):
         assert f"- {empty}:\n" in card
     assert "AGPL-3.0" in card
