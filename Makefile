@@ -34,7 +34,7 @@ test: $(VENV)/dev.stamp lint types ## all tests that need no cluster
 	$(BIN)/python -m pytest
 
 fast: $(VENV)/dev.stamp lint types ## lint, types and the quick tests
-	$(BIN)/python -m pytest -m 'not slow and not cluster and not recipes'
+	$(BIN)/python -m pytest -n auto -m 'not slow and not cluster and not recipes'
 
 lint: $(VENV)/dev.stamp ## style, formatting, import layers
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jobs.tools.export.code import needed_code
 from jobs.tools.export.folder import DETECTOR_CODE
 
@@ -28,6 +30,7 @@ def test_without_a_detector_nothing_of_it_is_in_the_code():
         assert not any(alias.name.startswith("ultralytics") for alias in names)
 
 
+@pytest.mark.slow
 def test_the_code_alone_shows_its_help(tmp_path):
     code = needed_code([PROGRAM])
     for module, file in code.files.items():

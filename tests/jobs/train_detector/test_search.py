@@ -24,6 +24,8 @@ from tests.jobs.nets.yolo.films import TINY
 from tests.jobs.train_detector.conftest import NewContext, training
 from workflows.settings.files import load_experiment
 
+pytestmark = pytest.mark.slow
+
 ONE = TINY.model_copy(update={"epochs": 1})
 
 
