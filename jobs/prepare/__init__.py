@@ -69,7 +69,7 @@ def run(context: Context) -> dict[str, float]:
     index = _index(context, source, films, shards, tables)
     works = {"index": index.digest, "descriptions": describe_films(context, source, films, shards).digest}
     if test and tables.labels:
-        works["overlap"] = _check_overlap(context, source, index, shards)
+        works["overlap"] = _check_overlap(context, source, index)
     works |= packed(context, films, shards, index.outputs[INDEX].sha256)
     if not test:
         crossings = Crossings(context, index.digest)
@@ -95,7 +95,7 @@ def _test_tables(context: Context, tables: Tables, films: list[FilmFile]) -> Tab
     return replace(tables, labels=labels)
 
 
-def _check_overlap(context: Context, source: Source, index: Done, shards: list[Shard]) -> str:
+def _check_overlap(context: Context, source: Source, index: Done) -> str:
     """Look for patients and films that training has seen; returns the digest of what was found.
 
     Raises:
@@ -103,7 +103,7 @@ def _check_overlap(context: Context, source: Source, index: Done, shards: list[S
     """
     earlier = context.settings.from_run
     assert earlier is not None
-    done = find_overlap(context, earlier, index, shards)
+    done = find_overlap(context, earlier, index)
     found = SharedFilms.read(fetch(context.store, done.outputs[OVERLAP], context.cache))
     if found.left_out and not context.settings.drop_overlap:
         raise BadInput(f"{source.name}: {found.sentence()} {REMEDY}")

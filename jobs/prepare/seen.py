@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from jobs.contract import layout
@@ -10,50 +11,44 @@ from jobs.contract.names import Stage
 from jobs.contract.plan import training_stage
 from jobs.contract.records import Done
 from jobs.contract.task import TaskId
+from jobs.films.lineage.crossing import read_films
 from jobs.films.lineage.seen import seen_by
 from jobs.films.overlap import OVERLAP, SharedFilms
-from jobs.films.prepared import read_facts
 from jobs.films.splitting.duplicates import near_duplicates_between
 from jobs.nets.trained_folds import trained_fold
-from jobs.prepare.shards import Shard
 from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
-from jobs.runtime.work import Work, fetch
+from jobs.runtime.work import Work
 
 # Raise by hand when the same films lead to another overlap.
 VERSION: Final = 1
-INDEX: Final = "index.parquet"
 
 
-def find_overlap(context: Context, earlier: str, index: Done, shards: list[Shard]) -> Done:
+def find_overlap(context: Context, earlier: str, index: Done) -> Done:
     """Return the record of the overlap of this run's films with those behind an earlier run's weights, in any fold.
 
     Args:
         context: the prepare of the run that predicts.
         earlier: the run whose nets predict.
         index: the test set's index.
-        shards: the test set's shards.
 
     Raises:
         BadInput: the earlier run has not prepared its films, or a record behind its weights was deleted.
     """
-    training = [context.open_work(Stage.PREPARE, digest)[1] for digest in training_indexes(context, earlier)]
+    training = training_indexes(context, earlier)
     inputs = {
         "version": VERSION,
         "index": index.digest,
-        "training": [done.digest for done in training],
+        "training": training,
         "duplicates": context.experiment.data.duplicates,
     }
 
     def make(work: Work) -> Done:
         context.progress.phase("comparing with the training films")
-        films = pd.read_parquet(fetch(context.store, index.outputs[INDEX], context.cache))
-        tables = [pd.read_parquet(fetch(context.store, done.outputs[INDEX], context.cache)) for done in training]
-        seen = pd.concat(tables, ignore_index=True)
-        _, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
-        records = (context.open_work(Stage.PREPARE, digest)[1] for done in training for digest in done.inputs["films"])
-        _, others = read_facts(context, records)
-        pairs = near_duplicates_between(thumbnails, others, context.experiment.data.duplicates)
+        own, others = read_films(context, index.digest), [read_films(context, digest) for digest in training]
+        films, seen = own.rows, pd.concat([other.rows for other in others], ignore_index=True)
+        thumbnails = np.concatenate([other.thumbnails for other in others])
+        pairs = near_duplicates_between(own.thumbnails, thumbnails, context.experiment.data.duplicates)
         duplicates = [
             (films["image"][pair.one], seen["image"][pair.other], round(pair.correlation, 4)) for pair in pairs
         ]
