@@ -1,7 +1,6 @@
-"""A webhook on this machine, at the address under which pods reach it."""
+"""A webhook on this machine."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,8 @@ class Receiver:
 
 
 @contextmanager
-def webhook() -> Iterator[Receiver]:
-    """A receiver that accepts everything."""
+def webhook(host: str) -> Iterator[Receiver]:
+    """A receiver that accepts everything, at an address of this machine."""
     got: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -32,7 +31,6 @@ def webhook() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    host = os.environ["CLUSTER_NODE_IP"]
     server = ThreadingHTTPServer((host, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

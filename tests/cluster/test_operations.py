@@ -43,7 +43,7 @@ class Told:
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     """A webhook for the whole module."""
-    with webhook() as one:
+    with webhook(os.environ["CLUSTER_NODE_IP"]) as one:
         yield one
 
 

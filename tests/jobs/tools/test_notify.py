@@ -1,11 +1,7 @@
 """The exit handler against a real store and a real receiver."""
 
-import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -18,39 +14,17 @@ from jobs.contract.records import Heartbeat, Notice, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from jobs.tools.notify import notify
+from tests.cluster.receiver import Receiver, webhook
 
 EXPERIMENT = Experiment.model_validate({"name": "trial", "classifiers": {"b3": {}}, "folds": {"run": [0, 1]}})
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LOST = TaskId(Stage.TRAIN_CLASSIFIER, "b3", 1)
 
 
-class Receiver:
-    """A webhook that keeps what it gets."""
-
-    def __init__(self) -> None:
-        got: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.got = got
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"json://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    one = Receiver()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
+    with webhook("127.0.0.1") as one:
+        yield one
 
 
 @pytest.fixture
