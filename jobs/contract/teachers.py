@@ -1,11 +1,26 @@
-"""Teachers: finished runs that label films of ``data.extra``, and whether they can."""
+"""Teachers, finished runs that label films of ``data.extra``; and whether the store has what an experiment needs."""
 
 from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment, Model, PseudoLabels
 from jobs.contract.plan import training_stage
-from jobs.contract.pretrained import Read, experiment_of
+from jobs.contract.pretrained import Read, check_pretrained, experiment_of
 from jobs.contract.task import TaskId
+
+
+def check_stored(experiment: Experiment, read: Read, where: str) -> None:
+    """Refuse an experiment that starts from weights, or learns from teachers, that the store does not have.
+
+    Args:
+        experiment: what is to be trained.
+        read: returns a JSON object of the store by its key, None where there is none.
+        where: address of the store, for messages.
+
+    Raises:
+        BadInput: naming what is missing and the command that helps.
+    """
+    check_pretrained(experiment, read, where)
+    check_teachers(experiment, read, where)
 
 
 def check_teachers(experiment: Experiment, read: Read, where: str) -> None:

@@ -17,9 +17,8 @@ from jobs.contract import layout
 from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data, Experiment
-from jobs.contract.pretrained import check_pretrained
 from jobs.contract.records import Done
-from jobs.contract.teachers import check_teachers
+from jobs.contract.teachers import check_stored
 from jobs.films.dataset import SHARD, index_bytes
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, labels_of, read_labels
@@ -54,9 +53,8 @@ def run(context: Context) -> dict[str, float]:
     """
     test = context.settings.from_run is not None
     if not test:  # before anything is decoded, and before a GPU is asked for
-        check_pretrained(context.experiment, context.store.find_json, context.store.url)
+        check_stored(context.experiment, context.store.find_json, context.store.url)
         _check_augmentation(context.experiment)
-        check_teachers(context.experiment, context.store.find_json, context.store.url)
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
     tables = _tables(source, context.experiment.data, test)

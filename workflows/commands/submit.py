@@ -143,8 +143,7 @@ def _check_pretrained(spec: "RunSpec") -> None:
         BadInput: weights are missing, or of another architecture.
     """
     from jobs.contract.exits import ServiceAway
-    from jobs.contract.pretrained import check_pretrained
-    from jobs.contract.teachers import check_teachers
+    from jobs.contract.teachers import check_stored
     from workflows.store.opening import open_store
 
     experiment = spec.experiment
@@ -162,8 +161,7 @@ def _check_pretrained(spec: "RunSpec") -> None:
             raise _NoAccess from error
 
     with suppress(_NoAccess):
-        check_pretrained(experiment, read, store.url)
-        check_teachers(experiment, read, store.url)
+        check_stored(experiment, read, store.url)
 
 
 class _NoAccess(Exception):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
-from jobs.contract.pretrained import check_pretrained
-from jobs.contract.teachers import check_teachers
+from jobs.contract.teachers import check_stored
 from workflows.board.board import Board, quiet_terminal
 from workflows.lint.check import check_here, refuse_errors
 from workflows.local.engine import Engine, StepRun
@@ -69,8 +68,7 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
         opened = open_store()
         next(opened.list(layout.run(spec.run)), None)  # fail early on wrong keys or a missing bucket
         if not spec.predicts:
-            check_pretrained(spec.experiment, opened.find_json, opened.url)
-            check_teachers(spec.experiment, opened.find_json, opened.url)
+            check_stored(spec.experiment, opened.find_json, opened.url)
         program = read(_manifest(spec))
         for name in RESULTS:  # of an earlier execution; what lies there at the end is this one's
             (folder / name).unlink(missing_ok=True)
