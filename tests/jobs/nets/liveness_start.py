@@ -25,7 +25,7 @@ def overlap(base: Model) -> Any:
         validation = SimpleNamespace(overlaps=lambda seen: found, fold=0, crossings=context)
         trained = TrainedFold(stage=Stage.TRAIN_CLASSIFIER, weights="", index="")
         with patch("jobs.nets.starts.seen_by"):
-            for value in ("drop", "error"):
+            for value in ("drop", "refuse"):
                 start = Start(base.model_copy(update={"overlap": value}), "it", cast(Validation, validation))
                 if value == "drop":
                     assert start.overlaps(trained) == found
