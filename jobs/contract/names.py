@@ -1,6 +1,7 @@
 """Names of stages, labels and classes, each spelt in one place."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -95,3 +96,9 @@ def run_model(weights: str) -> RunModel | None:
 def extra_name(number: int) -> str:
     """The name of an entry of ``data.extra``, which stands for a model in the names of tasks that label its films."""
     return f"extra-{number}"
+
+
+def first_names(names: Sequence[str], shown: int) -> str:
+    """Return the first names of a list for a message, and how many more there are; empty for none."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

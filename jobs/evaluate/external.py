@@ -23,7 +23,7 @@ from jobs.evaluate.results import (
     match_figures,
     reliabilities,
 )
-from jobs.films.overlap import SharedFilms
+from jobs.films.lineage.shared_films import SharedFilms
 from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
 from jobs.runtime.work import fetch

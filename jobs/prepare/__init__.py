@@ -23,7 +23,7 @@ from jobs.films.dataset import SHARD, index_bytes
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, labels_of, read_labels
 from jobs.films.lineage.crossing import Crossings
-from jobs.films.overlap import OVERLAP, REMEDY, SharedFilms
+from jobs.films.lineage.shared_films import OVERLAP, REMEDY, SharedFilms
 from jobs.films.prepared import read_facts
 from jobs.films.quality import quality_sheet, sample
 from jobs.nets.starts import check_starts

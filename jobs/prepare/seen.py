@@ -13,7 +13,7 @@ from jobs.contract.records import Done
 from jobs.contract.task import TaskId
 from jobs.films.lineage.crossing import read_films
 from jobs.films.lineage.seen import seen_by
-from jobs.films.overlap import OVERLAP, SharedFilms
+from jobs.films.lineage.shared_films import OVERLAP, SharedFilms
 from jobs.films.splitting.duplicates import near_duplicates_between
 from jobs.nets.trained_folds import trained_fold
 from jobs.runtime.context import Context

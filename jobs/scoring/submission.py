@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.contract.exits import BadInput
-from jobs.contract.names import ALL_CLASSES, CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
+from jobs.contract.names import ALL_CLASSES, CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES, first_names
 from jobs.contract.text_files import LARGEST_TABLE, parse_csv, read_text
 from jobs.scoring.metric import Bools, Detections, Floats
 
@@ -178,10 +178,7 @@ def _outside(submission: Submission, sizes: Mapping[str, tuple[int, int]]) -> Bo
 
 
 def _listed(mistake: str, rows: list[str]) -> list[str]:
-    if not rows:
-        return []
-    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return [f"{len(rows)} {mistake} ({', '.join(rows[:SHOWN])}{more})"]
+    return [f"{len(rows)} {mistake} ({first_names(rows, SHOWN)})"] if rows else []
 
 
 def only(submission: Submission, wanted: set[str]) -> Submission:

@@ -20,7 +20,7 @@ from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Reference
 from jobs.contract.task import TaskId
-from jobs.films.overlap import OVERLAP, SharedFilms
+from jobs.films.lineage.shared_films import OVERLAP, SharedFilms
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work, fetch
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table

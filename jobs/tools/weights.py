@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.contract import layout
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import YOLO_NAME
+from jobs.contract.names import first_names
 from jobs.contract.pretrained import PretrainedRecord, PromotedRecord, stored_record
 from jobs.nets.normalisation import Normalisation
 from jobs.nets.pretrained import put, read_file, write_file
@@ -102,7 +103,7 @@ def fit(own: "dict[str, torch.Tensor]", given: "dict[str, torch.Tensor]", heads:
     missing, unknown = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
     raise BadInput(
         f"{file} does not fit: {len(given)} tensors where the architecture has {len(own)}; "
-        f"missing {_some(missing)}; unknown {_some(unknown)}."
+        f"missing {first_names(missing, SHOWN) or 'none'}; unknown {first_names(unknown, SHOWN) or 'none'}."
     )
 
 
@@ -120,10 +121,6 @@ def _without_prefix(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tens
     """Remove the first part of the names if all share it, e.g. ``module.``."""
     firsts = {name.partition(".")[0] for name in tensors}
     return {name.partition(".")[2]: tensor for name, tensor in tensors.items()} if len(firsts) == 1 else tensors
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "none"
 
 
 def _from_file(name: str, file: Path) -> "tuple[dict[str, torch.Tensor], Normalisation | None]":

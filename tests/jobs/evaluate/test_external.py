@@ -11,7 +11,7 @@ from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.films.dataset import index_bytes
-from jobs.films.overlap import SharedFilms
+from jobs.films.lineage.shared_films import SharedFilms
 from jobs.tools.compare import compare
 from tests.jobs.ensemble.world import COST, World, experiment, index
 

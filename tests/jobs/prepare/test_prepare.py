@@ -20,7 +20,7 @@ from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.films.descriptions import read_descriptions
 from jobs.films.dicom.film import read_film
-from jobs.films.overlap import SharedFilms
+from jobs.films.lineage.shared_films import SharedFilms
 from jobs.films.phantom.files import write_phantom
 from jobs.films.prepared import fetch_dataset
 from jobs.prepare import shards
@@ -380,12 +380,12 @@ def test_a_labelled_test_set_is_refused_or_counted_where_training_has_seen_its_p
     monkeypatch.setenv(environment.FROM_RUN, RUN)
     other = {"run": "tested"}
 
-    def test_run(source: Path, drop: bool = False) -> Context:
+    def predicting_run(source: Path, drop: bool = False) -> Context:
         made = context(source)
         settings = replace(made.settings, from_run=RUN, drop_overlap=drop)
         return replace(made, settings=settings, **other)
 
-    prepare.run(given := test_run(hospital))
+    prepare.run(given := predicting_run(hospital))
     index = fetch_dataset(given, ()).index
     assert (index["fold"] == -1).all()
     assert index["study_class"].notna().all()
@@ -393,9 +393,9 @@ def test_a_labelled_test_set_is_refused_or_counted_where_training_has_seen_its_p
     assert overlap_of(given).left_out == []
     with_films_of(hospital, own, 2)
     with pytest.raises(BadInput, match=rf"run {RUN} was trained on . of these patients .*--overlap drop") as refused:
-        prepare.run(test_run(hospital))
+        prepare.run(predicting_run(hospital))
     assert "near-duplicate" in str(refused.value), "the copied films are also the same films"
-    prepare.run(given := test_run(hospital, drop=True))
+    prepare.run(given := predicting_run(hospital, drop=True))
     copied = {study.name for study in sorted((own / "train").iterdir())[:2]}
     index = fetch_dataset(given, ()).index
     assert set(index.loc[index["image"].isin(overlap_of(given).left_out), "study"]) == copied
@@ -403,7 +403,7 @@ def test_a_labelled_test_set_is_refused_or_counted_where_training_has_seen_its_p
         elements = pydicom.dcmread(film)
         elements.PatientID = f"H{elements.PatientID}"
         elements.save_as(film)
-    prepare.run(given := test_run(hospital, drop=True))
+    prepare.run(given := predicting_run(hospital, drop=True))
     found = overlap_of(given)
     assert found.patients == []
     assert {image for image, _, _ in found.duplicates} == set(found.left_out)

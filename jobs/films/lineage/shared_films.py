@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from jobs.contract.names import first_names
+
 OVERLAP: Final = "overlap.json"
 REMEDY: Final = (
     "Their scores would be too good. --overlap drop predicts them and leaves them out of the scores. If two hospitals "
@@ -43,17 +45,12 @@ class SharedFilms:
         """Return what was found, as a sentence."""
         parts = []
         if self.patients:
-            parts.append(f"{len(self.patients):,} of these patients ({_some(self.patients)})")
+            parts.append(f"{len(self.patients):,} of these patients ({first_names(self.patients, SHOWN)})")
         if self.duplicates:
             pairs = [f"{one} as {other}" for one, other, _ in self.duplicates]
-            parts.append(f"{len(pairs):,} of these films or near-duplicates ({_some(pairs)})")
+            parts.append(f"{len(pairs):,} of these films or near-duplicates ({first_names(pairs, SHOWN)})")
         return f"run {self.run} was trained on {' and '.join(parts)}, which concerns {_count(self.left_out, 'film')}."
 
 
 def _count(names: Sequence[str], what: str) -> str:
     return f"{len(names):,} {what}{'s' if len(names) != 1 else ''}"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
