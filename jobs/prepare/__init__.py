@@ -4,10 +4,8 @@ Films are decoded once, to all sizes of the experiment. The hash of the index id
 pixels, not the split.
 """
 
-import json
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,32 +14,29 @@ from numpy.typing import NDArray
 from jobs.contract import layout
 from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
-from jobs.contract.experiment import Data, Experiment
+from jobs.contract.experiment import Experiment
 from jobs.contract.records import Done
 from jobs.contract.teachers import check_stored
-from jobs.films.dataset import SHARD, index_bytes
+from jobs.films.dataset import SHARD
 from jobs.films.film_files import FilmFile
-from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, labels_of, read_labels
+from jobs.films.labels import STUDY_FILE, check_ids, labels_of
 from jobs.films.lineage.crossing import Crossings
 from jobs.films.lineage.shared_films import OVERLAP, REMEDY, SharedFilms
-from jobs.films.prepared import read_facts
 from jobs.films.quality import quality_sheet, sample
 from jobs.nets.starts import check_starts
 from jobs.prepare.descriptions import describe_films
 from jobs.prepare.extra import prepare_extra
-from jobs.prepare.indexing import Tables, make_index
+from jobs.prepare.index_files import INDEX, index_inputs, write_index
 from jobs.prepare.packing import packed
 from jobs.prepare.seen import find_overlap
 from jobs.prepare.shards import PIXELS, Shard, make_shards
 from jobs.prepare.sources import Source, open_source
+from jobs.prepare.tables import Tables, tables_of
 from jobs.runtime.context import Context
-from jobs.runtime.store import sha256_of
 from jobs.runtime.work import Work, fetch
 
 # Raise by hand when the same films and labels lead to another index.
 VERSION: Final = 2
-INDEX: Final = "index.parquet"
-AUDIT: Final = "audit.json"
 SHEET: Final = "quality.html"
 
 
@@ -57,7 +52,7 @@ def run(context: Context) -> dict[str, float]:
         _check_augmentation(context.experiment)
     source = open_source(context.experiment.data.source, context.cache, context.scratch, test)
     context.progress.phase("listing films")
-    tables = _tables(source, context.experiment.data, test)
+    tables = tables_of(source, context.experiment.data, test)
     films = source.films(test)
     if test:
         tables = _test_tables(context, tables, films)
@@ -126,60 +121,21 @@ def _check_augmentation(experiment: Experiment) -> None:
 
 def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables) -> Done:
     """Return the finished index; its inputs are the films, the tables' content and the settings it depends on."""
-    experiment = context.experiment
-    inputs = {
-        "version": VERSION,
-        "films": [shard.facts.digest for shard in shards],
-        "tables": {path.name: sha256_of(path) for path in tables.files},
-        "folds": settings(experiment.folds, without={"run"}),
-        "data": settings(experiment.data, only={"duplicates"}),
-    }
+    folds = settings(context.experiment.folds, without={"run"})
+    inputs = {**index_inputs(context, VERSION, shards, tables), "folds": folds}
     return context.once("index", inputs, partial(_make_index, context, source, films, shards, tables))
 
 
 def _make_index(
     context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables, work: Work
 ) -> Done:
-    experiment = context.experiment
-    context.progress.phase("indexing")
-    facts, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
-    rows, findings = make_index(
-        films, facts, thumbnails, tables, experiment, test=context.settings.from_run is not None
-    )
-    for sentence in findings.sentences():
-        context.progress.say(sentence)
-    folder = context.scratch
-    (folder / INDEX).write_bytes(index_bytes(rows))
-    (folder / AUDIT).write_text(json.dumps(asdict(findings), indent=1))
-    squares = _squares(context, shards, [n for chosen in sample(rows).values() for n in chosen])
-    (folder / SHEET).write_text(quality_sheet(source.name, rows, squares, asdict(findings)))
+    index = write_index(context, films, shards, tables)
+    squares = _squares(context, shards, [n for chosen in sample(index.rows).values() for n in chosen])
+    sheet = context.scratch / SHEET
+    sheet.write_text(quality_sheet(source.name, index.rows, squares, asdict(index.findings)))
     counts = {"films": "image", "studies": "study", "patients": "patient"}
-    scores = {name: float(rows[column].nunique()) for name, column in counts.items()}
-    return work.finish({name: folder / name for name in (INDEX, AUDIT, SHEET)}, scores, context.cost())
-
-
-def _tables(source: Source, data: Data, test: bool) -> Tables:
-    """Return the source's tables.
-
-    Raises:
-        BadInput: a table that the experiment names, or that training needs, is missing.
-    """
-
-    def find(key: str, name: str | None) -> Path | None:
-        path = source.table(name) if name else None
-        if name and not path:
-            raise BadInput(f"data.{key}: {source.name} has no file {name}.")
-        return path
-
-    patients = find("patients", data.patients)
-    split = None if test else find("split", data.split)
-    labels = [path for path in map(source.table, (STUDY_FILE, IMAGE_FILE)) if path]
-    if test and not labels:
-        return Tables(None, patients, None, [path for path in (patients,) if path])
-    if not labels:
-        raise BadInput(f"{source.name} has no {STUDY_FILE} and {IMAGE_FILE}; training needs both of them in its root.")
-    files = [path for path in (*labels, patients, split) if path]
-    return Tables(read_labels(labels[0].parent), patients, split, files)
+    scores = {name: float(index.rows[column].nunique()) for name, column in counts.items()}
+    return work.finish({**index.files, SHEET: sheet}, scores, context.cost())
 
 
 def _squares(context: Context, shards: list[Shard], rows: list[int]) -> dict[int, NDArray[np.uint8]]:

@@ -1,35 +1,28 @@
 """Films beside the folds (``data.extra``): an index without folds and packs per entry, compared with the run's own."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import ExtraFilms
 from jobs.contract.names import extra_name
 from jobs.contract.records import Done
-from jobs.films.dataset import index_bytes
 from jobs.films.film_files import TEST, FilmFile
-from jobs.films.labels import IMAGE_FILE, STUDY_FILE, check_ids, read_labels
+from jobs.films.labels import check_ids
 from jobs.films.lineage.crossing import Crossings
-from jobs.films.prepared import read_facts
 from jobs.nets.teachers import Teacher
-from jobs.prepare.indexing import Tables, make_index
+from jobs.prepare.index_files import INDEX, index_inputs, write_index
 from jobs.prepare.packing import packed
 from jobs.prepare.shards import Shard, make_shards
 from jobs.prepare.sources import Source, open_source
+from jobs.prepare.tables import Tables, tables_beside
 from jobs.runtime.context import Context
-from jobs.runtime.store import sha256_of
 from jobs.runtime.work import Work
 
 # Raise by hand when the same films and labels lead to another index.
 VERSION: Final = 1
-INDEX: Final = "index.parquet"
 
 
 def prepare_extra(context: Context, crossings: Crossings) -> dict[str, str]:
@@ -65,18 +58,12 @@ def _prepare(
     context: Context, name: str, extra: ExtraFilms, source: Source, sizes: tuple[int, ...]
 ) -> tuple[Done, dict[str, str]]:
     context.progress.phase(f"listing films of {name}")
-    tables = _tables(source, extra)
+    tables = tables_beside(source, extra)
     films = _films(source, labelled=tables.labels is not None)
     if tables.labels:
         check_ids({film.image: film.study for film in films}, tables.labels)
     shards = make_shards(context, source, films, sizes)
-    inputs = {
-        "version": VERSION,
-        "beside": True,
-        "films": [shard.facts.digest for shard in shards],
-        "tables": {path.name: sha256_of(path) for path in tables.files},
-        "data": settings(context.experiment.data, only={"duplicates"}),
-    }
+    inputs = {**index_inputs(context, VERSION, shards, tables), "beside": True}
     index = context.once("index", inputs, partial(_make_index, context, name, films, shards, tables))
     works = packed(context, films, shards, index.outputs[INDEX].sha256, f"{name}-")
     return index, {f"{name}-index": index.digest, **works}
@@ -85,15 +72,8 @@ def _prepare(
 def _make_index(
     context: Context, name: str, films: list[FilmFile], shards: list[Shard], tables: Tables, work: Work
 ) -> Done:
-    context.progress.phase(f"indexing {name}")
-    facts, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
-    rows, findings = make_index(films, facts, thumbnails, tables, context.experiment, False, beside=True)
-    for sentence in findings.sentences():
-        context.progress.say(f"{name}: {sentence}")
-    index, audit = context.scratch / f"{name}.parquet", context.scratch / f"{name}.json"
-    index.write_bytes(index_bytes(rows))
-    audit.write_text(json.dumps(asdict(findings), indent=1))
-    return work.finish({INDEX: index, "audit.json": audit}, {"films": float(len(rows))}, context.cost())
+    index = write_index(context, films, shards, tables, name)
+    return work.finish(index.files, {"films": float(len(index.rows))}, context.cost())
 
 
 def _films(source: Source, *, labelled: bool) -> list[FilmFile]:
@@ -101,22 +81,6 @@ def _films(source: Source, *, labelled: bool) -> list[FilmFile]:
     if not labelled and all(path.startswith(TEST) for path, _ in source.listing() if path.endswith(".dcm")):
         return source.films(test=True)
     return source.films(test=False)
-
-
-def _tables(source: Source, extra: ExtraFilms) -> Tables:
-    patients = source.table(extra.patients) if extra.patients else None
-    if extra.patients and not patients:
-        raise BadInput(f"patients: {source.name} has no file {extra.patients}.")
-    own: list[Path] = [patients] if patients else []
-    if extra.labels:
-        return Tables(None, patients, None, own)
-    labels = [path for path in map(source.table, (STUDY_FILE, IMAGE_FILE)) if path]
-    if len(labels) < 2:
-        raise BadInput(
-            f"{source.name} has no {STUDY_FILE} and {IMAGE_FILE} in its root: put them there, or give labels a run "
-            "that predicts them."
-        )
-    return Tables(read_labels(labels[0].parent), patients, None, [*labels, *own])
 
 
 def _counted(context: Context, crossings: Crossings, index: str, what: str) -> Iterator[str]:

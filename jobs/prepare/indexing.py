@@ -1,7 +1,6 @@
 """Builds the rows of the index from decoded films and label files, with findings about the dataset."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,16 +15,7 @@ from jobs.films.splitting.duplicates import Pair, blank, near_duplicates
 from jobs.films.splitting.folds import assign_folds, read_split
 from jobs.films.splitting.leakage import FOLDS, Audit, audit
 from jobs.films.splitting.patients import group, read_patients
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The source's tables as local files; None for those that do not exist."""
-
-    labels: Labels | None  # None where a test set has none
-    patients: Path | None
-    split: Path | None
-    files: list[Path]  # all of them
+from jobs.prepare.tables import Tables
 
 
 @dataclass(frozen=True)
