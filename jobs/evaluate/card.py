@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from jobs.contract.experiment import Classifier, Experiment, Model
 from jobs.contract.experiment.source import PREFIX
-from jobs.evaluate.formatting import DASH, number
+from jobs.evaluate.formatting import DASH, number, source_text
 from jobs.evaluate.groups import group_rows
 from jobs.evaluate.metrics_json import ReportedRun
 from jobs.evaluate.results import Results
@@ -24,13 +24,13 @@ def render(results: Results, metrics: Mapping[str, Any], run: ReportedRun) -> st
         run: the run that the figures are of.
     """
     experiment = run.experiment
-    source = experiment.data.source
     return text_template("jobs.evaluate", "card.md.j2").render(
         m=metrics,
         title=experiment.title or experiment.name,
         models=[_model(name, model) for name, model in experiment.models.items()],
         licence=DETECTOR_LICENCE if experiment.detectors else OWN_LICENCE,
-        source=f"{source} (synthetic)" if source.startswith(PREFIX) else source,
+        source=source_text(experiment.data.source),
+        beside=[source_text(extra.source) for extra in experiment.data.extra],
         shares=[f"{name} {count:,}" for name, count in results.truths.items()],
         folds=f"{len(run.folds)} of {experiment.folds.count} folds",
         scores=[

@@ -1,7 +1,9 @@
-"""Formats numbers for the report."""
+"""Formats numbers and sources for the report."""
 
 import math
 from typing import Final
+
+from jobs.contract.experiment.source import PREFIX
 
 DASH: Final = "–"
 
@@ -16,3 +18,8 @@ def memory(size: int) -> str:
     if not size:
         return DASH
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def source_text(source: str) -> str:
+    """Return where films come from; synthetic ones are said to be."""
+    return f"{source} (synthetic)" if source.startswith(PREFIX) else source

@@ -36,7 +36,7 @@ class PurgePlan:
     objects: int
     size: int  # bytes
     metrics: tuple[str, ...]  # URLs of groups on the Pushgateway
-    films: str = ""  # prefix of uploaded films that no other run uses; empty: none
+    films: tuple[str, ...] = ()  # prefixes of uploaded films that no other run uses
 
     def lines(self) -> list[str]:
         """The text that ``purge`` prints before it asks."""
@@ -44,7 +44,7 @@ class PurgePlan:
             f"Run {self.run}: {self.objects} objects, {self.size / 1e6:.1f} MB in the store; "
             f"{len(self.work)} pieces of work that no other run uses; {self.shared} that others use are kept.",
             f"Workflows: {', '.join(self.workflows) or 'none'}. Pushed metrics: {', '.join(self.metrics) or 'none'}.",
-            *([f"Uploaded films that no other run uses: {self.films}; --films removes them."] if self.films else []),
+            *(f"Uploaded films that no other run uses: {films}; --films removes them." for films in self.films),
         ]
 
 
@@ -128,8 +128,8 @@ def purge(run: Run, plan: PurgePlan, *, films: bool = False) -> None:
     for work in (work for work in plan.work if work in now.work):
         run.store.delete([layout.done(work)])  # first: half-deleted work must not look finished
         run.store.delete_prefix(f"{work}/")
-    if films and plan.films and now.films == plan.films:
-        run.store.delete_prefix(f"{plan.films}/")
+    for uploaded in (uploaded for uploaded in plan.films if films and uploaded in now.films):
+        run.store.delete_prefix(f"{uploaded}/")
     run.store.delete_prefix(f"{layout.run(run.name)}/")
 
 
@@ -183,13 +183,14 @@ def _record(store: "Store", key: str) -> Reference | Heartbeat | Damaged | None:
         return None if is_beat else error
 
 
-def _uploaded_films(store: "Store", run: str, others: Iterable[str]) -> str:
-    """Prefix of the films that ``submit`` uploaded for a run, unless another run names them; empty without any."""
-    source = next(iter(_sources(store, run)), "")
-    needed = {one for name in others for one in _sources(store, name)}
-    if not source.startswith(f"{store.url}/{layout.SOURCES}") or source in needed:
-        return ""
-    return source.removeprefix(f"{store.url}/")
+def _uploaded_films(store: "Store", run: str, others: Iterable[str]) -> tuple[str, ...]:
+    """Prefixes of the films that ``submit`` uploaded for a run and no other run names."""
+    needed = {source for name in others for source in _sources(store, name)}
+    return tuple(
+        source.removeprefix(f"{store.url}/")
+        for source in dict.fromkeys(_sources(store, run))
+        if source.startswith(f"{store.url}/{layout.SOURCES}") and source not in needed
+    )
 
 
 def _sources(store: "Store", run: str) -> list[str]:

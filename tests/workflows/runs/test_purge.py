@@ -191,15 +191,16 @@ def test_work_that_another_run_begins_while_somebody_confirms_stays(s3_store: St
 
 
 def test_uploaded_films_go_where_asked_for_and_no_other_run_uses_them(s3_store: Store) -> None:
-    films = layout.source_upload(digest("films"))
-    s3_store.put(f"{films}/train/s/e/i.dcm", b"film")
-    experiment = {"name": "e", "data": {"source": f"{s3_store.url}/{films}"}, "classifiers": {"net": {}}}
+    films, beside = (layout.source_upload(digest(name)) for name in ("films", "beside"))
+    for folder in (films, beside):
+        s3_store.put(f"{folder}/train/s/e/i.dcm", b"film")
+    data = {"source": f"{s3_store.url}/{films}", "extra": [{"source": f"{s3_store.url}/{beside}"}]}
     for run in ("mine", "theirs"):
-        s3_store.put_json(layout.run_experiment(run), experiment)
-    assert plan_purge(a_run("mine", s3_store)).films == ""
+        s3_store.put_json(layout.run_experiment(run), {"name": "e", "data": data, "classifiers": {"net": {}}})
+    assert plan_purge(a_run("mine", s3_store)).films == ()
     purge(a_run("theirs", s3_store), plan_purge(a_run("theirs", s3_store)))
     plan = plan_purge(a_run("mine", s3_store))
-    assert plan.films == films
+    assert plan.films == (films, beside)
     assert "--films removes them" in plan.lines()[-1]
     purge(a_run("mine", s3_store), plan, films=True)
     assert keys(s3_store) == set()

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from jobs.evaluate.charts import Axis, Series, chart, envelope, thinned, ticks
 from jobs.evaluate.formatting import memory, number
+from jobs.evaluate.report.charts import Axis, Series, chart, envelope, thinned, ticks
 
 
 def test_the_envelope_is_a_step_line_that_falls_only():

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from jobs.contract.experiment import Experiment
-from jobs.evaluate.charts import Series, score_chart, thinned
 from jobs.evaluate.formatting import DASH, number
 from jobs.evaluate.history import TaskHistory, by_model
+from jobs.evaluate.report.charts import Series, score_chart, thinned
 
 GAINS: Final = {"size": "inference size adds", "tta": "TTA adds"}
 

@@ -7,9 +7,9 @@ from typing import Any
 from markupsafe import Markup
 
 from jobs.contract import layout
-from jobs.evaluate.charts import Series, score_chart
 from jobs.evaluate.formatting import number
 from jobs.evaluate.history import TaskHistory, by_model
+from jobs.evaluate.report.charts import Series, score_chart
 
 
 def searches(trained: Sequence[TaskHistory], run: str) -> list[dict[str, Any]]:
