@@ -125,10 +125,10 @@ def _patients(rows: pd.DataFrame, tags: list[str | None], tables: Tables, *, nee
         if patient is None
     ]
     refuse(
-        "Films without a patient, which the split needs",
+        "Films without a patient, by which leaks are found",
         unknown,
-        "Their files have no PatientID (0010,0020): set data.patients to a CSV in the source that has a column study "
-        "and a column patient, such as the competition's train_meta.csv.",
+        "Their files have no PatientID (0010,0020): put a CSV into the source that has a column study and a column "
+        "patient, such as the competition's train_meta.csv, and name it as patients beside source.",
     )
     differ = sum(bool(tag) and tag != patient for tag, patient in zip(tags, patients, strict=True))
     return [str(patient) for patient in patients], differ

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ import pytest
 from jobs import prepare
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Stopped
-from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Folds
+from jobs.contract.experiment import Classifier, Data, Detector, Experiment, ExtraFilms, Folds
 from jobs.contract.names import Stage
 from jobs.contract.task import TaskId
 from jobs.films.descriptions import read_descriptions
@@ -39,11 +40,11 @@ def context(s3_store: Store, tmp_path: Path) -> Make:
     """A context of prepare for a source."""
     (tmp_path / "cache").mkdir()
 
-    def make(source: Path | str, sizes: tuple[int, int] = (32, 64), folds: int = 3, **data: str) -> Context:
+    def make(source: Path | str, sizes: tuple[int, int] = (32, 64), folds: int = 3, **data: Any) -> Context:
         folder = tmp_path / "attempts" / str(len(list(tmp_path.glob("attempts/*"))))
         experiment = Experiment(
             name="tiny",
-            data=Data(source=str(source), **data),  # type: ignore[arg-type]
+            data=Data(source=str(source), **data),
             folds=Folds(count=folds),
             classifiers={"net": Classifier(size=sizes[0])},
             detectors={"yolo": Detector(size=sizes[1])},
@@ -209,7 +210,7 @@ def without_patients(films: Path) -> None:
 def test_patients_come_from_a_table_where_the_films_have_none(context: Make, films: Path):
     expected = {path.stem: pydicom.dcmread(path, stop_before_pixels=True).PatientID for path in films.rglob("*.dcm")}
     without_patients(films)
-    with pytest.raises(BadInput, match=r"have no PatientID .* set data\.patients to a CSV"):
+    with pytest.raises(BadInput, match=r"have no PatientID .* name it as patients beside source"):
         prepare.run(context(films))
     given = context(films, patients="train_meta.csv")
     prepare.run(given)
@@ -217,6 +218,13 @@ def test_patients_come_from_a_table_where_the_films_have_none(context: Make, fil
     assert dict(zip(index["image"], index["patient"], strict=True)) == expected
     with pytest.raises(BadInput, match=r"data\.patients: .* has no file other\.csv"):
         prepare.run(context(films, patients="other.csv"))
+
+
+def test_films_beside_the_folds_need_patients_too(context: Make, phantom: Path, films: Path):
+    without_patients(films)
+    with pytest.raises(BadInput, match=r"(?s)^data\.extra\.0: .*film [0-9a-f]{12}.* name it as patients beside source"):
+        prepare.run(context(phantom, extra=(ExtraFilms(source=str(films)),)))
+    prepare.run(context(phantom, extra=(ExtraFilms(source=str(films), patients="train_meta.csv"),)))
 
 
 def test_the_table_of_patients_counts_and_disagreeing_films_are_grouped_by_both(
