@@ -34,8 +34,8 @@ from jobs.evaluate.results import Predictions, score_predictions
 from jobs.films.loader import Films
 from jobs.films.splitting.duplicates import near_duplicates
 from jobs.films.splitting.folds import assign_folds
-from jobs.prepare import _tables
 from jobs.prepare.sources import FolderSource, open_source
+from jobs.prepare.tables import tables_of
 from jobs.scoring.combine import Combined, Voter, combine
 from jobs.scoring.submission import parse, render
 from tests.jobs.ensemble.world import boxes_table, films_table, index
@@ -108,8 +108,8 @@ def table_of(setting: str) -> Check:
     def check(folder: Path) -> None:
         for name in ("train_study_level.csv", "train_image_level.csv", "extra.csv"):
             (folder / name).write_text(LABELS.get(name, "study,patient,fold\ns,p,0\n"))
-        found = _tables(FolderSource(folder), Data(**{setting: "extra.csv"}), test=False)
-        absent = _tables(FolderSource(folder), Data(), test=False)
+        found = tables_of(FolderSource(folder), Data(**{setting: "extra.csv"}), test=False)
+        absent = tables_of(FolderSource(folder), Data(), test=False)
         assert getattr(found, setting) == folder / "extra.csv"
         assert getattr(absent, setting) is None
 

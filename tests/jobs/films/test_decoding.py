@@ -63,6 +63,7 @@ def test_films_come_in_the_order_of_the_requests(film: Path):
     assert all(result.facts == expected.facts for result in results)
 
 
+@pytest.mark.slow
 def test_a_film_that_breaks_its_decoder_is_named_and_the_others_are_read(decoded: Callable[..., list[Decoded]]):
     problems = [result.problem for result in decoded("good", "loops", "crashes", "swells", "fine", "also good")]
     assert problems == [

@@ -89,6 +89,7 @@ def test_average_precision_is_what_the_definition_says(truths, found):
         assert aps[name] == pytest.approx(wanted, abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     truth_rows,

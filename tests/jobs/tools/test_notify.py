@@ -102,6 +102,7 @@ def test_a_second_attempt_tells_nobody_and_the_next_workflow_tells_again(
     assert len(receiver.got) == 3, "a retried workflow that ends otherwise is told, too"
 
 
+@pytest.mark.slow
 def test_an_attempt_killed_while_it_told_is_not_repeated_but_said(ended: Store, receiver: Receiver) -> None:
     begun = Notice(run="r", workflow="r-1", status="succeeded", title="", text="", sender="dead", at=NOW)
     ended.put_json(layout.notice("r", "uid-1", "Succeeded"), begun.model_dump(mode="json"))

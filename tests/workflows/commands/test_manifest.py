@@ -33,6 +33,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluster]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test_set", [None, TEST_SET], ids=["training", "test set"])
 def test_what_is_printed_sent_and_executed_is_one_manifest(
     test_set: TestSet | None, fake: FakeCluster, s3_store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch

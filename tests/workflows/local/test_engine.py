@@ -19,6 +19,8 @@ from workflows.local.machine import Machine
 from workflows.local.program import read, seconds
 from workflows.manifest import retry
 
+pytestmark = pytest.mark.slow  # whole processes are started and killed
+
 RETRY = RetryStrategy(limit="3", retry_policy="Always", expression=retry.expression(), backoff=m.Backoff(duration="1s"))
 
 

@@ -26,6 +26,8 @@ from workflows.runs.stored import find_logs, read_log, status
 from workflows.settings.files import load_experiment, load_profile
 from workflows.store.opening import local_store
 
+pytestmark = pytest.mark.slow  # whole processes are started
+
 EXPERIMENT = Experiment.model_validate({"name": "x", "classifiers": {"b": {}}})
 
 

@@ -22,6 +22,8 @@ from jobs.runtime.store import Store
 from workflows.store import embedded as s3_server
 from workflows.store.embedded import BUCKET, Server, as_store, embedded_s3, ensure_running
 
+pytestmark = pytest.mark.slow  # servers are started and killed
+
 USER = """
 import sys, time
 from pathlib import Path
