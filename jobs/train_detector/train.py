@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from jobs.contract.exits import Stopped
 from jobs.contract.records import Done
+from jobs.nets.compilation import keep_compiled
 from jobs.nets.precision import resolve_precision
 from jobs.nets.yolo.state import under
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup
@@ -56,6 +57,7 @@ def train_or_diverge(fold: DetectorFold, work: Work, diverged: Work) -> Done:
 def _train(fold: DetectorFold, checkpoints: Checkpoints) -> tuple[Tensors, State]:
     """Return the finished training from memory: by now the checkpoints may be those of another writer."""
     context = fold.context
+    keep_compiled(context.cache)
     setup = Setup(
         net=fold.untrained(), train=fold.training_films(), valid=fold.held_out_films(fold.detector.size),
         seed=fold.training.seed, device=context.device(), threads=context.threads, folder=context.scratch,

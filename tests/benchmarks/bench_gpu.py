@@ -322,6 +322,7 @@ def recipes(small: bool) -> tuple[dict[str, Classifier], dict[str, Detector]]:
     hard = {"dropout": 0.5, "drop_path": 0.4, "augment": "hard", "stages": stages, "batch": 16, "aux": None}
     classifiers = {
         "b3": b3,
+        "b3, CUDA graphs": b3.model_copy(update={"compile": "cudagraphs"}),
         "b3, compiled": b3.model_copy(update={"compile": "reduce-overhead"}),
         "b3, deterministic": b3.model_copy(update={"deterministic": True}),
         "v2-s": Classifier(backbone="tf_efficientnetv2_s", **hard),  # type: ignore[arg-type]

@@ -130,7 +130,7 @@ def test_a_step_synchronises_once(films: Dataset, cuda: str, optimizer: str):
     assert len([one for one in caught if "synchroniz" in str(one.message)]) <= 1
 
 
-@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+@pytest.mark.parametrize("mode", ["cudagraphs", "default", "reduce-overhead"])
 def test_a_compiled_training_is_as_good(films: Dataset, cuda: str, mode: str):
     plain, compiled = (train(films, cuda, compile=each, augment="none", precision="fp32") for each in ("none", mode))
     losses = [training.position.curve[-1]["train_loss"] for training in (plain, compiled)]

@@ -37,7 +37,6 @@ _HOMES: Final = {
     "HOME": f"{TMP}/home",
     "MPLCONFIGDIR": f"{TMP}/matplotlib",
     "NUMBA_CACHE_DIR": f"{TMP}/numba",
-    "TORCHINDUCTOR_CACHE_DIR": f"{TMP}/inductor",
     "USER": "cxrfold",
     "YOLO_CONFIG_DIR": f"{TMP}/ultralytics",
 }

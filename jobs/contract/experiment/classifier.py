@@ -115,6 +115,11 @@ class Classifier(Trained):
         return {"study4": STUDY_CLASSES, "joint6": ALL_CLASSES, "film2": FILM_CLASSES}[self.head]
 
     @property
+    def accumulates(self) -> bool:
+        """Whether a step adds up the gradients of several batches."""
+        return self.accumulate > 1
+
+    @property
     def answers_studies(self) -> bool:
         """Whether the head is trained on the study classes."""
         return STUDY_CLASSES[0] in self.classes and self.loss_on == "all"

@@ -89,6 +89,11 @@ class Detector(Trained):
         return self.evolve.epochs // self.epochs if self.evolve else 0
 
     @property
+    def accumulates(self) -> bool:
+        """Whether a step adds up the gradients of several batches."""
+        return self.accumulate > 1 or (self.nominal_batch or 0) > self.batch
+
+    @property
     def answers_studies(self) -> bool:
         """Whether the model predicts study classes."""
         return False

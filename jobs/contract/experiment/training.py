@@ -1,8 +1,8 @@
 """How any net is trained and scored on a machine."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobs.contract.experiment.values import Count, Frozen
 
@@ -18,8 +18,10 @@ class Trained(Frozen):
         description="a training repeated or resumed on one kind of GPU ends with the same bits, which costs speed; "
         "without it, kernels may add in another order each time; on a CPU it always does",
     )
-    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = Field(
-        "none", description="mode of torch.compile for the training's forward and backward pass"
+    compile: Literal["none", "cudagraphs", "default", "reduce-overhead", "max-autotune"] = Field(
+        "none",
+        description="how a training's forward and backward pass runs; cudagraphs: PyTorch's own kernels as CUDA graphs, "
+        "without a compiler; others: the mode of torch.compile, which needs a C compiler",
     )
     eval_batch: Count | None = Field(
         None,
@@ -32,3 +34,19 @@ class Trained(Frozen):
         description="where the weights are a run's, what to do if it trained on films of a fold's validation patients: "
         "end, or train the start of that fold again without them",
     )
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether a step adds up the gradients of several batches."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _graphs_keep_no_gradients(self) -> Self:
+        # A CUDA graph writes each batch's gradients over those of the batch before:
+        # https://github.com/pytorch/pytorch/issues/169545
+        if self.compile not in ("none", "default") and self.accumulates:
+            raise ValueError(
+                f"compile: {self.compile} runs CUDA graphs, which cannot add up the gradients of several batches: "
+                "make a step of one batch, or set compile: none or default"
+            )
+        return self

@@ -235,3 +235,16 @@ def test_the_average_of_a_short_training_scores_like_its_net_only_where_its_deca
     cold, warm = train(dataset, model), train(dataset, model.model_copy(update={"ema_warmup": 1.0}))
     assert moved(cold) < 0.05
     assert moved(warm) > 0.5
+
+
+@pytest.mark.slow
+def test_a_training_by_captured_graphs_has_the_same_bits_and_needs_no_compiler(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CC", "/nonexistent")
+    monkeypatch.setenv("CXX", "/nonexistent")
+    changes = {"dropout": 0.5, "ema": 0.9}
+    plain, captured = (
+        train(dataset, TINY.model_copy(update={**changes, "compile": mode})) for mode in ("none", "cudagraphs")
+    )
+    assert_same(plain, captured)

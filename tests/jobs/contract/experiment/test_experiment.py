@@ -121,3 +121,16 @@ def test_a_classifiers_value_that_has_no_meaning_is_refused(settings: dict[str, 
 def test_a_detector_accumulates_in_one_way():
     with pytest.raises(ValidationError, match="accumulate and nominal_batch both"):
         Detector(nominal_batch=64, accumulate=4)
+
+
+@pytest.mark.parametrize("compile", ["cudagraphs", "reduce-overhead", "max-autotune"])
+def test_cuda_graphs_exclude_steps_of_several_batches(compile: str):
+    for kind, settings in (
+        (Classifier, {"accumulate": 2}),
+        (Detector, {"nominal_batch": 64}),
+        (Detector, {"accumulate": 2}),
+    ):
+        with pytest.raises(ValidationError, match="cannot add up the gradients of several batches"):
+            kind.model_validate({"compile": compile, **settings})
+        kind.model_validate({"compile": "default", **settings})
+    assert Detector.model_validate({"compile": compile, "nominal_batch": 16}).compile == compile
