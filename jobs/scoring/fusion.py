@@ -11,8 +11,11 @@ from typing import Final
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from jobs.scoring.kernels import Floats, Ints, rank
+
+Corners = NDArray[np.float32]
 
 BLOCK: Final = 32  # clusters compared at once
 
@@ -53,12 +56,10 @@ def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floo
     box = np.concatenate([np.zeros((0, 4)), *(boxes.box for boxes in models)])
     confidence = np.concatenate([np.zeros(0), *(boxes.confidence for boxes in models)])
     weight = np.asarray(weights, dtype=np.float64)
-    weighted = confidence * weight[of_model] if len(of_model) else confidence
+    weighted = np.where(confidence >= floor, confidence * weight[of_model], 0.0) if len(of_model) else confidence
     films = int(film.max(initial=-1)) + 1
-    kept = np.flatnonzero((confidence >= floor) & (weighted > 0))
-    ranked, starts = rank(film[kept], weighted[kept], films)
-    order = kept[ranked]
-    fused, sums, cluster_film = _fuse_sorted(box[order], weighted[order], of_model[order], starts, len(models), iou)
+    order, starts = rank(film, weighted, films)
+    fused, sums, cluster_film = _fuse_sorted(box, weighted, of_model, order, starts, len(models), iou)
     total = sums / weight.sum() if len(sums) else sums
     ranked, _ = rank(cluster_film, total, films)
     return FilmBoxes(cluster_film[ranked], fused[ranked], np.minimum(total[ranked], 1.0))
@@ -66,42 +67,48 @@ def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floo
 
 @njit(cache=True, nogil=True)
 def _fuse_sorted(
-    box: Floats, weighted: Floats, of_model: Ints, starts: Ints, models: int, iou: float
+    box: Floats, weighted: Floats, of_model: Ints, order: Ints, starts: Ints, models: int, iou: float
 ) -> tuple[Floats, Floats, Ints]:
-    """Cluster boxes that are sorted by film and falling weighted confidence; film f's begin at ``starts[f]``.
+    """Cluster boxes, film by film; those of weight 0 are left out.
+
+    Args:
+        box: (n, 4) corners.
+        weighted: (n,) weighted confidences.
+        of_model: (n,) number of the model.
+        order: (n,) the boxes by film and falling weighted confidence.
+        starts: (films + 1,) where each film begins in ``order``.
+        models: number of models.
+        iou: IoU above which two boxes belong together.
 
     Returns:
         For each cluster: the fused box (c, 4), the sum of its models' weighted confidences (c,), the film (c,).
     """
     boxes = len(box)
-    # Clusters as columns, which the search reads many at once; beyond the last they overlap nothing.
-    left, top = np.full(boxes + BLOCK, np.inf), np.full(boxes + BLOCK, np.inf)
-    right, bottom = np.full(boxes + BLOCK, -np.inf), np.full(boxes + BLOCK, -np.inf)
-    areas = np.zeros(boxes + BLOCK)
-    moment = np.zeros((boxes, 4))
-    sums = np.zeros(boxes)
-    films = np.empty(boxes, dtype=np.int64)
-    counted = np.zeros((boxes, models), dtype=np.bool_)
-    excess = np.empty(BLOCK)
+    fused, areas = np.empty((boxes, 4)), np.empty(boxes)
+    moment, sums = np.zeros((boxes, 4)), np.zeros(boxes)
+    films = np.empty(boxes, np.int64)
+    counted = np.zeros((boxes, models), np.bool_)
+    # Corners of clusters as rounded columns, of which the search reads many at once; beyond the last they are nowhere.
+    left, top = np.full(boxes + BLOCK, np.inf, np.float32), np.full(boxes + BLOCK, np.inf, np.float32)
+    close = np.empty(BLOCK, np.bool_)
     count = 0
-    # shared / (area + other - shared) > iou, without the division and a little too wide: what passes is divided.
-    near, share = iou * (1 - 1e-12), 1 + iou
     for film in range(len(starts) - 1):
         first = count
-        for i in range(starts[film], starts[film + 1]):
+        for i in order[starts[film] : starts[film + 1]]:
+            if weighted[i] <= 0:
+                break
             x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
             area = (x2 - x1) * (y2 - y1)
             best, best_iou = -1, iou
+            near_x, near_y = _reach(x1, x2 - x1, iou), _reach(y1, y2 - y1, iou)
             for block in range(first, count, BLOCK):
-                end = block + BLOCK
-                boxes_here = (left[block:end], top[block:end], right[block:end], bottom[block:end], areas[block:end])
-                if not _near(x1, y1, x2, y2, area, boxes_here, share, near, excess):
+                if not _close(left[block : block + BLOCK], top[block : block + BLOCK], near_x, near_y, close):
                     continue
-                for c in range(block, min(end, count)):
-                    if excess[c - block] < 0:
+                for c in range(block, min(block + BLOCK, count)):
+                    if not close[c - block]:
                         continue
-                    width = min(x2, right[c]) - max(x1, left[c])
-                    height = min(y2, bottom[c]) - max(y1, top[c])
+                    width = min(x2, fused[c, 2]) - max(x1, fused[c, 0])
+                    height = min(y2, fused[c, 3]) - max(y1, fused[c, 1])
                     if width > 0 and height > 0:
                         shared = width * height
                         overlap = shared / (area + areas[c] - shared)
@@ -117,25 +124,33 @@ def _fuse_sorted(
             sums[best] += weighted[i]
             for k in range(4):
                 moment[best, k] += weighted[i] * box[i, k]
-            left[best], top[best] = moment[best, 0] / sums[best], moment[best, 1] / sums[best]
-            right[best], bottom[best] = moment[best, 2] / sums[best], moment[best, 3] / sums[best]
-            areas[best] = (right[best] - left[best]) * (bottom[best] - top[best])
-    fused = np.stack((left[:count], top[:count], right[:count], bottom[:count]), axis=1)
-    return fused, sums[:count], films[:count]
+                fused[best, k] = moment[best, k] / sums[best]
+            areas[best] = (fused[best, 2] - fused[best, 0]) * (fused[best, 3] - fused[best, 1])
+            left[best], top[best] = fused[best, 0], fused[best, 1]
+    return fused[:count], sums[:count], films[:count]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _near(
-    x1: float, y1: float, x2: float, y2: float, area: float, boxes: tuple[Floats, ...], share: float, near: float,
-    excess: Floats,
+def _reach(start: float, side: float, iou: float) -> tuple[np.float32, np.float32]:
+    """The range, a little too wide, in which a box begins along one axis if it overlaps another by more than ``iou``.
+
+    Both sides are then at least ``iou`` times the shared one, so the other begins at most ``(1 - iou) side`` later and,
+    being at most ``side / iou`` long, at most ``(1 - iou) side / iou`` earlier.
+    """
+    later = (1 - iou) * side
+    earlier = later / iou if iou > 0 else np.inf
+    slack = 1e-6 * (abs(start) + earlier + side)
+    return np.float32(start - earlier - slack), np.float32(start + later + slack)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _close(
+    left: Corners, top: Corners, near_x: tuple[np.float32, np.float32], near_y: tuple[np.float32, np.float32],
+    close: NDArray[np.bool_],
 ) -> int:  # fmt: skip
-    """How many of BLOCK clusters overlap a box by about as much as it takes: those whose ``excess`` is not negative."""
-    left, top, right, bottom, areas = boxes
+    """Note which of BLOCK clusters begin within both ranges; returns their number."""
     count = 0
     for c in range(BLOCK):
-        width = (x2 if x2 < right[c] else right[c]) - (x1 if x1 > left[c] else left[c])
-        height = (y2 if y2 < bottom[c] else bottom[c]) - (y1 if y1 > top[c] else top[c])
-        shared = (width if width > 0 else 0.0) * (height if height > 0 else 0.0)
-        excess[c] = shared * share - near * (area + areas[c])
-        count += 1 if excess[c] >= 0 else 0
+        close[c] = (left[c] >= near_x[0]) & (left[c] <= near_x[1]) & (top[c] >= near_y[0]) & (top[c] <= near_y[1])
+        count += close[c]
     return count

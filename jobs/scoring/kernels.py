@@ -69,11 +69,15 @@ def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
     """
     n = len(label)
     keys, other_keys = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    order, other_order = np.arange(n), np.empty(n, np.int64)
-    bits = (confidence + 0.0).view(np.uint64)  # adding 0 turns -0 into 0, so both rank the same
+    order, other_order = np.empty(n, np.uint32), np.empty(n, np.uint32)
+    bits = confidence.view(np.uint64)
     top = np.uint64(1) << np.uint64(63)
     for i in range(n):
-        keys[i] = bits[i] if bits[i] & top else ~(bits[i] | top)
+        order[i] = i
+        if bits[i] & top and confidence[i] != 0:  # -0 ranks as 0 does
+            keys[i] = bits[i]
+        else:
+            keys[i] = ~(bits[i] | top)
     counts = np.empty(BUCKETS, np.int64)
     for done in range(0, 64, DIGIT):
         shift, mask = np.uint64(done), np.uint64(BUCKETS - 1)
@@ -99,11 +103,12 @@ def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
         starts[label[i] + 1] += 1
     for c in range(classes):
         starts[c + 1] += starts[c]
-    filled = starts[:classes].copy()
+    filled, sorted_by_class = starts[:classes].copy(), np.empty(n, np.int64)
     for i in range(n):
-        other_order[filled[label[order[i]]]] = order[i]
-        filled[label[order[i]]] += 1
-    return other_order, starts
+        place = label[order[i]]
+        sorted_by_class[filled[place]] = order[i]
+        filled[place] += 1
+    return sorted_by_class, starts
 
 
 @njit(cache=True, nogil=True)

@@ -114,7 +114,7 @@ def match(truth: Truth, detections: Detections, classes: Sequence[str] = ALL_CLA
         raise ValueError("confidences and boxes must be finite numbers")
     key, truth_key = (one.unit * len(classes) + one.label for one in (detections, truth))
     claim = kernels.claims(truth_key, _flat(truth.box), key, _flat(detections.box), truth.units * len(classes))
-    order, starts = kernels.rank(detections.label, detections.confidence, len(classes))
+    order, starts = kernels.rank(detections.label, _flat(detections.confidence), len(classes))
     right = kernels.hits(claim, order, len(truth.unit))
     counts = np.bincount(truth_key, minlength=truth.units * len(classes)).reshape(truth.units, len(classes))
     ranked = []
@@ -127,11 +127,11 @@ def match(truth: Truth, detections: Detections, classes: Sequence[str] = ALL_CLA
 
 def falling(values: Floats) -> Ints:
     """Positions of ``values`` from the largest to the smallest, equal ones in input order."""
-    return kernels.rank(np.zeros(len(values), np.int64), values, 1)[0]
+    return kernels.rank(np.zeros(len(values), np.int64), _flat(values), 1)[0]
 
 
-def _flat(boxes: Floats) -> Floats:
-    return np.ascontiguousarray(boxes, np.float64)
+def _flat(values: Floats) -> Floats:
+    return np.ascontiguousarray(values, np.float64)
 
 
 def average_precision(ranked: RankedClass, weights: Floats) -> Floats:

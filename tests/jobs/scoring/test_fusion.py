@@ -102,3 +102,51 @@ def test_boxes_below_the_floor_are_left_out():
 
 def test_nothing_fuses_to_nothing():
     assert len(fuse([film_boxes([], [], [])], [1.0], IOU, FLOOR).film) == 0
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.3, 0.6, 0.95])
+def test_the_quick_search_finds_what_comparing_with_every_cluster_finds(iou):
+    rng = np.random.default_rng(7)
+    models = []
+    for _ in range(4):
+        corner, side = rng.uniform(0, 300, (150, 2)), rng.uniform(1, 200, (150, 2))
+        box = np.round(np.hstack([corner, corner + side]))  # whole pixels, so that overlaps and corners are often equal
+        models.append(film_boxes(rng.integers(0, 3, 150), box, np.round(rng.uniform(0, 1, 150), 2)))
+    fused = fuse(models, [1, 2, 0.5, 1], iou, 0.1)
+    for film in range(3):
+        plain = fused_plainly(models, [1, 2, 0.5, 1], iou, 0.1, film)
+        ours = np.column_stack([fused.confidence, fused.box])[fused.film == film]
+        assert sorted(ours.tolist()) == sorted(plain)
+
+
+def fused_plainly(models, weights, iou, floor, film):
+    """What ``fuse`` does, a box at a time; returns [confidence, corners] of each cluster of a film."""
+    every = [
+        (c * w, number, box)
+        for number, (one, w) in enumerate(zip(models, weights, strict=True))
+        for f, box, c in zip(one.film, one.box, one.confidence, strict=True)
+        if f == film and c >= floor
+    ]
+    clusters = []
+    for weighted, number, box in sorted(every, key=lambda one: -one[0]):
+        overlaps = [overlap(box, cluster["box"]) for cluster in clusters]
+        best = int(np.argmax(overlaps)) if overlaps else -1
+        if best < 0 or overlaps[best] <= iou:
+            clusters.append({"models": set(), "sum": 0.0, "moment": np.zeros(4)})
+            best = len(clusters) - 1
+        cluster = clusters[best]
+        if number in cluster["models"]:
+            continue
+        cluster["models"].add(number)
+        cluster["sum"] += weighted
+        cluster["moment"] = cluster["moment"] + weighted * box
+        cluster["box"] = cluster["moment"] / cluster["sum"]
+    return [[min(one["sum"] / sum(weights), 1.0), *one["box"]] for one in clusters]
+
+
+def overlap(one, other):
+    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / (areas[0] + areas[1] - width * height)
