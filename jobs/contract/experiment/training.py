@@ -20,8 +20,8 @@ class Trained(Frozen):
     )
     compile: Literal["none", "cudagraphs", "default", "reduce-overhead", "max-autotune"] = Field(
         "none",
-        description="how a training's forward and backward pass runs; cudagraphs: PyTorch's own kernels as CUDA graphs, "
-        "without a compiler; others: the mode of torch.compile, which needs a C compiler",
+        description="how a training's forward and backward pass runs; cudagraphs: PyTorch's own kernels as a CUDA "
+        "graph, without a compiler; others: the mode of torch.compile, which needs a C compiler",
     )
     eval_batch: Count | None = Field(
         None,
