@@ -1,20 +1,21 @@
 """The packed dataset: ``index.parquet`` with one row per film, and a pack of letterboxed uint8 squares for each size.
 
 A folder holds ``index.parquet`` and ``pack-<size>/`` with ``shard-<n>.npy`` and ``films.json``, the films of all shards
-in order. Shards are memory-mapped: opening a dataset reads only the index, and the processes of a loader share the
-pages.
+in their order, which need not be the index's. Shards are memory-mapped: opening a dataset reads only the index, and the
+processes of a loader share the pages.
 """
 
 import hashlib
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
 
-SHARD: Final = 256  # films per shard: 64 MiB at 512 px, 100 MiB at 640
+SHARD: Final = 256  # most films of a shard: 64 MiB at 512 px, 100 MiB at 640
 FILMS: Final = "films.json"
 _SHARD_NAME: Final = re.compile(r"shard-(\d+)\.npy")
 
@@ -79,6 +80,16 @@ def films_json(images: Iterable[str]) -> str:
     return json.dumps(list(images))
 
 
+def positions(packed: Sequence[str], wanted: Iterable[str]) -> NDArray[np.int64]:
+    """Return the position of each wanted image among packed ones (n,).
+
+    Raises:
+        KeyError: a wanted image is not packed.
+    """
+    place = {image: number for number, image in enumerate(packed)}
+    return np.array([place[image] for image in wanted], np.int64)
+
+
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an ``.npy`` file. Unlike ``numpy.save``, keep the errno of a disk error, so that its cause is known."""
     with path.open("wb") as file:
@@ -89,11 +100,11 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
 class Pack:
     """All films at one size, in the order of the index: ``pack[i]`` is a read-only (size, size) uint8 view.
 
-    Pickling keeps only paths and lengths; each process maps the shards itself.
+    Pickling keeps only paths, lengths and the order; each process maps the shards itself.
     """
 
     def __init__(self, size: int, shards: list[Path]) -> None:
-        """Map the shards and check their headers.
+        """Map the shards and check their headers. Films are in the order of the shards; :meth:`ordered` gives another.
 
         Raises:
             BadInput: a shard is missing, damaged or of another size.
@@ -102,21 +113,31 @@ class Pack:
         self._shards = shards
         self._maps: dict[int, NDArray[np.uint8]] = {}
         self._ends = list(accumulate(len(self._map(number)) for number in range(len(shards))))
+        self._order: NDArray[np.int64] = np.arange(self._ends[-1] if self._ends else 0)
 
     @classmethod
     def joined(cls, packs: "list[Pack]") -> "Pack":
         """Return the films of several packs of one size, one pack after the other."""
-        return cls(packs[0].size, [shard for pack in packs for shard in pack._shards])
+        starts = accumulate((pack._ends[-1] for pack in packs), initial=0)
+        order = np.concatenate([pack._order + start for pack, start in zip(packs, starts, strict=False)])
+        return cls(packs[0].size, [shard for pack in packs for shard in pack._shards]).ordered(order)
+
+    def ordered(self, order: NDArray[np.int64]) -> Self:
+        """Return the films at these positions (n,), in their order."""
+        pack = copy(self)
+        pack._order = self._order[order]
+        return pack
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return len(self._order)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         if not 0 <= index < len(self):
             raise IndexError(f"film {index} of {len(self)}")
-        shard = bisect_right(self._ends, index)
+        place = int(self._order[index])
+        shard = bisect_right(self._ends, place)
         films = self._map(shard)
-        film: NDArray[np.uint8] = films[index - self._ends[shard] + len(films)]
+        film: NDArray[np.uint8] = films[place - self._ends[shard] + len(films)]
         return film
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,13 +183,14 @@ class Dataset:
         Raises:
             BadInput: the pack is missing or incomplete, or its films differ from those of the index.
         """
-        folder = self.folder / f"pack-{size}"
+        folder, images = self.folder / f"pack-{size}", self.index["image"].tolist()
         pack = Pack(size, _shards(folder))
-        if len(pack) != len(self.index):
-            raise BadInput(f"{folder} holds {len(pack)} films, the index {len(self.index)}; prepare size {size} first")
-        if _films(folder) != self.index["image"].tolist():
-            raise BadInput(f"{folder} holds other films than the index, or in another order; prepare size {size} again")
-        return pack
+        if len(pack) != len(images):
+            raise BadInput(f"{folder} holds {len(pack)} films, the index {len(images)}; prepare size {size} first")
+        packed = _films(folder)
+        if sorted(packed) != sorted(images):
+            raise BadInput(f"{folder} holds other films than the index; prepare size {size} again")
+        return pack.ordered(positions(packed, images))
 
     @cached_property
     def _index_file(self) -> bytes:

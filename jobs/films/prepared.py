@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.records import Done, Output
-from jobs.films.dataset import Dataset
+from jobs.films.dataset import Dataset, positions
 from jobs.films.dicom.film import Facts
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
@@ -82,20 +82,26 @@ def fetch_other_dataset(context: Context, index: str, sizes: Iterable[int]) -> D
     return Dataset(folder)
 
 
-def read_facts(context: Context, records: Iterable[Done]) -> tuple[list[Facts], NDArray[np.uint8]]:
-    """Return the facts and the thumbnails (N, 64, 64) of films.
+def read_facts(
+    context: Context, records: Iterable[Done], images: Iterable[str]
+) -> tuple[list[Facts], NDArray[np.uint8]]:
+    """Return the facts and the thumbnails (n, 64, 64) of films.
 
     Args:
         context: the attempt.
-        records: of the films' shards, in order.
+        records: of the films' shards.
+        images: the films, in the order in which they are returned.
     """
+    packed: list[str] = []
     facts: list[Facts] = []
     thumbnails = []
     for done in records:
+        packed += [image for image, *_ in done.inputs["films"]]
         stored = fetch(context.store, done.outputs[FACTS], context.cache).read_text()
         facts += [Facts(*row) for row in json.loads(stored)]
         thumbnails.append(np.load(fetch(context.store, done.outputs[THUMBNAILS], context.cache)))
-    return facts, np.concatenate(thumbnails)
+    order = positions(packed, images)
+    return [facts[place] for place in order], np.concatenate(thumbnails)[order]
 
 
 def _place(store: Store, output: Output, cache: Path, path: Path) -> None:

@@ -17,7 +17,6 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.records import Done
 from jobs.contract.teachers import check_stored
-from jobs.films.dataset import SHARD
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import STUDY_FILE, check_ids, labels_of
 from jobs.films.lineage.crossing import Crossings
@@ -60,10 +59,10 @@ def run(context: Context) -> dict[str, float]:
         check_ids({film.image: film.study for film in films if not test or film.study in labels.classes}, labels)
     shards = make_shards(context, source, films, context.experiment.sizes)
     index = _index(context, source, films, shards, tables)
-    works = {"index": index.digest, "descriptions": describe_films(context, source, films, shards).digest}
+    works = {"index": index.digest, "descriptions": describe_films(context, source, shards).digest}
     if test and tables.labels:
         works["overlap"] = _check_overlap(context, source, index)
-    works |= packed(context, films, shards, index.outputs[INDEX].sha256)
+    works |= packed(context, shards, index.outputs[INDEX].sha256)
     if not test:
         crossings = Crossings(context, index.digest)
         check_starts(context, crossings)
@@ -130,7 +129,8 @@ def _make_index(
     context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables, work: Work
 ) -> Done:
     index = write_index(context, films, shards, tables)
-    squares = _squares(context, shards, [n for chosen in sample(index.rows).values() for n in chosen])
+    shown = [row for chosen in sample(index.rows).values() for row in chosen]
+    squares = _squares(context, shards, dict(zip(index.rows["image"].iloc[shown], shown, strict=True)))
     sheet = context.scratch / SHEET
     sheet.write_text(quality_sheet(source.name, index.rows, squares, asdict(index.findings)))
     counts = {"films": "image", "studies": "study", "patients": "patient"}
@@ -138,12 +138,13 @@ def _make_index(
     return work.finish({**index.files, SHEET: sheet}, scores, context.cost())
 
 
-def _squares(context: Context, shards: list[Shard], rows: list[int]) -> dict[int, NDArray[np.uint8]]:
-    """Return the given rows of the index at the smallest size, row → square."""
+def _squares(context: Context, shards: list[Shard], rows: dict[str, int]) -> dict[int, NDArray[np.uint8]]:
+    """Return films at the smallest size, row → square, given image → row."""
     size = min(context.experiment.sizes)
     squares = {}
-    for row in rows:
-        shard = shards[row // SHARD]
-        path = fetch(context.store, shard.done[shard.packs[size]].outputs[PIXELS], context.cache)
-        squares[row] = np.load(path, mmap_mode="r")[row % SHARD]
+    for shard in shards:
+        if shown := [(place, rows[film.image]) for place, film in enumerate(shard.films) if film.image in rows]:
+            path = fetch(context.store, shard.done[shard.packs[size]].outputs[PIXELS], context.cache)
+            pixels = np.load(path, mmap_mode="r")
+            squares |= {row: pixels[place] for place, row in shown}
     return squares

@@ -65,7 +65,7 @@ def _prepare(
     shards = make_shards(context, source, films, sizes)
     inputs = {**index_inputs(context, VERSION, shards, tables), "beside": True}
     index = context.once("index", inputs, partial(_make_index, context, name, films, shards, tables))
-    works = packed(context, films, shards, index.outputs[INDEX].sha256, f"{name}-")
+    works = packed(context, shards, index.outputs[INDEX].sha256, f"{name}-")
     return index, {f"{name}-index": index.digest, **works}
 
 

@@ -53,7 +53,8 @@ def write_index(
         beside: name of films beside the folds; empty for the run's own.
     """
     context.progress.phase(f"indexing {beside}".strip())
-    facts, thumbnails = read_facts(context, (shard.done[shard.facts] for shard in shards))
+    records = (shard.done[shard.facts] for shard in shards)
+    facts, thumbnails = read_facts(context, records, (film.image for film in films))
     test = context.settings.from_run is not None
     rows, findings = make_index(films, facts, thumbnails, tables, context.experiment, test, beside=bool(beside))
     for sentence in findings.sentences():

@@ -1,9 +1,11 @@
-"""Shards: groups of 256 films with their own pieces of work, so that an interrupted prepare resumes at a shard.
+"""Shards: groups of up to 256 films with their own pieces of work, so that an interrupted prepare resumes at a shard.
 
-A shard has one piece of work for facts and thumbnails and one per size for pixels. Their inputs are the films alone, so
-another split, other labels or an additional size decode nothing again.
+A hash of its id decides which shard a film is in, so a film that is added, changed or removed makes one shard anew and
+leaves the others as they are in the store. A shard has one piece of work for facts and thumbnails and one per size for
+pixels. Their inputs are the films alone, so another split, other labels or an additional size decode nothing again.
 """
 
+import hashlib
 import json
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,17 +61,43 @@ def make_shards(context: Context, source: Source, films: list[FilmFile], sizes: 
         BadInput: films cannot be read; lists all of them. Shards without such films are kept.
         Stopped: the task was asked to stop; finished shards are kept.
     """
-    shards = [_shard(context, films[start : start + SHARD], sizes) for start in range(0, len(films), SHARD)]
+    shards = [_shard(context, dealt, sizes) for dealt in deal(films)]
     todo = [shard for shard in shards if not shard.finished]
+    count = sum(len(shard.films) for shard in todo)
     if todo:
-        count = sum(len(shard.films) for shard in todo)
         context.progress.phase("decoding", steps=len(films), start=len(films) - count)
         problems: list[str] = []
         with closing(_decode(source, todo, context)) as decoded:
             for shard in todo:
                 problems += _finish(context, shard, decoded)
         refuse(f"The films in {source.name}", problems, "Replace these files, or remove them and their labels.")
+    context.progress.say(
+        f"{source.name}: {len(films)} films, {count} of them decoded; {len(todo)} shards made, "
+        f"{len(shards) - len(todo)} taken over"
+    )
     return shards
+
+
+def deal(films: list[FilmFile], bit: int = 0) -> list[list[FilmFile]]:
+    """Deal films to shards by the hashes of their ids; within a shard they keep their order.
+
+    Films that are too many for a shard are halved by a bit of their hashes, and each half likewise by the next bit. So
+    the shards depend on the set of films alone; a film that is added joins one shard, or halves a full one.
+
+    Args:
+        films: films with distinct ids.
+        bit: the first bit to halve by.
+    """
+    if len(films) <= SHARD:
+        return [films] if films else []
+    halves: tuple[list[FilmFile], list[FilmFile]] = ([], [])
+    for film in films:
+        halves[_hash(film) >> bit & 1].append(film)
+    return [shard for half in halves for shard in deal(half, bit + 1)]
+
+
+def _hash(film: FilmFile) -> int:
+    return int.from_bytes(hashlib.sha256(film.image.encode()).digest(), "little")
 
 
 def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> Shard:

@@ -114,7 +114,7 @@ def read_films(context: Context, index: str) -> IndexedFilms:
     _, done = context.open_work(Stage.PREPARE, index)
     rows = read_index(fetch(context.store, done.outputs["index.parquet"], context.cache))
     shards = (context.open_work(Stage.PREPARE, digest)[1] for digest in done.inputs["films"])
-    facts, thumbnails = read_facts(context, shards)
+    facts, thumbnails = read_facts(context, shards, rows["image"])
     return IndexedFilms(rows, [fact.patient for fact in facts], thumbnails)
 
 

@@ -46,7 +46,9 @@ def store_films(store: Store, given: IndexedFilms, folder: Path) -> str:
     np.save(folder / THUMBNAILS, given.thumbnails)
     (folder / "index.parquet").write_bytes(index_bytes(given.rows))
     names = {name: folder / name for name in (FACTS, THUMBNAILS)}
-    shard = Work(store, Stage.PREPARE, "facts", {"films": list(given.rows["image"])}).finish(names, {}, COST)
+    shard = Work(store, Stage.PREPARE, "facts", {"films": [[image, "", ""] for image in given.rows["image"]]}).finish(
+        names, {}, COST
+    )
     inputs = {"films": [shard.digest], "folds": list(map(int, given.rows["fold"]))}
     return (
         Work(store, Stage.PREPARE, "index", inputs).finish({"index.parquet": folder / "index.parquet"}, {}, COST).digest

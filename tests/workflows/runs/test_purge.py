@@ -106,6 +106,30 @@ def test_work_whose_objects_stand_for_another_runs_work_stays(s3_store: Store) -
     assert plan_purge(a_run("mine", s3_store)).work == ()
 
 
+def test_a_shard_goes_with_the_last_pack_that_holds_it(s3_store: Store) -> None:
+    shared, former, grown = (work(s3_store, Stage.PREPARE, {"films": name}) for name in ("ab", "cd", "cde"))
+
+    def pack(*shards: str) -> str:
+        pixels = {
+            f"shard-{number:03d}.npy": Done.model_validate(
+                s3_store.get_json(layout.done(layout.work(Stage.PREPARE, shard)))
+            ).outputs["out"]
+            for number, shard in enumerate(shards)
+        }
+        return work(s3_store, Stage.PREPARE, {"pack": shards}, outputs=pixels)
+
+    for run, shards in (("before", (shared, former)), ("after", (shared, grown))):
+        refer(s3_store, run, Stage.PREPARE, pack(*shards), *shards)
+    plan = plan_purge(a_run("before", s3_store))
+    assert layout.work(Stage.PREPARE, former) in plan.work
+    purge(a_run("before", s3_store), plan)
+    left = {key.split("/")[2] for key in keys(s3_store) if key.startswith("work/")}
+    assert {shared[:32], grown[:32]} < left
+    assert former[:32] not in left
+    purge(a_run("after", s3_store), plan_purge(a_run("after", s3_store)))
+    assert keys(s3_store) == set()
+
+
 def test_a_training_that_was_never_finished_goes_with_its_checkpoints(s3_store: Store) -> None:
     begun = layout.work(Stage.TRAIN_CLASSIFIER, digest({"seed": 1}))
     s3_store.put(f"{layout.checkpoints(begun)}/latest.json", b"{}")
