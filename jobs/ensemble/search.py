@@ -22,8 +22,8 @@ from jobs.contract.names import FILM_CLASSES, STUDY_CLASSES
 from jobs.scoring.combine import Combined, Merged, Voter, combine, compose, merge, together
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table
 from jobs.scoring.figures import FIGURES
-from jobs.scoring.intervals import bootstrap, mean_over_classes, paired
 from jobs.scoring.metric import Floats, Ints, MatchTable, average_precisions, mean_ap
+from jobs.scoring.statistics.intervals import bootstrap, mean_over_classes, paired
 
 GROUPS: Final = 5
 ROUNDS: Final = 10

@@ -28,8 +28,8 @@ from jobs.runtime.store import Missing
 from jobs.runtime.telemetry.metrics import push_outcome
 from jobs.runtime.work import Work, fetch
 from jobs.scoring import submission
-from jobs.scoring.calibration import scaled
 from jobs.scoring.figures import FIGURES, available_figures
+from jobs.scoring.statistics.calibration import scaled
 from jobs.scoring.temperature import Scaling, out_of_fold, scaling, study_probabilities
 
 # Raise by hand when the same inputs lead to another result.

@@ -28,10 +28,10 @@ from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
 from jobs.runtime.work import fetch
 from jobs.scoring.as_json import bounds, number
-from jobs.scoring.calibration import Reliability
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import FIGURES, available_figures
-from jobs.scoring.intervals import Interval, PairedDifference, interval, paired
+from jobs.scoring.statistics.calibration import Reliability
+from jobs.scoring.statistics.intervals import Interval, PairedDifference, interval, paired
 from jobs.scoring.submission import only, read
 from jobs.scoring.temperature import fit, study_probabilities
 

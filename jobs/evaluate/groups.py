@@ -13,7 +13,7 @@ from jobs.films.descriptions import groups
 from jobs.scoring import as_json
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.metric import Ints
-from jobs.scoring.subgroups import ALPHA, FEWEST, Subgroup, examine
+from jobs.scoring.statistics.subgroups import ALPHA, FEWEST, Subgroup, examine
 
 
 def examine_groups(

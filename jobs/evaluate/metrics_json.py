@@ -14,8 +14,8 @@ from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.results import FoldResult, Results, ScoreSummary
 from jobs.runtime import provenance
 from jobs.scoring.as_json import bounds, number
-from jobs.scoring.intervals import LEVEL, PairedDifference
 from jobs.scoring.metric import ENGINE
+from jobs.scoring.statistics.intervals import LEVEL, PairedDifference
 from jobs.scoring.temperature import Scaling
 
 # The study log's unit: map4 as a share of the six classes.

@@ -8,19 +8,8 @@ import pandas as pd
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, STUDY_CLASSES
-from jobs.scoring.calibration import Reliability, confusion, reliability
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table
 from jobs.scoring.figures import FIGURES
-from jobs.scoring.intervals import (
-    FoldComparison,
-    Interval,
-    PairedDifference,
-    bootstrap,
-    compare_folds,
-    interval,
-    mean_over_classes,
-    paired,
-)
 from jobs.scoring.metric import (
     Bools,
     Floats,
@@ -32,6 +21,17 @@ from jobs.scoring.metric import (
     left_out,
     mean_ap,
     precision_recall,
+)
+from jobs.scoring.statistics.calibration import Reliability, confusion, reliability
+from jobs.scoring.statistics.intervals import (
+    FoldComparison,
+    Interval,
+    PairedDifference,
+    bootstrap,
+    compare_folds,
+    interval,
+    mean_over_classes,
+    paired,
 )
 from jobs.scoring.submission import Submission, study_id
 

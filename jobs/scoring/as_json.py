@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict
 
-from jobs.scoring.intervals import Interval
+from jobs.scoring.statistics.intervals import Interval
 
 
 def number(value: float) -> float | None:

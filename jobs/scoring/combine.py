@@ -9,10 +9,10 @@ import pandas as pd
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble, Experiment
 from jobs.contract.names import CLASS_NUMBERS, FILM_CLASSES, STUDY_CLASSES
-from jobs.scoring.calibration import scaled
 from jobs.scoring.fusion import FilmBoxes, fuse
 from jobs.scoring.metric import Detections, Floats
 from jobs.scoring.none_rule import highest_confidence, none_probability
+from jobs.scoring.statistics.calibration import scaled
 from jobs.scoring.submission import FILM_SUFFIX, UNIT_BOX, Submission, film_id, study_id
 
 _CORNERS = ["xmin", "ymin", "xmax", "ymax"]

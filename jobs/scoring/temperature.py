@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 
 from jobs.contract.names import CLASS_NUMBERS, STUDY_CLASSES
-from jobs.scoring.calibration import LEAST, reliability, scaled
 from jobs.scoring.combine import Combined
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.metric import Floats, Ints
+from jobs.scoring.statistics.calibration import LEAST, reliability, scaled
 from jobs.scoring.submission import Submission, study_id
 
 REACH: Final = 3.0  # the temperature lies between exp(-3) and exp(3)

@@ -25,8 +25,8 @@ from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work, fetch
 from jobs.scoring.evaluation_set import EvaluationSet, film2_table
 from jobs.scoring.figures import FIGURES, available_figures
-from jobs.scoring.intervals import LEVEL, PairedDifference, bootstrap, mean_over_classes, paired
 from jobs.scoring.metric import Floats, Ints, MatchTable, average_precisions, mean_ap
+from jobs.scoring.statistics.intervals import LEVEL, PairedDifference, bootstrap, mean_over_classes, paired
 from jobs.scoring.submission import only, read
 
 RESAMPLES: Final = 1000

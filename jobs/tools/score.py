@@ -15,8 +15,8 @@ from jobs.films.splitting.patients import PATIENT_FILE, read_patients
 from jobs.scoring.as_json import bounds, number
 from jobs.scoring.evaluation_set import EvaluationSet
 from jobs.scoring.figures import FIGURES
-from jobs.scoring.intervals import bootstrap, interval, mean_over_classes
 from jobs.scoring.metric import ENGINE, MatchTable, average_precisions, left_out, mean_ap
+from jobs.scoring.statistics.intervals import bootstrap, interval, mean_over_classes
 from jobs.scoring.submission import read, study_id
 
 RESAMPLES: Final = 1000

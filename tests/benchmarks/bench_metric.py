@@ -18,7 +18,7 @@ import numpy as np
 
 from jobs.contract.names import ALL_CLASSES
 from jobs.scoring import metric
-from jobs.scoring.intervals import bootstrap
+from jobs.scoring.statistics.intervals import bootstrap
 
 FILMS, BOXES = 6000, 8
 

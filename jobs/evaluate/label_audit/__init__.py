@@ -12,7 +12,7 @@ from jobs.evaluate.formatting import number
 from jobs.runtime.pages import page_template
 from jobs.scoring import kernels
 from jobs.scoring.evaluation_set import EvaluationSet
-from jobs.scoring.label_errors import doubted_boxes, doubted_classes
+from jobs.scoring.statistics.label_errors import doubted_boxes, doubted_classes
 from jobs.scoring.submission import Submission, film_id
 from jobs.scoring.temperature import study_probabilities
 

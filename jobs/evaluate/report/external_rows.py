@@ -5,7 +5,7 @@ from typing import Any
 from jobs.evaluate.external import Compared, External
 from jobs.evaluate.formatting import DASH, number
 from jobs.evaluate.results import Results
-from jobs.scoring.intervals import Interval
+from jobs.scoring.statistics.intervals import Interval
 
 
 def external_rows(external: External, results: Results) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from jobs.contract.records import Reference
 from jobs.contract.task import TaskId
 from jobs.ensemble.members import choose_folds
 from jobs.runtime.fitted import fitted_temperature
-from jobs.scoring.calibration import scaled
 from jobs.scoring.evaluation_set import EvaluationSet
+from jobs.scoring.statistics.calibration import scaled
 from jobs.scoring.submission import parse
 from jobs.scoring.temperature import study_probabilities
 from tests.jobs.ensemble.world import FOLDS, World, boxes_table, experiment, index

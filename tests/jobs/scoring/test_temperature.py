@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from jobs.contract.names import STUDY_CLASSES
-from jobs.scoring.calibration import scaled
 from jobs.scoring.evaluation_set import EvaluationSet
+from jobs.scoring.statistics.calibration import scaled
 from jobs.scoring.submission import parse
 from jobs.scoring.temperature import fit, out_of_fold, scaling, study_probabilities
 

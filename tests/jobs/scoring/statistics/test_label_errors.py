@@ -8,8 +8,8 @@ from jobs.contract.names import STUDY_CLASSES
 from jobs.evaluate.label_audit import MISSING, STUDY, SUPERFLUOUS, audit_labels
 from jobs.scoring.combine import Voter, combine
 from jobs.scoring.evaluation_set import EvaluationSet
-from jobs.scoring.label_errors import doubted_boxes, doubted_classes
-from tests.jobs.scoring.test_subgroups import phantom_films, predictions
+from jobs.scoring.statistics.label_errors import doubted_boxes, doubted_classes
+from tests.jobs.scoring.statistics.test_subgroups import phantom_films, predictions
 
 FLIPPED = 0.05
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jobs.scoring.intervals import bootstrap, compare_folds, difference, interval, mean_over_classes
 from jobs.scoring.metric import Detections, Truth, average_precisions, match, mean_ap
+from jobs.scoring.statistics.intervals import bootstrap, compare_folds, difference, interval, mean_over_classes
 
 CLASSES = ("yes", "no")
 UNIT = (0.0, 0.0, 1.0, 1.0)

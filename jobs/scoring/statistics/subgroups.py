@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from jobs.scoring.intervals import AT_ONCE, Interval, bootstrap, interval, mean_over_classes
 from jobs.scoring.metric import Floats, Ints, MatchTable, average_precision, average_precisions, mean_ap
+from jobs.scoring.statistics.intervals import AT_ONCE, Interval, bootstrap, interval, mean_over_classes
 
 FEWEST: Final = 10  # patients in a group, and outside it, to test it
 ALPHA: Final = 0.01  # chance that a run without any failing group flags one

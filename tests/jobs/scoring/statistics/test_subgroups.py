@@ -10,7 +10,7 @@ from jobs.contract.names import ALL_CLASSES, STUDY_CLASSES
 from jobs.films.phantom.studies import MACHINES, make_studies, phantom_id
 from jobs.scoring.combine import Voter, combine
 from jobs.scoring.evaluation_set import EvaluationSet
-from jobs.scoring.subgroups import Subgroup, examine
+from jobs.scoring.statistics.subgroups import Subgroup, examine
 
 FAILING = MACHINES[1]
 

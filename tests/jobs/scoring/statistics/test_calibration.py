@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jobs.scoring.calibration import confusion, reliability
+from jobs.scoring.statistics.calibration import confusion, reliability
 
 
 def test_confidences_that_mean_what_they_say_have_no_error():
