@@ -32,6 +32,7 @@ MIN_FREE_BYTES: Final = 512 * 2**20
 MIN_FREE_FRACTION: Final = 0.01  # of the disk; below it SeaweedFS refuses writes
 MAX_STARTS: Final = 2
 POLL_SECONDS: Final = 0.02
+WRITABLE: Final = "Set XDG_CACHE_HOME to a folder that can be written to"
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,9 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise BadInput(f"{folder}: the embedded S3 server cannot keep its data here ({error.strerror})") from error
+        raise BadInput(f"{folder}: the S3 server cannot keep its data here ({error.strerror}). {WRITABLE}") from error
     if not os.access(folder, os.W_OK):
-        raise BadInput(f"{folder}: not writable. Set XDG_CACHE_HOME to a writable folder")
+        raise BadInput(f"{folder}: the S3 server may not write here. {WRITABLE}")
     disk = shutil.disk_usage(folder)
     if disk.free < (needed := max(MIN_FREE_BYTES, disk.total * MIN_FREE_FRACTION)):
         raise BadInput(

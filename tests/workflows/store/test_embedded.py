@@ -255,3 +255,9 @@ def test_missing_seaweedfs_names_both_remedies(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BadInput, match=r"cxrfold\[local\].*AWS_ENDPOINT_URL_S3"), embedded_s3(tmp_path / "s3"):
         pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_set(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"file/s3: .*Not a directory.* Set XDG_CACHE_HOME"):
+        embedded_s3(tmp_path / "file" / "s3").__enter__()
