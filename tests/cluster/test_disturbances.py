@@ -259,6 +259,18 @@ def test_a_finished_run_submitted_again_does_nothing_anew(place: Place, calm: di
     assert json.loads(own.cv("runs", "--json").stdout)[0]["run"] == "calm"
 
 
+def test_what_render_prints_is_the_same_run_when_kubectl_creates_it(
+    place: Place, calm: dict[str, str], folder: Path
+) -> None:
+    own, manifest = derived(place, "calm", folder), folder / "rendered.yaml"
+    manifest.write_text(own.cv("render", *TINY, "--run", "rendered", "--revision", own.revision).stdout)
+    kubectl("create", "-n", own.namespace, "-f", str(manifest))
+    assert own.wait(own.last_workflow("rendered")) == "Succeeded"
+    assert own.outputs("rendered") == calm
+    listed = {row["run"]: row["score"] for row in json.loads(own.cv("runs", "--json").stdout)}
+    assert listed["rendered"] == listed["calm"]
+
+
 def test_without_its_workflow_a_run_is_told_and_resumed_from_the_store(
     place: Place, calm: dict[str, str], folder: Path
 ) -> None:

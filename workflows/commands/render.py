@@ -12,6 +12,7 @@ from workflows.commands._options import (
     Overlap,
     PredictSource,
     ProfileName,
+    Revision,
     RunName,
     Settings,
     Smoke,
@@ -32,16 +33,17 @@ def render(
     predict: PredictSource = None,
     from_run: FromRun = None,
     overlap: Overlap = None,
+    revision: Revision = None,
     only: Annotated[Literal["manifest", "experiment"], typer.Option(help="what to print")] = "manifest",
 ) -> None:
     """Print the manifest of an experiment's workflow, or the resolved experiment itself."""
-    from jobs.runtime.provenance import revision
+    from jobs.runtime.provenance import revision as this_revision
     from workflows.manifest.dag import manifest, to_yaml
     from workflows.manifest.spec import RunSpec
 
     spec = RunSpec.of(
-        resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile), revision=revision(),
-        run=run, test_set=test_set(predict, from_run, overlap),
+        resolve(experiment, data, folds, settings, smoke=smoke), profile_or_default(profile),
+        revision=revision or this_revision(), run=run, test_set=test_set(predict, from_run, overlap),
     )  # fmt: skip
     printed = manifest(spec) if only == "manifest" else spec.experiment.model_dump(mode="json")
     typer.echo(to_yaml(printed), nl=False)
