@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import BaseModel
+from pydicom.uid import JPEG2000Lossless
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import (
@@ -31,7 +32,9 @@ from jobs.ensemble.members import choose_folds
 from jobs.ensemble.search import search
 from jobs.evaluate import gallery
 from jobs.evaluate.results import Predictions, score_predictions
+from jobs.films.dicom.decoding import DecodeRequest, decode
 from jobs.films.loader import Films
+from jobs.films.phantom.dicom_writer import Identity, Quirks, write_dicom
 from jobs.films.splitting.duplicates import near_duplicates
 from jobs.films.splitting.folds import assign_folds
 from jobs.prepare.sources import FolderSource, open_source
@@ -139,6 +142,13 @@ def extra_films(folder: Path) -> None:
     assert [task.id.name for task in tasks if task.id.stage is Stage.PREDICT] == [f"extra-1-fold-{k}" for k in range(5)]
 
 
+def halve_from(folder: Path) -> None:
+    path, quirks = folder / "film.dcm", Quirks(JPEG2000Lossless, voi="window")
+    write_dicom(path, np.tile(np.linspace(0, 1, 400), (300, 1)), Identity("p", "s", "e", "i"), quirks)
+    pixels = [decode(DecodeRequest(path, "film", (), wanted)).facts.pixels_sha256 for wanted in (None, 401, 400)]
+    assert pixels[0] == pixels[1] != pixels[2]
+
+
 def fold_count(folder: Path) -> None:
     assert assign_folds(FILMS, 3, 1) != assign_folds(FILMS, 5, 1)
 
@@ -197,6 +207,7 @@ LIVENESS: dict[str, Check] = {
     "data.split": table_of("split"),
     "data.duplicates": duplicates,
     "data.extra": extra_films,
+    "data.halve_from": halve_from,
     "folds.count": fold_count,
     "folds.seed": folds_seed,
     "folds.run": folds_run,

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from jobs.contract.digest import settings
 from jobs.contract.records import Done
 from jobs.films.dataset import SHARD, save_array
 from jobs.films.dicom.decoding import Decoded, DecodeRequest, decode_all, windowed
@@ -101,7 +102,11 @@ def _hash(film: FilmFile) -> int:
 
 
 def _shard(context: Context, films: list[FilmFile], sizes: tuple[int, ...]) -> Shard:
-    named = {"version": VERSION, "films": [[film.image, film.path, film.fingerprint] for film in films]}
+    named = {
+        "version": VERSION,
+        "films": [[film.image, film.path, film.fingerprint] for film in films],
+        **settings(context.experiment.data, only={"halve_from"}),
+    }
     facts = context.work("facts", named)
     packs = {size: context.work("pixels", {**named, "size": size}) for size in sizes}
     done = {work: record for work in (facts, *packs.values()) if (record := work.done())}
@@ -112,8 +117,9 @@ def _decode(source: Source, shards: list[Shard], context: Context) -> Generator[
     """Download and decode the films of shards, in order; a film's file is released once it is decoded."""
 
     def task(film: FilmFile, sizes: tuple[int, ...]) -> DecodeRequest:
-        return DecodeRequest(source.fetch(film), f"{source.name}/{film.path}", sizes)
+        return DecodeRequest(source.fetch(film), f"{source.name}/{film.path}", sizes, halve_from)
 
+    halve_from = context.experiment.data.halve_from
     films = ((film, shard.sizes) for shard in shards for film in shard.films)
     with ThreadPoolExecutor(DOWNLOADS) as downloads:
         check = context.stop.check

@@ -110,6 +110,11 @@ class Experiment(Frozen):
             raise ValueError("ensemble.temperature: fit needs all classes of a study, so it excludes labels: top")
         if taken := sorted({extra_name(number) for number in range(len(self.data.extra))} & set(self.models)):
             raise ValueError(f"{taken[0]} names films of data.extra in the run's tasks; give the model another name")
+        if self.data.halve_from and self.data.halve_from < 5 * max(self.sizes):
+            raise ValueError(
+                f"data.halve_from is {self.data.halve_from}, too few pixels to halve for size {max(self.sizes)}: "
+                f"give {5 * max(self.sizes)} or more"
+            )
         if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
             raise ValueError(
                 f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment.source import check_source
-from jobs.contract.experiment.values import Fraction, Frozen, PathInSource
+from jobs.contract.experiment.values import Count, Fraction, Frozen, PathInSource
 from jobs.contract.names import check_run_name
 
 
@@ -81,6 +81,11 @@ class Data(Frozen):
         None, description="CSV in the source with columns study,fold: a split made elsewhere"
     )
     duplicates: Fraction = Field(0.98, description="correlation of pixels above which two films count as the same")
+    halve_from: Count | None = Field(
+        None,
+        description="least pixels of the longer side of JPEG 2000 films that are decoded at half their resolution, "
+        "where their grey scale allows it, in a third of the time; at least five times the largest size; none if not given",
+    )
     extra: tuple[ExtraFilms, ...] = Field(
         (), max_length=9, description="films beside the folds: every fold trains on them, none validates on them"
     )

@@ -49,8 +49,8 @@ class CodeStream:
     bits: int
 
 
-def checked(stream: bytes, header: Header) -> tuple[bytes, str]:
-    """Return a stream that matches its header, without the file format that may wrap JPEG 2000, and its coding.
+def checked(stream: bytes, header: Header) -> tuple[bytes, str, int]:
+    """Return a stream that matches its header, without the file format that may wrap JPEG 2000, its coding and bits.
 
     The coding is a transfer syntax whose decoder reads the stream exactly, also where the file names another one.
 
@@ -62,7 +62,7 @@ def checked(stream: bytes, header: Header) -> tuple[bytes, str]:
     """
     if header.syntax == RLELossless:
         _check_segments(stream, header)
-        return stream, header.syntax
+        return stream, header.syntax, header.bits_stored
     try:
         if header.syntax in JPEG2000_SYNTAXES:
             stream = _unwrapped(stream)
@@ -83,7 +83,7 @@ def checked(stream: bytes, header: Header) -> tuple[bytes, str]:
         raise Unreadable("is truncated: its compressed stream has no end")
     if found.coding is None:
         raise Unreadable("has a JPEG stream of a coding that films do not have, such as progressive")
-    return stream, found.coding
+    return stream, found.coding, found.bits
 
 
 def _jpeg(stream: bytes) -> CodeStream:

@@ -6,6 +6,7 @@ imagecodecs JPEG-LS five times, OpenJPH HTJ2K twice. pydicom itself decodes loss
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import imagecodecs
@@ -85,6 +86,28 @@ ITEM: Final = b"\xfe\xff\x00\xe0"  # (FFFE,E000), little endian; compressed pixe
 SEQUENCE_DELIMITER: Final = b"\xfe\xff\xdd\xe0"  # (FFFE,E0DD), little endian
 
 
+@dataclass(frozen=True)
+class StreamOfFilm:
+    """A compressed film: its stream, the coding of it, a transfer syntax, and its bits a pixel."""
+
+    stream: bytes
+    coding: str
+    bits: int
+
+
+def stream_of(data: PixelData, header: Header) -> StreamOfFilm:
+    """Return the stream of compressed pixel data, held against its header.
+
+    Raises:
+        Unreadable: it is truncated or contradicts the header, or its transfer syntax is not supported.
+    """
+    if data.length is not None:
+        raise Unreadable(f"has uncompressed pixel data under the compressed transfer syntax {UID(header.syntax).name}")
+    if header.syntax not in (*DECODERS, *DECODED_BY_PYDICOM, RLELossless):
+        raise Unreadable(f"has the transfer syntax {UID(header.syntax).name}, which is not supported")
+    return StreamOfFilm(*checked(_encapsulated(data), header))
+
+
 def decode(data: PixelData, header: Header) -> StoredPixels:
     """Decode the stored bit patterns (rows, columns) of a greyscale film, as unsigned integers.
 
@@ -96,11 +119,8 @@ def decode(data: PixelData, header: Header) -> StoredPixels:
     dtype = np.dtype(f"u{header.bits_allocated // 8}")
     if header.syntax in UNCOMPRESSED:
         return _uncompressed(data, header)
-    if data.length is not None:
-        raise Unreadable(f"has uncompressed pixel data under the compressed transfer syntax {UID(header.syntax).name}")
-    if header.syntax not in (*DECODERS, *DECODED_BY_PYDICOM, RLELossless):
-        raise Unreadable(f"has the transfer syntax {UID(header.syntax).name}, which is not supported")
-    stream, coding = checked(_encapsulated(data), header)
+    film = stream_of(data, header)
+    stream, coding = film.stream, film.coding
     if coding == RLELossless:
         pixels = _run_lengths(stream, header)
     elif coding in DECODED_BY_PYDICOM:

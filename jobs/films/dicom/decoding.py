@@ -34,11 +34,12 @@ POLL_SECONDS: Final = 0.5
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """A film to decode, and the sizes to letterbox it to."""
+    """A film to decode, the sizes to letterbox it to, and from which size on to decode at half the resolution."""
 
     path: Path
     name: str  # name of the film in error messages
     sizes: tuple[int, ...]
+    halve_from: int | None = None  # see read_film
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Decoded:
 def decode(request: DecodeRequest) -> Decoded:
     """Read a film and letterbox it."""
     try:
-        film = read_film(request.path, request.name)
+        film = read_film(request.path, request.name, request.halve_from)
         squares = {size: film.square(size) for size in request.sizes}
         return Decoded(request.path, "", film.facts, thumbnail(film.grey), squares)
     except BadInput as error:

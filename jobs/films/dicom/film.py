@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import UID
+from pydicom.uid import JPEG2000, UID, JPEG2000Lossless
 
 from jobs.contract.exits import BadInput
 from jobs.films.dicom import codecs
 from jobs.films.dicom.codecs import StoredPixels
-from jobs.films.dicom.grey_scale import WHITE, grey_scale, values_of_patterns
+from jobs.films.dicom.grey_scale import WHITE, GreyScale, grey_scale, values_of_patterns
 from jobs.films.dicom.header import Header, Unreadable, read_header
 from jobs.films.letterbox import Letterbox
 
@@ -50,19 +50,19 @@ class DicomFilm:
         return np.asarray(np.rint(box.apply(self.grey) * np.float32(255 / WHITE)), np.uint8)
 
 
-def read_film(path: Path, name: str | None = None) -> DicomFilm:
+def read_film(path: Path, name: str | None = None, halve_from: int | None = None) -> DicomFilm:
     """Read a film.
 
     Args:
         path: the file.
         name: name of the film in error messages; its path if None.
+        halve_from: least pixels of the longer side of a film that may be decoded at half its resolution; None: no film.
 
     Raises:
         BadInput: the file is not DICOM, is truncated or damaged, or is not a single greyscale image of at most 16 bits.
     """
     try:
-        header, pixels = _read(path)
-        scale = grey_scale(pixels, header)
+        header, pixels, scale = _read_scaled(path, halve_from)
     except Unreadable as error:
         raise BadInput(f"{name or path} {error}") from error
     grey: Any = cv2.LUT(pixels, scale.table)
@@ -88,17 +88,29 @@ def stored_values(path: Path) -> NDArray[np.int32]:
         BadInput: as ``read_film``.
     """
     try:
-        header, pixels = _read(path)
+        header, pixels, _ = _read(path)
     except Unreadable as error:
         raise BadInput(f"{path} {error}") from error
     return values_of_patterns(2 ** (8 * pixels.itemsize), header)[pixels]
 
 
-def _read(path: Path) -> tuple[Header, StoredPixels]:
-    """Return the header and the stored bit patterns."""
+def _read_scaled(path: Path, halve_from: int | None) -> tuple[Header, StoredPixels, GreyScale]:
+    """Return the header, the stored bit patterns and their grey scale."""
+    header, pixels, scale = _read(path, halve_from)
+    return header, pixels, scale or grey_scale(pixels, header)
+
+
+def _read(path: Path, halve_from: int | None = None) -> tuple[Header, StoredPixels, GreyScale | None]:
+    """Return the header, the stored bit patterns, and the grey scale of a film decoded at half its resolution."""
     try:
         header, data = read_header(_mapped(path))
-        return header, codecs.decode(data, header)
+        large = halve_from is not None and max(header.rows, header.columns) >= halve_from
+        if large and header.syntax in (JPEG2000, JPEG2000Lossless):
+            from jobs.films.dicom.half_resolution import decode_half  # imports Pillow, which few films need
+
+            if half := decode_half(codecs.stream_of(data, header), header):
+                return header, half.pixels, half.scale
+        return header, codecs.decode(data, header), None
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # damaged bytes raise many types of error in the decoders

@@ -43,14 +43,30 @@ def values_of_patterns(patterns: int, header: Header) -> NDArray[np.int32]:
     return np.asarray(np.where(negative, values - 2**bits, values))
 
 
-def grey_scale(pixels: StoredPixels, header: Header) -> GreyScale:
-    """Compute the grey scale of a film from its bit patterns (rows, columns).
+def displayed_range(pixels: StoredPixels, header: Header) -> tuple[float, float]:
+    """Return the least and the greatest displayed value of bit patterns (rows, columns) without padding.
 
     Raises:
         Unreadable: a lookup table or window cannot be applied.
     """
     stored = values_of_patterns(2 ** (8 * pixels.itemsize), header)
-    counts = cv2.calcHist([pixels], [0], None, [len(stored)], [0, len(stored)]).ravel()
+    shown = _displayed(stored[_counts(pixels) > 0], header)
+    return float(shown.min()), float(shown.max())
+
+
+def grey_scale(pixels: StoredPixels, header: Header, between: bool = False) -> GreyScale:
+    """Compute the grey scale of a film from its bit patterns (rows, columns).
+
+    Args:
+        pixels: the bit patterns.
+        header: of the film.
+        between: also fill the table for patterns between those that occur; for unsigned pixels.
+
+    Raises:
+        Unreadable: a lookup table or window cannot be applied.
+    """
+    stored = values_of_patterns(2 ** (8 * pixels.itemsize), header)
+    counts = _counts(pixels)
     padding = np.zeros(len(stored), bool)
     if header.padding:
         padding = (stored >= header.padding[0]) & (stored <= header.padding[1])
@@ -59,9 +75,19 @@ def grey_scale(pixels: StoredPixels, header: Header) -> GreyScale:
     if len(valid):
         shown = _displayed(stored[valid], header)
         low, high = shown.min(), shown.max()
+        if between:
+            valid = np.arange(valid[0], valid[-1] + 1)
+            shown = np.clip(_displayed(stored[valid], header), low, high)
         table[valid] = np.rint((shown - low) * (WHITE / (high - low))) if high > low else 0
     burnt = counts[(table == WHITE) & ~padding].sum()
     return GreyScale(table, float(counts[padding].sum() / counts.sum()), float(burnt / counts.sum()))
+
+
+def _counts(pixels: StoredPixels) -> NDArray[np.float32]:
+    """How often each of the 256 or 65536 bit patterns occurs."""
+    patterns = 2 ** (8 * pixels.itemsize)
+    counts: NDArray[np.float32] = cv2.calcHist([pixels], [0], None, [patterns], [0, patterns]).ravel()
+    return counts
 
 
 def _displayed(values: NDArray[np.int32], header: Header) -> NDArray[np.float64]:

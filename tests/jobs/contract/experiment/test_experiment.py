@@ -47,6 +47,7 @@ def test_a_search_without_a_mutation_is_refused():
         ({"detectors": {"b3": Detector()}}, "names a classifier and a detector"),
         ({"ensemble": Ensemble(weights={"x": 1.0})}, "ensemble.weights names x"),
         ({"ensemble": Ensemble(min_folds=4), "folds": Folds(run=(0,))}, "only 1 folds run"),
+        ({"data": Data(halve_from=2048)}, "too few pixels to halve for size 512: give 2560 or more"),
         ({"name": "Not_A_Name"}, "name"),
         ({"sead": 1}, "sead"),
     ],
