@@ -3,8 +3,8 @@
 Both sides read the whole grey scale (rescale, window, MONOCHROME1), know the film by its SHA-256, which finds
 duplicates, and end with the same square, give or take one grey level, which is asserted. The peer is pydicom's decoder
 with its default plugins, its VOI LUT on the whole film, and OpenCV's area resize. Films: 3000 x 2500 pixels, 12 bits in
-16, MONOCHROME1. JPEG 2000 at half its resolution (data.halve_from) is a row of its own, with its distance from the whole
-film as peak signal to noise.
+16, MONOCHROME1. JPEG 2000 at half its resolution (data.halve_from) is a row of its own, with its distance from the
+whole film as peak signal to noise.
 """
 
 import os

@@ -84,7 +84,8 @@ class Data(Frozen):
     halve_from: Count | None = Field(
         None,
         description="least pixels of the longer side of JPEG 2000 films that are decoded at half their resolution, "
-        "where their grey scale allows it, in a third of the time; at least five times the largest size; none if not given",
+        "where their grey scale allows it, in a third of the time; at least five times the largest size; none where "
+        "not given",
     )
     extra: tuple[ExtraFilms, ...] = Field(
         (), max_length=9, description="films beside the folds: every fold trains on them, none validates on them"
