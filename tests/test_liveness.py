@@ -46,7 +46,7 @@ from tests.jobs.ensemble.world import boxes_table, films_table, index
 FILMS = index(patients=30)
 # What a person reads; nothing is computed from it.
 WORDS = {"name", "title", "remark", "inferred"}
-# Checked with a stage of its own: tests/jobs/runtime/test_stage.py, "the tracker leaves an archive and sends nothing".
+# Checked with a stage of its own: tests/jobs/runtime/test_trackers.py, "a resumed training leaves a whole curve".
 ELSEWHERE = {"tracker"}
 
 Check = Callable[[Path], None]

@@ -4,6 +4,7 @@ Work lies under the hash of what it was made from and is shared by runs; a run i
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,7 @@ WORK: Final = "work/"
 RUNS: Final = "runs/"
 SOURCES: Final = "sources/"
 WEIGHTS: Final = "weights/"
+_TRACKER: Final = "-tracker.tar.gz"
 _ATTEMPT: Final = re.compile(r".*/\d{8}T\d{6}Z-attempt-\d+\.json")
 _LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
 
@@ -108,7 +110,13 @@ def read_log(key: str) -> tuple[datetime, int] | None:
 
 def tracker(attempt: str) -> str:
     """The archive of the tracker's files of an attempt."""
-    return f"{attempt}-tracker.tar.gz"
+    return f"{attempt}{_TRACKER}"
+
+
+def latest_trackers(keys: Iterable[str]) -> set[str]:
+    """Of archives of trackers among keys the latest of each task, which has its whole learning curve so far."""
+    archives = sorted(key for key in keys if key.endswith(_TRACKER))
+    return set({key.rpartition("/")[0]: key for key in archives}.values())
 
 
 def report(name: str, file: str) -> str:

@@ -107,4 +107,6 @@ class Start:
             if one.seen.how in (self.how, f"{self.how}{BESIDE}"):
                 without.setdefault(one.seen.index, set()).update(one.images)
         training = Training.again(self.store, trained, done, start, without)
-        return trained.model_copy(update={"weights": again(training).digest})
+        with self.validation.crossings.context.progress.aside():
+            anew = again(training)
+        return trained.model_copy(update={"weights": anew.digest})

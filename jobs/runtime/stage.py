@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import assert_never
 
 from pydantic import ValidationError
 
 from jobs.contract import environment, layout
 from jobs.contract.exits import TABLE, BadInput, Damaged, Exit, OtherVersion, StageError
 from jobs.contract.experiment import Experiment
+from jobs.contract.experiment.tracker import check_installed
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, label_tasks, training_stage
 from jobs.contract.records import Heartbeat, score_text
@@ -30,7 +30,8 @@ from jobs.runtime.telemetry.before_start import on_node_since
 from jobs.runtime.telemetry.budget import Budget
 from jobs.runtime.telemetry.metrics import push_outcome
 from jobs.runtime.telemetry.progress import Progress
-from jobs.runtime.telemetry.tracker import Wandb
+from jobs.runtime.telemetry.trackers.thread import TrackerThread
+from jobs.runtime.telemetry.trackers.tracker import TrackedTask
 
 log = logging.getLogger(__name__)
 
@@ -82,18 +83,14 @@ def _run(context: Context) -> Exit:
     return Exit.DONE
 
 
-def _tracker(context: Context) -> Wandb | None:
-    """The experiment's tracker; only tasks of a model and fold have learning curves."""
-    if context.task.fold is None:
+def _tracker(context: Context) -> TrackerThread | None:
+    """The experiment's tracker; only trainings have learning curves."""
+    tracker = context.experiment.tracker
+    if tracker == "none" or context.task.stage not in (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR):
         return None
-    match context.experiment.tracker:
-        case "none":
-            return None
-        case "wandb":
-            config = context.experiment.model_dump(mode="json")
-            return Wandb(context.scratch / "tracker", context.run, str(context.task), config)
-        case _:
-            assert_never(context.experiment.tracker)
+    check_installed(tracker)
+    settings = context.experiment.model_dump(mode="json")
+    return TrackerThread(tracker, TrackedTask(context.scratch / "tracker", context.run, context.task.name, settings))
 
 
 def _fail(context: Context, code: Exit, message: str) -> Exit:

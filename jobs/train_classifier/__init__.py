@@ -5,6 +5,7 @@ from typing import Final
 
 from jobs.contract.experiment import inference_settings
 from jobs.contract.records import Done
+from jobs.nets.curves import track_curve
 from jobs.nets.starts import start_of
 from jobs.nets.training import Training
 from jobs.runtime.context import Context
@@ -28,6 +29,7 @@ def run(context: Context) -> dict[str, float]:
     model = context.experiment.classifiers[context.model]
     training = Training.of(context, start_of(context, partial(_weights, context)))
     trained = _weights(context, training)
+    track_curve(context, trained)
     oof_inputs = {"version": OOF_VERSION, "weights": trained.digest, "inference": inference_settings(model)}
     predicted = context.once("oof", oof_inputs, partial(_predict, context, training, trained))
     scores = {**predicted.scores, "best": trained.scores["best"], "last": trained.scores["last"]}

@@ -12,6 +12,7 @@ from jobs.nets.precision import resolve_precision
 from jobs.nets.training import Training
 from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.context import Context
+from jobs.runtime.telemetry.progress import curve_figures
 from jobs.runtime.work import Work
 from jobs.train_classifier.fold import ClassifierFold
 from jobs.train_classifier.loop import ClassifierTraining, EpochMetrics, TrainingInputs
@@ -39,6 +40,7 @@ def train(context: Context, training: Training, work: Work) -> Done:
         loop = ClassifierTraining(_training_inputs(fold), device, _workers(context, device), context.progress.spent)
         if (saved := checkpoints.load()) is not None:
             loop.restore(*saved)
+            context.progress.earlier_epochs(loop.position.curve)
             context.progress.say(f"continuing after step {loop.steps_done} of {loop.steps}")
         _run(context, loop, checkpoints)
     done = _finish(context, work, loop)
@@ -82,8 +84,7 @@ def _run(context: Context, training: ClassifierTraining, checkpoints: Checkpoint
         save_if_due()
 
     def after_epoch(metrics: EpochMetrics) -> None:
-        shown = {name: metrics[name] for name in ("lr", "train_loss", "val_loss", "train_score", "val_score")}
-        context.progress.epoch(metrics["epoch"] + 1, best=training.position.best, **shown)
+        context.progress.epoch(metrics["epoch"] + 1, best=training.position.best, **curve_figures(metrics))
         save_if_due()
 
     def while_evaluating() -> None:

@@ -7,6 +7,7 @@ Where the experiment has ``evolve``, a search for settings comes first, and its 
 from functools import partial
 
 from jobs.contract.records import Done
+from jobs.nets.curves import track_curve
 from jobs.nets.training import Training
 from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading
@@ -33,6 +34,7 @@ def run(context: Context) -> dict[str, float]:
         fold, search = evolve(fold)
         works, start = {"search": search.digest}, {"start": search.scores["start"]}
     trained = context.once("weights", fold.weights_inputs(), partial(_train, fold))
+    track_curve(context, trained)
     predicted = context.once("oof", fold.boxes_inputs(trained.digest), partial(_predict, fold, trained))
     scores = {"opacity": predicted.scores["opacity"], "best": trained.scores["best"], "last": trained.scores["last"]}
     context.refer({**works, "weights": trained.digest, "oof": predicted.digest}, scores | start)

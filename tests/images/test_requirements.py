@@ -129,5 +129,7 @@ def test_small_image_has_all_that_its_stages_import() -> None:
         "jobs/nets/pretrained.py imports torch",
         "jobs/runtime/context.py imports torch",
         "jobs/runtime/failures/hardware.py imports torch",
-        "jobs/runtime/telemetry/tracker.py imports wandb",
+        "jobs/runtime/telemetry/trackers/event_file.py imports tensorboard",
+        "jobs/runtime/telemetry/trackers/mlflow_run.py imports mlflow",
+        "jobs/runtime/telemetry/trackers/wandb_run.py imports wandb",
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from jobs.contract import environment, layout
 from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
+from jobs.contract.experiment.tracker import check_installed
 from jobs.contract.teachers import check_stored
 from workflows.board.board import Board, quiet_terminal
 from workflows.lint.check import check_here, refuse_errors
@@ -59,9 +60,11 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
         The run's exit code.
 
     Raises:
-        BadInput: lint finds errors, the same run is already running, or the engine does not support its workflow.
+        BadInput: lint finds errors, the tracker is not installed, the same run is already running, or the engine does
+            not support its workflow.
     """
     refuse_errors(check_here(spec), lambda text: say(console, text, "yellow"), "started")
+    check_installed(spec.experiment.tracker)
     folder = RUNS / spec.run
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), local_store() as store:

@@ -1,4 +1,4 @@
-"""Fetch a run's results into a folder of plain files: report, weights, out-of-fold tables and tracker archives."""
+"""Fetch a run's results into a folder of plain files: report, weights, out-of-fold tables and the tracker's files."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +9,7 @@ from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.records import Done, Output, Reference
 from workflows.runs.run import Run
+from workflows.runs.tracker_files import unpack
 
 # Kinds of works to fetch. Prepare's packs are left out: they are large and only repeat the films.
 KINDS: Final = ("weights", "oof", "predictions", "search")
@@ -20,7 +21,8 @@ def fetch(run: Run, folder: Path, say: Callable[[str], None]) -> list[Path]:
 
     Args:
         run: the run; if it is unfinished, the results so far are fetched.
-        folder: the root. It holds the run's own files; a task's are under ``<stage>/<model>/fold-<k>/``.
+        folder: the root. It holds the run's own files; a task's are under ``<stage>/<model>/fold-<k>/``, the
+            tracker's files of all tasks under ``tracker/``.
         say: receives a line per downloaded file.
 
     Returns:
@@ -41,19 +43,22 @@ def fetch(run: Run, folder: Path, say: Callable[[str], None]) -> list[Path]:
         return path
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(one, wanted, wanted.values()))
+        files = list(pool.map(one, wanted, wanted.values()))
+    unpack([file for file in files if file.suffix == ".gz"], folder)
+    return files
 
 
 def _files(run: Run, folder: Path) -> Iterator[tuple[Path, Output | str]]:
     """Yield local paths, each with a task's stored output or the key of one of the run's own files."""
     store, root = run.store, f"{layout.run(run.name)}/"
     keys = [entry.key for entry in store.list(root)]
+    trackers = layout.latest_trackers(keys)
     references = {layout.reference(run.name, task.id): task.id for task in run.tasks}
     for key in keys:
         if key in references:
             continue
         below = key.removeprefix(root)
-        if "/" not in below or below.endswith("-tracker.tar.gz"):
+        if "/" not in below or key in trackers:
             yield folder / below, key
     for key, task in references.items():
         if key not in keys:

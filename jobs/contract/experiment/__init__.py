@@ -5,7 +5,7 @@ A model's ``inference`` holds what can change without retraining; its training r
 and ``overlap``.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from jobs.contract.experiment.classifier import Aux, Classifier, ClassifierInfer
 from jobs.contract.experiment.data import Data, ExtraFilms, Folds, PseudoBoxes, PseudoLabels, SourceOfFilms
 from jobs.contract.experiment.detector import YOLO_NAME, Detector, DetectorInference, Evolve
 from jobs.contract.experiment.ensemble import Ensemble, Fusion, NoneRule
+from jobs.contract.experiment.tracker import TrackerName
 from jobs.contract.experiment.training import Trained
 from jobs.contract.experiment.values import (
     WEIGHTS,
@@ -92,7 +93,7 @@ class Experiment(Frozen):
     detectors: dict[Name, Detector] = Field(default_factory=dict)
     ensemble: Ensemble = Ensemble()
     evaluation: Evaluation = Evaluation()
-    tracker: Literal["none", "wandb"] = Field("none", description="where learning curves are also sent")
+    tracker: TrackerName = Field("none", description="where learning curves are also sent")
 
     @model_validator(mode="after")
     def _models_make_sense(self) -> Self:

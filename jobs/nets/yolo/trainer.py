@@ -34,7 +34,7 @@ from jobs.nets.yolo.model import CHANNELS, CLASSES
 from jobs.nets.yolo.predict import opacity_ap, predict
 from jobs.runtime.checkpoint import Checkpoints, State, Tensors
 from jobs.runtime.preemption import Stop
-from jobs.runtime.telemetry.progress import Progress
+from jobs.runtime.telemetry.progress import Progress, curve_figures
 
 NOT_FINITE: Final = 5  # consecutive losses that are NaN or infinite, after which a training counts as diverged
 TRAIN_SAMPLE: Final = 256  # most training films scored after an epoch, for comparison with the validation score
@@ -269,6 +269,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             state.restore(self, *saved)
             self.curve, self.best_weights = saved[1]["curve"], state.under("best/", saved[0])
             self.result = saved if saved[1]["finished"] else None
+            self.progress.earlier_epochs(self.curve)
 
     def optimizer_step(self) -> None:
         """Step after ``accumulate`` batches and at the epoch's last, so that no gradient crosses a checkpoint."""
@@ -323,7 +324,7 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
             kept |= {"finished": bool(self.stop), "curve": self.curve}
             self.checkpoints.save(tensors, kept)
         self.result = (tensors, kept) if self.stop else None
-        self.progress.epoch(self.epoch + 1, best=self.best_fitness, lr=row["lr"], val_score=score)
+        self.progress.epoch(self.epoch + 1, best=self.best_fitness, **curve_figures(row))
         if not self.stop:
             self.wish.check()
 

@@ -1,1 +1,1 @@
-"""What a running stage reports: progress, heartbeat, logs, metrics, tracker."""
+"""What a running stage reports: progress, heartbeat, logs, metrics, trackers."""

@@ -59,19 +59,19 @@ class HeartbeatThread:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
-    def send(self, archive: Callable[[], Path] | None = None) -> None:
+    def send(self, archive: Callable[[], Path | None] | None = None) -> None:
         """Send heartbeat and log now. A failure is logged only: a lost heartbeat must not end a training.
 
         Args:
-            archive: at the end, returns what a tracker left; stored beside the log.
+            archive: at the end, returns what a tracker left, to store beside the log.
         """
         self._metrics.heartbeat.set(time.time())
         try:
             beat = self._state().model_dump_json().encode()
             for key in self._keys:
                 self._store.put(key, beat)
-            if archive:
-                self._store.upload(archive(), self._tracker_key)
+            if archive and (tracked := archive()):
+                self._store.upload(tracked, self._tracker_key)
             size = self._log_file.stat().st_size if self._log_file.exists() else 0
             if size and size != self._log_size:
                 self._store.put(self._log_key, self._log_file.read_bytes())

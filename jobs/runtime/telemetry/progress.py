@@ -1,15 +1,16 @@
 """Progress of a stage. One call reports to the terminal, the pod's log, Argo, the heartbeat and Prometheus."""
 
 import logging
+import math
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -24,12 +25,14 @@ from jobs.runtime.telemetry.budget import Budget
 from jobs.runtime.telemetry.heartbeat import HeartbeatThread
 from jobs.runtime.telemetry.metrics import Metrics
 from jobs.runtime.telemetry.stopwatch import Stopwatch
-from jobs.runtime.telemetry.tracker import Wandb
+from jobs.runtime.telemetry.trackers.thread import TrackerThread
 
 log = logging.getLogger("progress")
 
 LINE_SECONDS: Final = 20.0  # between two lines of progress in a pod's log
 FILE_SECONDS: Final = 0.5  # between two writes of the files that Argo and the local engine read
+# What is shown of an epoch of a learning curve.
+CURVE: Final = ("lr", "train_loss", "val_loss", "train_score", "val_score")
 
 
 class Progress:
@@ -53,7 +56,8 @@ class Progress:
         self._part, self._number, self._count = "", 1, 1
         self._line_at = self._files_at = 0.0
         self.spent = Stopwatch()
-        self.tracker: Wandb | None = None
+        self.tracker: TrackerThread | None = None
+        self._is_aside = False
         self._bar: Bar | None = None
         self._bar_task: TaskID | None = None
         outputs = os.environ.get(environment.OUTPUTS)
@@ -81,7 +85,7 @@ class Progress:
     def part(self, name: str, number: int, count: int, best: float | None) -> Iterator[None]:
         """Inside the block, phases carry ``name number/count`` and the time left covers all ``count`` trainings.
 
-        The time spent is counted anew.
+        The time spent is counted anew, and the tracker gets no epochs.
 
         Args:
             name: of each training, e.g. ``candidate``.
@@ -92,10 +96,23 @@ class Progress:
         self._part, self._number, self._count = f"{name} {number}/{count}", number, count
         self.spent.seconds.clear()
         self._set(best=best)
+        self._is_aside = True
         try:
             yield
         finally:
             self._part, self._number, self._count = "", 1, 1
+            self._is_aside = False
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside the block, other weights than the task's own are trained: their epochs and best score do not count."""
+        best = self.beat.best
+        self._is_aside = True
+        try:
+            yield
+        finally:
+            self._is_aside = False
+            self._set(best=best)
 
     def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
         """Begin a phase.
@@ -149,10 +166,20 @@ class Progress:
         self._set(epoch=float(number))
         self.metrics.epoch.set(number)
         shown = {name: value for name, value in {**figures, "best": best}.items() if value is not None}
-        if self.tracker:
-            self.tracker.log(number, shown)
+        self._track(number, shown)
         text = " ".join(f"{name} {value:.4g}" for name, value in shown.items())
         log.info("epoch %s/%s %s", number, self.beat.epochs or "?", text)
+
+    def earlier_epochs(self, curve: Iterable[Mapping[str, Any]]) -> None:
+        """Give the tracker the epochs that another attempt, or another run, has trained, so that its curve is whole.
+
+        Args:
+            curve: rows of a learning curve as ``curve.json`` has them. Those that the tracker knows are skipped.
+        """
+        best = -math.inf
+        for row in curve:
+            best = max(best, row["val_score"])
+            self._track(row["epoch"] + 1, {**curve_figures(row), "best": best})
 
     def uses(self, work: str) -> None:
         """Name in the heartbeat a work (by its prefix) that the task makes or reads, so that ``purge`` keeps it."""
@@ -176,6 +203,10 @@ class Progress:
     def say(self, text: str) -> None:
         """Log a line."""
         log.info("%s", text)
+
+    def _track(self, epoch: int, figures: Mapping[str, float]) -> None:
+        if self.tracker and not self._is_aside:
+            self.tracker.log(epoch, figures)
 
     def _set(self, **fields: object) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -215,6 +246,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+
+def curve_figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is shown of a row of a learning curve, without what the epoch has no value of."""
+    return {name: row[name] for name in CURVE if row.get(name) is not None}
 
 
 def _steps(steps: int | None) -> str:

@@ -1,5 +1,4 @@
 import errno
-import io
 import itertools
 import json
 import os
@@ -7,7 +6,6 @@ import re
 import signal
 import socket
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -109,22 +107,6 @@ def test_each_kind_of_end_has_its_exit_code_and_says_why(
     assert (beat.exit_code, beat.phase) == (code, phase)
     assert str(error) in beat.message
     assert str(error) in stored_log(s3_store)[-1]["text"]
-
-
-def test_the_tracker_leaves_an_archive_and_sends_nothing(stage, s3_store: Store, monkeypatch: pytest.MonkeyPatch):
-    tracked = EXPERIMENT.model_copy(update={"tracker": "wandb"})
-    monkeypatch.setenv(environment.EXPERIMENT, tracked.model_dump_json())
-
-    def body(context: Context) -> dict[str, float]:
-        context.progress.epoch(1, best=0.5, val_loss=0.25)
-        return {}
-
-    assert stage(body) is Exit.DONE
-    archive = s3_store.get(left(s3_store, "-tracker.tar.gz"))
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        records = [member for member in tar.getmembers() if member.name.endswith(".wandb")]
-        assert b"val_loss" in tar.extractfile(records[0]).read()
-    assert tracked.hash == EXPERIMENT.hash
 
 
 class Gateway(BaseHTTPRequestHandler):

@@ -1,18 +1,23 @@
 import hashlib
-from datetime import UTC, datetime
+import io
+import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from jobs.contract import layout
-from jobs.contract.exits import BadInput
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Classifier, Experiment
+from jobs.contract.experiment.tracker import TrackerName
 from jobs.contract.names import Stage
 from jobs.contract.records import Cost, Done, Output, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from workflows.runs.fetching import fetch
 from workflows.runs.run import Run
+from workflows.runs.tracker_files import how_to_open
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 TASK = TaskId(Stage.TRAIN_CLASSIFIER, "b3", 0)
@@ -76,4 +81,43 @@ def test_a_run_without_results_is_refused(s3_store: Store, tmp_path: Path) -> No
     run = Run("none", None, None, [])
     run.__dict__["store"], run.__dict__["spec"], run.__dict__["tasks"] = s3_store, None, []
     with pytest.raises(BadInput, match="no results"):
+        fetch(run, tmp_path, lambda _: None)
+
+
+def put_archive(store: Store, task: TaskId, attempt: int, name: str) -> None:
+    """Store an archive of one file and one link, as trackers leave it."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo(f"{task.name}/{name}"))
+        link = tarfile.TarInfo("latest")
+        link.type, link.linkname = tarfile.SYMTYPE, "/scratch/log"
+        tar.addfile(link)
+    started = NOW + timedelta(hours=attempt)
+    store.put(layout.tracker(layout.attempt("tiny", task, started, attempt)), held.getvalue())
+
+
+def test_the_trackers_files_of_each_tasks_latest_attempt_lie_in_one_folder(run: Run, tmp_path: Path) -> None:
+    other = TaskId(TASK.stage, "b3", 1)
+    put_archive(run.store, TASK, 0, "first")
+    put_archive(run.store, other, 0, "only")
+    fetch(run, tmp_path, lambda _: None)
+    put_archive(run.store, TASK, 1, "second")
+    fetch(run, tmp_path, lambda _: None)
+    files = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "tracker").rglob("*") if path.is_file()}
+    assert files == {"tracker/b3-fold-0/second", "tracker/b3-fold-1/only"}
+
+
+def test_each_tracker_has_its_command_and_only_where_there_are_files(tmp_path: Path) -> None:
+    experiment = Experiment(name="tiny", classifiers={"b3": Classifier()})
+    tracked = [experiment.model_copy(update={"tracker": name}) for name in get_args(TrackerName)]
+    assert {how_to_open(each, tmp_path) for each in tracked} == {None}
+    (tmp_path / "tracker").mkdir()
+    commands = [how_to_open(each, tmp_path) for each in tracked if each.tracker != "none"]
+    assert all(f"{tmp_path}/tracker" in command for command in commands)
+    assert how_to_open(experiment, tmp_path) is None
+
+
+def test_a_damaged_archive_is_named(run: Run, tmp_path: Path) -> None:
+    run.store.put(layout.tracker(layout.attempt("tiny", TASK, NOW, 0)), b"damaged")
+    with pytest.raises(Damaged, match="attempt-0-tracker"):
         fetch(run, tmp_path, lambda _: None)

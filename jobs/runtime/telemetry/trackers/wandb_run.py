@@ -1,0 +1,38 @@
+"""Weights & Biases: offline unless ``WANDB_MODE`` says otherwise.
+
+With ``WANDB_MODE=online`` and ``WANDB_API_KEY`` in the profile's ``env`` the figures are sent as they come.
+"""
+
+import os
+from collections.abc import Mapping
+
+import wandb
+
+from jobs.contract.digest import digest
+from jobs.runtime.telemetry.trackers.tracker import TrackedTask, Tracker
+
+
+class WandbRun(Tracker):
+    """A task as a run of wandb's project ``cxrfold``; its group is the run."""
+
+    def __init__(self, tracked: TrackedTask) -> None:
+        tracked.folder.mkdir(parents=True, exist_ok=True)
+        settings = wandb.Settings(
+            x_disable_stats=True, x_disable_machine_info=True, disable_git=True, console="off", silent=True,
+        )  # fmt: skip
+        mode = os.environ.get("WANDB_MODE", "offline")
+        self._run = wandb.init(
+            project="cxrfold", group=tracked.run, name=tracked.task, id=digest([tracked.run, tracked.task])[:16],
+            mode=mode, resume="allow" if mode == "online" else None,  # what is synced later is whole and replaces
+            config=dict(tracked.experiment), dir=str(tracked.folder), settings=settings,
+        )  # fmt: skip
+
+    def log(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Record an epoch; its number is wandb's step."""
+        if epoch >= self._run.step:
+            self._run.log({"epoch": epoch, **figures}, step=epoch)
+
+    def finish(self) -> None:
+        """End the run and wandb's own process, before which its files are not whole."""
+        self._run.finish()
+        wandb.teardown()
