@@ -1,6 +1,7 @@
 """The whole stage against a real store: two works, and what retrains and what does not."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -105,6 +106,41 @@ def test_asked_to_stop_it_keeps_the_step_and_goes_on(lab: Lab, dataset: Dataset)
     second.progress.say = said.append  # type: ignore[method-assign]
     stage.run(second)
     assert said[0].startswith("continuing after step 1 of ")
+
+
+class Recorder:
+    """A tracker that keeps what it is given of each epoch, the first time and the last."""
+
+    def __init__(self) -> None:
+        self.first: dict[int, dict[str, float]] = {}
+        self.last: dict[int, dict[str, float]] = {}
+
+    def log(self, epoch: int, figures: dict[str, float]) -> None:
+        self.first.setdefault(epoch, figures)
+        self.last[epoch] = figures
+
+
+def test_a_tracker_has_every_epoch_whichever_attempt_trained_it(lab: Lab):
+    def attempt(stop_after: int | None = None) -> Recorder:
+        context = lab.attempt(stages=(LearningStage(lr=3e-3, epochs=3),))
+        context.progress.tracker = recorder = Recorder()
+        report = context.progress.epoch
+
+        def epoch(number: int, **figures: float) -> None:
+            report(number, **figures)
+            if number == stop_after:
+                context.stop.request()
+
+        context.progress.epoch = epoch
+        with nullcontext() if stop_after is None else pytest.raises(Stopped):
+            stage.run(context)
+        return recorder
+
+    stopped, resumed, done = attempt(stop_after=1), attempt(), attempt()
+    assert list(stopped.first) == [1]
+    assert list(resumed.first) == list(done.first) == [1, 2, 3]
+    assert resumed.first == resumed.last == done.first
+    assert stopped.first[1] == done.first[1]
 
 
 def test_pretrained_weights_come_from_the_store_by_hash(lab: Lab, dataset: Dataset):

@@ -1,6 +1,7 @@
 """Tiny trainings of a detector: real nets and films, a checkpoint store in memory, nobody who watches."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ class Watcher:
 
     def __init__(self, stop: Stop | None = None, after: int | None = None) -> None:
         self.stop, self.after, self.losses, self.started = stop, after, [], []
-        self.spent = Stopwatch()
+        self.spent, self.tracked = Stopwatch(), []
 
     def phase(self, name: str, steps: int | None = None, epochs: int | None = None, start: int = 0) -> None:
         self.started.append((name, steps, start))
@@ -46,7 +47,10 @@ class Watcher:
             self.stop.request()
 
     def epoch(self, number: int, best: float | None = None, **figures: float | None) -> None:
-        pass
+        self.tracked.append((number, figures["val_score"]))
+
+    def earlier_epochs(self, curve: Sequence[dict[str, float]]) -> None:
+        self.tracked += [(row["epoch"] + 1, row["val_score"]) for row in curve]
 
     def say(self, text: str) -> None:
         pass

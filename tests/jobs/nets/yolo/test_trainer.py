@@ -80,6 +80,16 @@ def test_a_resumed_channels_last_net_has_optimizer_state_in_its_parameters_strid
     assert all(own == state for own, state in pairs)
 
 
+def test_a_resumed_training_reports_the_epochs_of_its_checkpoint_and_its_own(dataset: Dataset, tmp_path: Path):
+    memory = Memory()
+    with pytest.raises(Stopped):
+        training(dataset, TINY, tmp_path, memory, after=3).train()
+    resumed = training(dataset, TINY, tmp_path, memory)
+    resumed.train()
+    assert len(resumed.curve) == TINY.epochs
+    assert resumed.progress.tracked == [(row["epoch"] + 1, row["val_score"]) for row in resumed.curve]
+
+
 def test_what_a_checkpoint_lacks_shows_in_the_weights(dataset: Dataset, tmp_path: Path):
     memory = Memory()
     alone = finish(dataset, TINY, tmp_path)
