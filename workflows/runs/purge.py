@@ -173,7 +173,8 @@ def _record(store: "Store", key: str) -> Reference | Heartbeat | Damaged | None:
     from jobs.runtime.store import Missing
 
     is_beat = key.endswith("/heartbeat.json")
-    if not is_beat and key.split("/")[2].removesuffix(".json") not in set(Stage):
+    of_task = key.split("/")[2].removesuffix(".json") in set(Stage)
+    if not is_beat and (not of_task or layout.is_attempt_record(key)):
         return None
     try:
         return store.get_record(key, Heartbeat) if is_beat else store.get_record(key, Reference)

@@ -44,9 +44,10 @@ def refer(store: Store, run: str, stage: Stage, *digests: str, fold: int | None 
 
 
 def beat(store: Store, run: str, stage: Stage, *works: str, at: datetime = NOW, phase: str = "training") -> None:
-    """A task's sign of life, with the work that it makes or reads."""
-    said = Heartbeat(stage=stage, phase=phase, attempt=0, at=at, started=NOW, works=works)
-    store.put_json(layout.heartbeat(run, _task(stage)), said.model_dump(mode="json"))
+    """A task's sign of life, with the work that it makes or reads, and the same as the record of its attempt."""
+    said = Heartbeat(stage=stage, phase=phase, attempt=0, at=at, started=NOW, works=works).model_dump(mode="json")
+    store.put_json(layout.heartbeat(run, _task(stage)), said)
+    store.put_json(layout.attempt_record(layout.attempt(run, _task(stage), NOW, 0)), said)
     store.put_json(layout.run_experiment(run), {"name": run})
 
 
