@@ -13,9 +13,11 @@ app = typer.Typer(
     help="The stages of a run, and tools.",
 )  # fmt: skip
 weights_app = typer.Typer(no_args_is_help=True, help="Weights in the store that trainings start from.")
+split_app = typer.Typer(no_args_is_help=True, help="Splits whose patients keep their folds.")
 store_app = typer.Typer(no_args_is_help=True, help="The object store.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(store_app, name="store")
+app.add_typer(split_app, name="split")
 
 Model = Annotated[str | None, typer.Option(help="the model's name in the experiment")]
 Fold = Annotated[int | None, typer.Option(help="the fold that is held out")]
@@ -165,6 +167,28 @@ def weights_list(as_json: Annotated[bool, typer.Option("--json", help="print JSO
     from jobs.tools.weights import list_stored
 
     list_stored(as_json=as_json)
+
+
+@split_app.command("export")
+def split_export(
+    run: Annotated[str, typer.Argument(help="a run whose films are prepared")],
+    file: Annotated[Path, typer.Argument(help="the CSV file to write")],
+) -> None:
+    """Write the split of a run: patient, study and fold of each study."""
+    from jobs.tools.split import export_split
+
+    export_split(run, file)
+
+
+@split_app.command("import")
+def split_import(
+    file: Annotated[Path, typer.Argument(help="a CSV file with the columns patient, study and fold")],
+    name: Annotated[str, typer.Argument(help="name of the split, for folds.frozen")],
+) -> None:
+    """Keep a split in the store under a name. One that exists can grow; its patients keep their folds."""
+    from jobs.tools.split import import_split
+
+    import_split(file, name)
 
 
 @store_app.command("check")

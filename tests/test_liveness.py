@@ -27,7 +27,9 @@ from jobs.contract.experiment import (
 )
 from jobs.contract.names import STUDY_COLUMNS, Stage
 from jobs.contract.plan import plan
+from jobs.contract.split import FrozenSplit
 from jobs.contract.task import TaskId
+from jobs.contract.teachers import check_stored
 from jobs.ensemble.members import choose_folds
 from jobs.ensemble.search import search
 from jobs.evaluate import gallery
@@ -37,6 +39,7 @@ from jobs.films.loader import Films
 from jobs.films.phantom.dicom_writer import Identity, Quirks, write_dicom
 from jobs.films.splitting.duplicates import near_duplicates
 from jobs.films.splitting.folds import assign_folds
+from jobs.films.splitting.frozen import keep_folds
 from jobs.prepare.sources import FolderSource, open_source
 from jobs.prepare.tables import tables_of
 from jobs.scoring.combine import Combined, Voter, combine
@@ -163,6 +166,15 @@ def folds_seed(folder: Path) -> None:
     assert assign_folds(FILMS, 5, 1) != assign_folds(FILMS, 5, 2)
 
 
+def folds_frozen(folder: Path) -> None:
+    kept = FrozenSplit(count=5, patients={FILMS["patient"][0]: 4, FILMS["patient"].iloc[-1]: 3}, studies={})
+    dealt = keep_folds(FILMS, kept, 1)
+    assert (dealt[0], dealt[-1]) == (4, 3)
+    assert dealt != assign_folds(FILMS, 5, 1)
+    with pytest.raises(BadInput, match="has no split hospital"):
+        check_stored(experiment(folds=Folds(frozen="hospital")), {}.get, "s3://films")
+
+
 def seed(folder: Path) -> None:
     """Of the resamples; that each training follows it is checked in tests/jobs/nets."""
     said = Predictions(parse(render(combined(Ensemble()).submission), "it"), None)
@@ -211,6 +223,7 @@ LIVENESS: dict[str, Check] = {
     "folds.count": fold_count,
     "folds.seed": folds_seed,
     "folds.run": folds_run,
+    "folds.frozen": folds_frozen,
     "ensemble.weights": in_the_submission(weights={"b3": 5.0}),
     "ensemble.fusion.iou": in_the_fusion(iou=0.05),
     "ensemble.fusion.floor": in_the_fusion(floor=0.5),

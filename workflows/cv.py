@@ -30,6 +30,7 @@ from workflows.commands.render import render
 from workflows.commands.resume import resume
 from workflows.commands.run import run
 from workflows.commands.runs import runs
+from workflows.commands.split import app as split_app
 from workflows.commands.status import status
 from workflows.commands.stop import stop
 from workflows.commands.study import study
@@ -46,6 +47,7 @@ for verb in (
     purge, doctor, runs, compare, study,
 ):  # fmt: skip
     app.command()(verb)
+app.add_typer(split_app, name="split")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ WORK: Final = "work/"
 RUNS: Final = "runs/"
 SOURCES: Final = "sources/"
 WEIGHTS: Final = "weights/"
+SPLITS: Final = "splits/"
 _TRACKER: Final = "-tracker.tar.gz"
 _ATTEMPT: Final = re.compile(r".*/\d{8}T\d{6}Z-attempt-\d+\.json")
 _LOG: Final = re.compile(r".*/(\d{8}T\d{6}Z)-attempt-(\d+)\.log")
@@ -150,3 +151,8 @@ def weights(name: str) -> str:
 def weights_file(name: str, sha256: str) -> str:
     """The pretrained weights themselves."""
     return f"{WEIGHTS}{name}-{sha256[:12]}.safetensors"
+
+
+def split(name: str) -> str:
+    """A split whose patients keep their folds, by name."""
+    return f"{SPLITS}{name}.json"

@@ -5,11 +5,12 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment, Model, PseudoLabels
 from jobs.contract.plan import training_stage
 from jobs.contract.pretrained import Read, check_pretrained, experiment_of
+from jobs.contract.split import find_split
 from jobs.contract.task import TaskId
 
 
 def check_stored(experiment: Experiment, read: Read, where: str) -> None:
-    """Refuse an experiment that starts from weights, or learns from teachers, that the store does not have.
+    """Refuse an experiment that names weights, teachers or a frozen split that the store does not have.
 
     Args:
         experiment: what is to be trained.
@@ -21,6 +22,7 @@ def check_stored(experiment: Experiment, read: Read, where: str) -> None:
     """
     check_pretrained(experiment, read, where)
     check_teachers(experiment, read, where)
+    find_split(experiment, read, where)
 
 
 def check_teachers(experiment: Experiment, read: Read, where: str) -> None:

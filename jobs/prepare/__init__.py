@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.contract import layout
-from jobs.contract.digest import settings
+from jobs.contract.digest import digest, settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.records import Done
+from jobs.contract.split import find_split
 from jobs.contract.teachers import check_stored
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import STUDY_FILE, check_ids, labels_of
@@ -55,6 +56,8 @@ def run(context: Context) -> dict[str, float]:
     films = source.films(test)
     if test:
         tables = _test_tables(context, tables, films)
+    else:
+        tables = replace(tables, frozen=find_split(context.experiment, context.store.find_json, context.store.url))
     if labels := tables.labels:
         check_ids({film.image: film.study for film in films if not test or film.study in labels.classes}, labels)
     shards = make_shards(context, source, films, context.experiment.sizes)
@@ -120,8 +123,10 @@ def _check_augmentation(experiment: Experiment) -> None:
 
 def _index(context: Context, source: Source, films: list[FilmFile], shards: list[Shard], tables: Tables) -> Done:
     """Return the finished index; its inputs are the films, the tables' content and the settings it depends on."""
-    folds = settings(context.experiment.folds, without={"run"})
+    folds = settings(context.experiment.folds, without={"run", "frozen"})
     inputs = {**index_inputs(context, VERSION, shards, tables), "folds": folds}
+    if tables.frozen:
+        inputs["frozen"] = digest(tables.frozen.model_dump(mode="json"))
     return context.once("index", inputs, partial(_make_index, context, source, films, shards, tables))
 
 
@@ -141,7 +146,7 @@ def _make_index(
 def _squares(context: Context, shards: list[Shard], rows: dict[str, int]) -> dict[int, NDArray[np.uint8]]:
     """Return films at the smallest size, row → square, given image → row."""
     size = min(context.experiment.sizes)
-    squares = {}
+    squares: dict[int, NDArray[np.uint8]] = {}
     for shard in shards:
         if shown := [(place, rows[film.image]) for place, film in enumerate(shard.films) if film.image in rows]:
             path = fetch(context.store, shard.done[shard.packs[size]].outputs[PIXELS], context.cache)

@@ -13,6 +13,7 @@ from jobs.films.labels import Labels, join_labels
 from jobs.films.problems import refuse
 from jobs.films.splitting.duplicates import Pair, blank, near_duplicates
 from jobs.films.splitting.folds import assign_folds, read_split
+from jobs.films.splitting.frozen import frozen_sentence, keep_folds
 from jobs.films.splitting.leakage import FOLDS, Audit, audit
 from jobs.films.splitting.patients import group, read_patients
 from jobs.prepare.tables import Tables
@@ -30,6 +31,7 @@ class Findings:
     blank: list[str]  # films that show a single grey level
     burnt: list[str]  # films of which more than half is white
     audit: Audit | None  # of a split by study; None with too few studies
+    frozen: str  # how many patients kept their folds; empty without a frozen split
 
     def sentences(self) -> list[str]:
         """Return the findings as sentences for the log."""
@@ -43,6 +45,8 @@ class Findings:
                 f"films whose PatientID differs from their patient in the table: {self.disagreeing}; the table counts, "
                 "and films that share either are kept in one fold"
             )
+        if self.frozen:
+            sentences.append(self.frozen)
         if self.audit:
             sentences.append(f"a split by study would leak {self.audit.leaked:.0%} of the validation studies")
         if self.blank:
@@ -94,8 +98,12 @@ def make_index(
         rows["fold"] = -1
     else:
         count, seed = experiment.folds.count, experiment.folds.seed
-        rows["fold"] = read_split(tables.split, rows, count) if tables.split else assign_folds(rows, count, seed)
-    return rows, _findings(rows, same, near, flat, disagreeing, clipped)
+        if tables.frozen:
+            rows["fold"] = keep_folds(rows, tables.frozen, seed)
+        else:
+            rows["fold"] = read_split(tables.split, rows, count) if tables.split else assign_folds(rows, count, seed)
+    frozen = frozen_sentence(rows, tables.frozen) if tables.frozen else ""
+    return rows, _findings(rows, same, near, flat, disagreeing, clipped, frozen)
 
 
 def _labelled(rows: pd.DataFrame, labels: Labels | None) -> tuple[pd.DataFrame, int]:
@@ -141,6 +149,7 @@ def _findings(
     flat: NDArray[np.bool_],
     disagreeing: int,
     clipped: int,
+    frozen: str,
 ) -> Findings:
     image, patient = list(rows["image"]), list(rows["patient"])
     studies = rows.groupby("study", sort=True)[["study_class", "patient"]].first().reset_index()
@@ -154,4 +163,5 @@ def _findings(
         blank=list(rows["image"][flat]),
         burnt=list(rows["image"][rows["burnt"] > 0.5]),
         audit=audit(studies, len(rows)) if enough else None,
+        frozen=frozen,
     )

@@ -73,8 +73,8 @@ def make_shards(context: Context, source: Source, films: list[FilmFile], sizes: 
                 problems += _finish(context, shard, decoded)
         refuse(f"The films in {source.name}", problems, "Replace these files, or remove them and their labels.")
     context.progress.say(
-        f"{source.name}: {len(films)} films, {count} of them decoded; {len(todo)} shards made, "
-        f"{len(shards) - len(todo)} taken over"
+        f"{source.name}: {len(films)} films, {count} of them decoded; shards made: {len(todo)}, taken over: "
+        f"{len(shards) - len(todo)}"
     )
     return shards
 

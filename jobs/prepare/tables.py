@@ -1,10 +1,11 @@
-"""The tables of a source: labels, patients and split, as local files."""
+"""The tables of a source: labels, patients and split, as local files; and the frozen split that goes with them."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data, ExtraFilms
+from jobs.contract.split import FrozenSplit
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, Labels, read_labels
 from jobs.prepare.sources import Source
 
@@ -17,6 +18,7 @@ class Tables:
     patients: Path | None
     split: Path | None
     files: list[Path]  # all of them
+    frozen: FrozenSplit | None = None  # of the store, not of the source
 
 
 def tables_of(source: Source, data: Data, test: bool) -> Tables:

@@ -147,7 +147,8 @@ def _check_pretrained(spec: "RunSpec") -> None:
     from workflows.store.opening import open_store
 
     experiment = spec.experiment
-    if spec.predicts or not (experiment.data.extra or any(model.weights for model in experiment.models.values())):
+    weights = [model.weights for model in experiment.models.values() if model.weights]
+    if spec.predicts or not (weights or experiment.data.extra or experiment.folds.frozen):
         return
     try:
         store = open_store(spec.profile.store)

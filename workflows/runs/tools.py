@@ -1,4 +1,4 @@
-"""Run a tool of the work side on a run: a process that has its store, because the control side loads no torch."""
+"""Run a tool of the work side: a process that has a run's store, because the control side loads no torch."""
 
 import importlib.util
 import os
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobs.contract.exits import BadInput
-from workflows.store.opening import cache_variables, store_variables
+from jobs.contract.profile import StoreSettings
+from workflows.store.opening import cache_variables, open_store, store_variables
 from workflows.store.process import dies_with_parent
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ def run_tool(run: "Run", tool: str, arguments: Sequence[str]) -> int:
         BadInput: only the control side is installed here.
         ServiceAway: the store does not answer.
     """
+    return run_on_store(run.settings.store if run.settings else None, tool, arguments)
+
+
+def run_on_store(settings: StoreSettings | None, tool: str, arguments: Sequence[str]) -> int:
+    """Run a tool as :func:`run_tool` does, with a profile's store, or for None the environment's."""
     if importlib.util.find_spec("torch") is None:
         raise BadInput("This needs PyTorch on this machine: pip install cxrfold[jobs,detector].")
-    _ = run.store  # opened here first: it says at once where a store cannot be reached
-    settings = run.settings.store if run.settings else None
+    open_store(settings)  # opened here first: it says at once where a store cannot be reached
     return subprocess.run(
         [sys.executable, "-m", "jobs", tool, *arguments],
         env={**os.environ, **store_variables(settings), **cache_variables()},

@@ -116,6 +116,8 @@ class Experiment(Frozen):
                 f"data.halve_from is {self.data.halve_from}, too few pixels to halve for size {max(self.sizes)}: "
                 f"give {5 * max(self.sizes)} or more"
             )
+        if self.data.split and self.folds.frozen:
+            raise ValueError("data.split and folds.frozen both say which fold a study is in; give one of them")
         if self.ensemble.min_folds and self.ensemble.min_folds > len(self.folds.selected):
             raise ValueError(
                 f"ensemble.min_folds is {self.ensemble.min_folds}, but only {len(self.folds.selected)} folds run"

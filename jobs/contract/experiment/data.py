@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment.source import check_source
-from jobs.contract.experiment.values import Count, Fraction, Frozen, PathInSource
+from jobs.contract.experiment.values import Count, Fraction, Frozen, Name, PathInSource
 from jobs.contract.names import check_run_name
 
 
@@ -101,6 +101,11 @@ class Folds(Frozen):
     )
     run: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="the folds to train; all where not given"
+    )
+    frozen: Name | None = Field(
+        None,
+        description="name of a split in the store (cv.py split import): its patients keep their folds, new ones are "
+        "dealt to them",
     )
 
     @model_validator(mode="after")

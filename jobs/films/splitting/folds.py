@@ -29,11 +29,8 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
             f"{groups} groups of films (by patient, PatientID, study and near-duplicate) cannot fill {count} folds: "
             f"set folds.count to at most {groups}, or add patients."
         )
-    boxed = rows["boxes"].map(len) > 0
-    studies = rows.assign(boxed=boxed).groupby("study", sort=True)
-    table = studies.agg(study_class=("study_class", "first"), boxed=("boxed", "any"), group=("group", "first"))
-    strata = table["study_class"] + table["boxed"].map({True: " with box", False: " without"})
-    if (most := int(strata.value_counts().max())) < count:
+    table = rows.groupby("study", sort=True).agg(group=("group", "first")).join(strata(rows))
+    if (most := int(table["stratum"].value_counts().max())) < count:
         raise BadInput(
             f"No class has a study for each of {count} folds, the largest has {most}: "
             "lower folds.count, or add studies."
@@ -42,7 +39,7 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
     folds = pd.Series(0, index=table.index)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # a rare class reaches as many folds as it can
-        for number, (_, held_out) in enumerate(splitter.split(table, strata, table["group"])):
+        for number, (_, held_out) in enumerate(splitter.split(table, table["stratum"], table["group"])):
             folds.iloc[held_out] = number
     if empty := sorted(set(range(count)) - set(folds)):
         raise BadInput(
@@ -50,6 +47,17 @@ def assign_folds(rows: pd.DataFrame, count: int, seed: int) -> list[int]:
             "without a study: set another folds.seed, lower folds.count, or add patients."
         )
     return [int(fold) for fold in folds[rows["study"]]]
+
+
+def strata(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the stratum of each study, by study: its class, and whether one of its films has a box.
+
+    Args:
+        rows: the columns study, study_class, boxes.
+    """
+    studies = rows.assign(boxed=rows["boxes"].map(len) > 0).groupby("study", sort=True)
+    table = studies.agg(study_class=("study_class", "first"), boxed=("boxed", "any"))
+    return (table["study_class"] + table["boxed"].map({True: " with box", False: " without"})).rename("stratum")
 
 
 def read_split(path: Path, rows: pd.DataFrame, count: int) -> list[int]:

@@ -15,6 +15,8 @@ from jobs import prepare
 from jobs.contract import layout
 from jobs.contract.exits import Damaged
 from jobs.contract.names import Stage
+from jobs.contract.records import Output
+from jobs.films.dataset import SHARD
 from jobs.films.descriptions import read_descriptions
 from jobs.films.dicom.film import read_film
 from jobs.films.film_files import FilmFile
@@ -68,8 +70,8 @@ def test_films_are_dealt_by_their_ids_alone_whatever_their_order():
     films = film_files(3000)
     dealt = deal(films)
     assert sorted(film.image for shard in dealt for film in shard) == [film.image for film in films]
-    assert all(0 < len(shard) <= shards.SHARD for shard in dealt)
-    assert len(dealt) <= 2 * len(films) / shards.SHARD + 2, "and so are no smaller than they must be"
+    assert all(0 < len(shard) <= SHARD for shard in dealt)
+    assert len(dealt) <= 2 * len(films) / SHARD + 2, "and so are no smaller than they must be"
     assert all(shard == sorted(shard, key=lambda film: film.image) for shard in dealt)
     shuffled = random.Random(1).sample(films, len(films))
     assert {frozenset(shard) for shard in deal(shuffled)} == {frozenset(shard) for shard in dealt}
@@ -120,9 +122,9 @@ def test_one_more_film_makes_one_shard_anew_and_takes_the_others_over(
     assert len(steps) <= 2 * 5, "the films and the tags of a shard and one film more"
     dataset, names = fetch_dataset(given, (32, 64)), [path.stem for path in films.rglob("*.dcm")]
     taken = len(shards.deal([FilmFile(name, "", "", "", "") for name in names])) - made
-    assert (
-        f"{len(names)} films, {len(steps) // 2} of them decoded; {made} shards made, {taken} taken over" in caplog.text
-    )
+    decoded = len(steps) // 2
+    said = f"{len(names)} films, {decoded} of them decoded; shards made: {made}, taken over: {taken}"
+    assert said in caplog.text
     assert list(dataset.index["image"]) == sorted(names)
     for number, image in enumerate(dataset.index["image"]):
         film = read_film(next(films.rglob(f"{image}.dcm")))
@@ -142,11 +144,13 @@ def test_a_machine_that_has_the_dataset_downloads_the_new_shard_alone(
     add_films(films, other, 1)
     prepare.run(given := context(films))
     downloads: list[str] = []
-    monkeypatch.setattr(
-        Store,
-        "download",
-        lambda store, what, path, real=Store.download: downloads.append(path.name) or real(store, what, path),
-    )
+    real = Store.download
+
+    def download(store: Store, what: Output | str, path: Path) -> Path:
+        downloads.append(path.name)
+        return real(store, what, path)
+
+    monkeypatch.setattr(Store, "download", download)
     fetch_dataset(replace(given, cache=cache), (32, 64))
     pixels = [name for name in downloads if name.endswith("pixels.npy")]
     assert len(pixels) in (2, 4)  # at two sizes a shard, or the halves of a full one
