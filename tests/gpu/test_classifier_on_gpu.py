@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,13 +157,12 @@ def test_a_killed_loader_process_is_a_failure_to_try_again(films: Dataset, devic
 
 
 def _children() -> list[int]:
-    with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:  # noqa: PTH123
-        return [int(pid) for pid in file.read().split() if _loads(int(pid))]
+    children = Path(f"/proc/self/task/{threading.main_thread().native_id}/children").read_text()
+    return [int(pid) for pid in children.split() if _loads(int(pid))]
 
 
 def _loads(pid: int) -> bool:
     """Whether a child is a loader's process: forked, so it has this process's own command line."""
     with contextlib.suppress(OSError):
-        lines = [open(f"/proc/{one}/cmdline").read() for one in (pid, "self")]  # noqa: PTH123, SIM115
-        return lines[0] == lines[1]
+        return Path(f"/proc/{pid}/cmdline").read_text() == Path("/proc/self/cmdline").read_text()
     return False
