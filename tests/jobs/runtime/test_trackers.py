@@ -19,6 +19,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.stage import run_stage
 from jobs.runtime.store import Store
 from jobs.runtime.telemetry.trackers import thread
+from jobs.runtime.telemetry.trackers.tracker import TrackedTask
 from workflows.runs.tracker_files import FOLDER, unpack
 
 EXPERIMENT = Experiment(name="tiny", classifiers={"net": Classifier()})
@@ -156,7 +157,7 @@ def test_a_tracker_that_hangs_is_left_behind(
 class Failing:
     """A tracker whose run begins, fails once in the second epoch, and then goes on."""
 
-    def __init__(self, tracked: object) -> None:
+    def __init__(self, tracked: TrackedTask) -> None:
         self.epochs: list[int] = []
         tracked.folder.mkdir()
         self.file = tracked.folder / "epochs"

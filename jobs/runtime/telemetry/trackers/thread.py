@@ -53,18 +53,19 @@ class TrackerThread:
     def _start(self) -> threading.Thread:
         """Start the thread. The library is imported before: a process that is forked during an import may hang."""
         try:
-            tracker = tracker_class(self._library)
+            begin = tracker_class(self._library)
         except Exception as error:  # of whatever kind: installed it is
             log.warning("The tracker %s cannot be imported: %s", self._library, error)
-            tracker = None
-        thread = threading.Thread(target=self._send, args=(tracker,), name="tracker", daemon=True)
+            thread = threading.Thread(name="no tracker")
+        else:
+            thread = threading.Thread(target=self._send, args=(begin,), name="tracker", daemon=True)
         thread.start()
         return thread
 
-    def _send(self, begin: type[Tracker] | None) -> None:
+    def _send(self, begin: type[Tracker]) -> None:
         tracker: Tracker | None = None
         waiting: list[Epoch] = []
-        ended = begin is None
+        ended = False
         while not ended:
             epoch = self._epochs.get()
             ended = epoch is None

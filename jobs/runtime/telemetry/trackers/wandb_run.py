@@ -16,14 +16,14 @@ class WandbRun(Tracker):
     """A task as a run of wandb's project ``cxrfold``; its group is the run."""
 
     def __init__(self, tracked: TrackedTask) -> None:
+        online = os.environ.setdefault("WANDB_MODE", "offline") == "online"
         tracked.folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(
             x_disable_stats=True, x_disable_machine_info=True, disable_git=True, console="off", silent=True,
         )  # fmt: skip
-        mode = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
             project="cxrfold", group=tracked.run, name=tracked.task, id=digest([tracked.run, tracked.task])[:16],
-            mode=mode, resume="allow" if mode == "online" else None,  # what is synced later is whole and replaces
+            resume="allow" if online else None,  # what is synced later is whole and replaces
             config=dict(tracked.experiment), dir=str(tracked.folder), settings=settings,
         )  # fmt: skip
 

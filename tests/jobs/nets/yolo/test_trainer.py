@@ -87,7 +87,7 @@ def test_a_resumed_training_reports_the_epochs_of_its_checkpoint_and_its_own(dat
     resumed = training(dataset, TINY, tmp_path, memory)
     resumed.train()
     assert len(resumed.curve) == TINY.epochs
-    assert resumed.progress.tracked == [(row["epoch"] + 1, row["val_score"]) for row in resumed.curve]
+    assert vars(resumed.progress)["tracked"] == [(row["epoch"] + 1, row["val_score"]) for row in resumed.curve]
 
 
 def test_what_a_checkpoint_lacks_shows_in_the_weights(dataset: Dataset, tmp_path: Path):
