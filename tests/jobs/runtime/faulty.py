@@ -17,6 +17,8 @@ class Proxy:
     answer: bytes = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     connections: int = 0
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
+    clients: list[socket.socket] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
 
     @property
     def endpoint(self) -> str:
@@ -29,7 +31,19 @@ class Proxy:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self._one, args=(client, self.decide(self.connections)), daemon=True).start()
+            thread = threading.Thread(target=self._one, args=(client, self.decide(self.connections)), daemon=True)
+            self.clients.append(client)
+            self.threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """End every connection and wait until its sockets are closed; those that wait are woken."""
+        for each in (self.listener, *self.clients):
+            with suppress(OSError):  # ended already
+                each.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for thread in self.threads:
+            thread.join(timeout=10)
 
     def _one(self, client: socket.socket, fate: str) -> None:
         with client:
@@ -70,9 +84,8 @@ def _pump(source: socket.socket, sink: socket.socket, limit: int | None) -> None
 @contextmanager
 def faulty_proxy(target: str) -> Iterator[Proxy]:
     proxy = Proxy(target)
-    thread = threading.Thread(target=proxy.serve, daemon=True)
-    thread.start()
+    threading.Thread(target=proxy.serve, daemon=True).start()
     try:
         yield proxy
     finally:
-        proxy.listener.close()
+        proxy.close()

@@ -2,7 +2,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from jobs.contract.records import Output
 from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.store_check import check
-from tests.jobs.runtime.faulty import faulty_proxy
+from tests.jobs.runtime.faulty import Proxy, faulty_proxy
 from workflows.store.embedded import Server
 
 
@@ -239,30 +239,28 @@ def test_a_web_server_in_place_of_the_store_is_bad_input(s3_server: Server, s3_s
             store.get("a")
 
 
-def test_the_wish_to_stop_ends_the_wait_for_a_server_that_does_not_answer(
-    s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("jobs.runtime.store.READ_TIMEOUT", 0.5)
-    monkeypatch.setattr("jobs.runtime.s3.retries.STOPPING_PATIENCE", 0.5)
-    with faulty_proxy(s3_server.endpoint) as proxy:
-        proxy.decide = lambda number: "silent"
-        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
-        threading.Timer(1, store.retries.stop.request).start()
-        began = time.monotonic()
-        with pytest.raises(ServiceAway, match=r"did not answer in [1-9] s"):
-            store.get("a")
-    assert 1 < time.monotonic() - began < 6
-
-
-def test_a_server_that_does_not_answer_uses_up_the_patience_with_one_attempt(
-    s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def silent(s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Proxy]]:
+    """A store, and its server, which takes requests and never answers; one attempt uses up the patience of a stop."""
     monkeypatch.setattr("jobs.runtime.store.READ_TIMEOUT", 0.6)
     monkeypatch.setattr("jobs.runtime.s3.retries.STOPPING_PATIENCE", 0.5)
     with faulty_proxy(s3_server.endpoint) as proxy:
         proxy.decide = lambda number: "silent"
-        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
-        store.retries.stop.request()
-        with pytest.raises(ServiceAway, match="did not answer"):
-            store.get("a")
-        assert proxy.connections == 1
+        yield Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path"), proxy
+
+
+def test_the_wish_to_stop_ends_the_wait_for_a_server_that_does_not_answer(silent: tuple[Store, Proxy]):
+    store, _ = silent
+    threading.Timer(1, store.retries.stop.request).start()
+    began = time.monotonic()
+    with pytest.raises(ServiceAway, match=r"did not answer in [1-9] s"):
+        store.get("a")
+    assert 1 < time.monotonic() - began < 6
+
+
+def test_a_server_that_does_not_answer_uses_up_the_patience_with_one_attempt(silent: tuple[Store, Proxy]):
+    store, proxy = silent
+    store.retries.stop.request()
+    with pytest.raises(ServiceAway, match="did not answer"):
+        store.get("a")
+    assert proxy.connections == 1
