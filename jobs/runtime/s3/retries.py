@@ -92,13 +92,23 @@ def _note_begin(context: dict[str, Any], **_: Any) -> None:
 
 
 def _send(session: Any, request: Any) -> Any:
-    """Send a request; an error's body is read here, where a failure to read it counts as a failed attempt.
+    """Send a request; an answer that is refused is closed, or its socket would wait for the garbage collector.
 
     Raises:
         BrokenAnswer: the answer is cut, or a temporary redirect to nowhere.
         Redirected: the server refers to another URL.
     """
     answer = session.send(request)
+    try:
+        _check(answer, request)
+    except (BrokenAnswer, Redirected):
+        answer.raw.close()
+        raise
+    return answer
+
+
+def _check(answer: Any, request: Any) -> None:
+    """Check an answer; an error's body is read here, where a failure to read it counts as a failed attempt."""
     status, headers = answer.status_code, answer.headers
     length = headers.get("Content-Length")
     if status != HTTPStatus.NO_CONTENT and length is None and "Transfer-Encoding" not in headers:
@@ -110,4 +120,3 @@ def _send(session: Any, request: Any) -> Any:
         received = len(answer.content)
         if length is not None and request.method != "HEAD" and received < int(length):
             raise BrokenAnswer(f"{request.method} was answered by {status} and {received} of {length} bytes")
-    return answer
