@@ -93,8 +93,8 @@ def _scores(results: Results) -> dict[str, Any]:
 
 def _predictions(results: Results, run: ReportedRun) -> dict[str, Any]:
     return {
-        "curves": [precision_recall(name, results) for name in results.curves],
-        "reliabilities": [reliability(name, results) for name in results.reliability],
+        "curves": [precision_recall(name, results) for name in results.curves if results.truths[name]],
+        "reliabilities": [reliability(name, results) for name in results.reliability if results.truths[name]],
         "scaling": run.scaling,
         "confusion": confusion(results),
         "groups": group_rows(run.groups) if run.groups else [],

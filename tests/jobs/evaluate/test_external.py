@@ -92,7 +92,10 @@ def test_classes_that_one_of_the_two_lacks_are_left_out_of_the_comparison(traine
     assert (
         metrics["external"]["shares"]["negative"]["external"] > metrics["external"]["shares"]["negative"]["out_of_fold"]
     )
-    assert "Compared without atypical" in world.result("report.html").decode()
+    page = world.result("report.html").decode()
+    assert "Compared without atypical" in page
+    assert "precision against recall of negative" in page
+    assert "precision against recall of atypical" not in page
 
 
 def test_a_test_set_that_is_easier_or_harder_is_told_beyond_noise(trained, monkeypatch):
