@@ -20,16 +20,21 @@ class WandbRun(Tracker):
         tracked.folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(
             x_disable_stats=True, x_disable_machine_info=True, disable_git=True, console="off", silent=True,
+            init_timeout=10,  # seconds; the next epoch tries again
         )  # fmt: skip
-        self._run = wandb.init(
-            project="cxrfold", group=tracked.run, name=tracked.task, id=digest([tracked.run, tracked.task])[:16],
-            resume="allow" if online else None,  # what is synced later is whole and replaces
-            config=dict(tracked.experiment), dir=str(tracked.folder), settings=settings,
-        )  # fmt: skip
+        try:
+            self._run = wandb.init(
+                project="cxrfold", group=tracked.run, name=tracked.task, id=digest([tracked.run, tracked.task])[:16],
+                resume="allow" if online else None,  # what is synced later is whole and replaces
+                config=dict(tracked.experiment), dir=str(tracked.folder), settings=settings,
+            )  # fmt: skip
+        except Exception:
+            wandb.teardown()  # or the id counts as in use
+            raise
 
     def log(self, epoch: int, figures: Mapping[str, float]) -> None:
         """Record an epoch; its number is wandb's step."""
-        if epoch >= self._run.step:
+        if epoch >= self._run.starting_step:
             self._run.log({"epoch": epoch, **figures}, step=epoch)
 
     def finish(self) -> None:
