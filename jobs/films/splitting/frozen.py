@@ -42,8 +42,7 @@ def keep_folds(rows: pd.DataFrame, split: FrozenSplit, seed: int) -> list[int]:
         "The frozen split has patients in different folds whose films must stay in one fold, because they share a "
         "PatientID or a study, or are near-duplicates",
         problems,
-        "Remove the films that join them, name their patients in a table (data.patients), or import a split under "
-        "another name that has them in one fold.",
+        "Remove the films that join them, or import a split under another name that has these patients in one fold.",
     )
     known = given.groupby("group")["fold"].first()
     studies = rows.groupby("study", sort=True).agg(group=("group", "first")).join(strata(rows))
