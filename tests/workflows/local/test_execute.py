@@ -51,6 +51,13 @@ def execute(monkeypatch, folder, made, name="r", experiment=EXPERIMENT):
     return code, console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(BadInput, match=r"tracker: mlflow .* pip install cxrfold\[mlflow\]"):
+        execute(monkeypatch, tmp_path, plan(a=""), experiment=EXPERIMENT.model_copy(update={"tracker": "mlflow"}))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_path, monkeypatch, s3_store):
     code = """
         from jobs.contract import layout
