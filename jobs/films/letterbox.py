@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -67,3 +68,9 @@ class Letterbox:
     @property
     def _shift(self) -> NDArray[np.float64]:
         return np.tile(np.array(self.offset, np.float64), 2)
+
+
+def letterboxes(index: pd.DataFrame, size: int) -> list[Letterbox]:
+    """Return the position of each film of an index (``width``, ``height``) in its square of ``size`` pixels."""
+    sizes = zip(index["width"], index["height"], strict=True)
+    return [Letterbox(int(width), int(height), size) for width, height in sizes]

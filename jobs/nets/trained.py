@@ -12,6 +12,7 @@ from jobs.contract.experiment import Classifier, Detector, Model
 from jobs.films.loose import PackedFilms
 from jobs.nets.classifier import inference
 from jobs.nets.classifier.net import ClassifierNet, load_classifier
+from jobs.nets.tables import film_table
 
 
 def load_nets(model: Model, weights: Mapping[int, Path], device: str) -> Iterator[tuple[int, torch.nn.Module]]:
@@ -73,4 +74,4 @@ def predict_films(
         return predict(net, packed, settings, device, after_batch, tta=settings.tta).boxes
     assert isinstance(net, ClassifierNet)
     probabilities = inference.predict(net, model, pack, rows, device, after_batch)
-    return inference.film_table(films.index, model, probabilities)
+    return film_table(films.index, model, probabilities)

@@ -7,9 +7,10 @@ import torch
 from jobs.contract.experiment import Classifier
 from jobs.contract.records import Done
 from jobs.films.dataset import Dataset
-from jobs.nets.classifier.inference import film_table, predict
+from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import load_classifier
 from jobs.nets.prediction import load_selected, start_predicting
+from jobs.nets.tables import film_table
 from jobs.predict.estimate import estimate
 from jobs.runtime.context import Context
 

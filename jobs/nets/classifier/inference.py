@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Literal, assert_never
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from jobs.films.dataset import Pack
 from jobs.nets.classifier.net import ClassifierNet, class_probabilities
 from jobs.nets.failures import explained
 from jobs.nets.precision import autocast
+from jobs.nets.tables import predict_classes, squares
 from jobs.scoring.metric import Floats
 
 
@@ -36,23 +36,20 @@ def predict(
         tick: called after each batch with its number of films.
     """
     net.eval()
-    probabilities = np.empty((len(rows), len(model.classes)))
+
+    def predictor(positions: range) -> Floats:
+        films = torch.from_numpy(squares(pack, rows[positions.start : positions.stop])).to(device)
+        with autocast(model.precision, device):
+            return np.asarray(predict_batch(net, model, films).cpu().numpy())
+
     with explained(model.inference.batch, pack.size, "inference.batch"):
-        for start in range(0, len(rows), model.inference.batch):
-            part = rows[start : start + model.inference.batch]
-            films = torch.from_numpy(np.stack([pack[int(row)] for row in part])[:, None]).to(device)
-            with autocast(model.precision, device):
-                views = _views(films, model.inference.tta)
-                outputs = [class_probabilities(net(view).logits.double(), model) for view in views]
-            probabilities[start : start + len(part)] = torch.stack(outputs).mean(0).cpu().numpy()
-            tick(len(part))
-    return probabilities
+        return predict_classes(predictor, len(rows), model, tick)
 
 
-def film_table(index: pd.DataFrame, model: Classifier, probabilities: Floats) -> pd.DataFrame:
-    """Return the table of a classifier that the ensemble combines: ``image``, ``study`` and a column per class."""
-    named = index[["image", "study"]].reset_index(drop=True)
-    return pd.concat([named, pd.DataFrame(probabilities, columns=list(model.classes))], axis=1)
+def predict_batch(net: ClassifierNet, model: Classifier, films: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities (B, classes), float64, of films (B, 1, S, S) uint8: the mean over the views of TTA."""
+    views = _views(films, model.inference.tta)
+    return torch.stack([class_probabilities(net(view).logits.double(), model) for view in views]).mean(0)
 
 
 def _views(films: torch.Tensor, tta: Literal["none", "flip"]) -> list[torch.Tensor]:

@@ -22,7 +22,8 @@ from ultralytics.data.augment import Compose, Format, MixUp, Mosaic, RandomFlip,
 
 from jobs.films.dataset import Dataset, Pack
 from jobs.films.extra import JoinedFilms
-from jobs.films.letterbox import Letterbox
+from jobs.films.letterbox import Letterbox, letterboxes
+from jobs.nets.tables import squares
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class DetectorFilms:
     @cached_property
     def letterboxes(self) -> list[Letterbox]:
         """Each film's position in its square."""
-        sizes = zip(self.index["width"], self.index["height"], strict=True)
-        return [Letterbox(int(width), int(height), self.pack.size) for width, height in sizes]
+        return letterboxes(self.index, self.pack.size)
 
     @cached_property
     def boxes(self) -> list[NDArray[np.float32]]:
@@ -70,8 +70,7 @@ class DetectorFilms:
 
     def images(self, positions: range) -> torch.Tensor:
         """Return films as (n, 1, S, S) uint8, still to be copied to the GPU."""
-        squares = np.stack([self.pack[int(self.rows[position])] for position in positions])
-        return torch.from_numpy(squares)[:, None]
+        return torch.from_numpy(squares(self.pack, self.rows[positions.start : positions.stop]))
 
 
 class PackedDataset(YOLODataset):  # type: ignore[misc]

@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 """Predict boxes in the films' own pixels, and score them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import torch
-import torchvision  # noqa: F401 - ultralytics uses torchvision's faster NMS only if it is already imported
-from ultralytics.utils.nms import non_max_suppression
+from ultralytics.utils.torch_utils import scale_img
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import DetectorInference
-from jobs.films.letterbox import Letterbox
 from jobs.nets.failures import explained
+from jobs.nets.tables import BOX_COLUMNS, Step, predict_boxes
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import supports_tta
 from jobs.scoring import metric
+from jobs.scoring.suppression import Float32s
 
-COLUMNS: Final = ("image", "xmin", "ymin", "xmax", "ymax", "confidence")
-# ultralytics stops suppression after a time limit, so a short one would make boxes depend on the machine's speed.
-PATIENCE: Final = 3600.0  # seconds per film
-
-Step = Callable[[int], None]
+PASSES: Final = ((1.0, None), (0.83, 3), (0.67, None))  # ultralytics' test-time augmentation: scale, axis to mirror
+STRIDE: Final = 32  # pixels of a detector's coarsest cell
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Prediction:
     """A net's predictions for some films.
 
     Attributes:
-        boxes: ``COLUMNS``; films in order, then descending confidence; coordinates in pixels of the film.
+        boxes: ``BOX_COLUMNS``; films in order, then descending confidence; coordinates in pixels of the film.
         loss: the training loss on them, averaged over films; NaN if not requested.
     """
 
@@ -58,7 +54,7 @@ def predict(
         settings: batch, lowest confidence, suppression and number of boxes; its ``size`` and ``tta`` are ignored.
         device: ``cuda`` or ``cpu``.
         step: called after each batch with its number of films; may raise to stop.
-        tta: ultralytics' three passes (as is; mirrored at .83; at .67) before one suppression.
+        tta: ultralytics' three passes (as is; mirrored at .83; at .67) before one suppression; not with ``loss``.
         loss: also compute the loss, which requires ``net.args`` as a trainer sets it.
         knob: the experiment's field that sets the batch, for messages.
 
@@ -71,18 +67,35 @@ def predict(
             "set it to false, or choose a model of v5u, v8 or 11"
         )
     net = net.to(device).eval()
-    total, found = 0.0, []
+    total = 0.0
+
+    def predictor(positions: range) -> Float32s:
+        nonlocal total
+        raw = predict_batch(net, films.images(positions).to(device), tta=tta)
+        if loss:
+            total += len(positions) * _loss(net, films, positions, raw)
+        return np.asarray(raw[0].cpu().numpy())
+
     with explained(settings.batch, films.pack.size, knob), torch.no_grad():
-        for start in range(0, len(films), settings.batch):
-            positions = range(start, min(start + settings.batch, len(films)))
-            images = films.images(positions).to(device).float() / 255
-            raw = net(images, augment=tta)
-            if loss:
-                total += len(positions) * _loss(net, films, positions, images, raw)
-            for position, kept in zip(positions, _suppress(raw[0], settings), strict=True):
-                found.append(_rows(films.index["image"][position], films.letterboxes[position], kept))
-            step(len(positions))
-    return Prediction(pd.concat(found, ignore_index=True), total / len(films) if loss else float("nan"))
+        boxes = predict_boxes(predictor, films.index, films.pack.size, settings, step)
+    return Prediction(boxes, total / len(films) if loss else float("nan"))
+
+
+def predict_batch(net: torch.nn.Module, films: torch.Tensor, *, tta: bool) -> tuple[torch.Tensor, Any]:
+    """Return the candidates (B, 5, n) of films (B, 1, S, S) uint8, and what the loss is computed from; None with TTA.
+
+    With TTA, these are the passes of ultralytics' ``augment=True``: it tells whether a net supports them in a way that
+    ``torch.export`` does not follow.
+    """
+    images = films.float() / 255
+    if not tta:
+        raw: tuple[torch.Tensor, Any] = net(images)
+        return raw
+    found = []
+    for scale, mirrored in PASSES:
+        view = scale_img(images if mirrored is None else images.flip(mirrored), scale, gs=STRIDE)
+        found.append(net._descale_pred(net(view)[0], mirrored, scale, images.shape[-2:]))  # type: ignore[operator]
+    return torch.cat(net._clip_augmented(found), -1), None  # type: ignore[operator]
 
 
 def opacity_ap(boxes: pd.DataFrame, index: pd.DataFrame) -> float:
@@ -104,36 +117,17 @@ def opacity_ap(boxes: pd.DataFrame, index: pd.DataFrame) -> float:
         unit=boxes["image"].map(unit).to_numpy(np.int64),
         label=np.zeros(len(boxes), np.int64),
         confidence=boxes["confidence"].to_numpy(np.float64),
-        box=boxes[list(COLUMNS[1:5])].to_numpy(np.float64),
+        box=boxes[list(BOX_COLUMNS[1:5])].to_numpy(np.float64),
     )
     return metric.average_precisions(metric.match(truth, detections, ["opacity"]))["opacity"]
 
 
-def _suppress(raw: torch.Tensor, settings: DetectorInference) -> list[torch.Tensor]:
-    """Return each film's boxes (n, 6) after suppression, by descending confidence, in pixels of the square."""
-    kept: list[torch.Tensor] = non_max_suppression(
-        raw, settings.confidence, settings.iou, max_det=settings.max_boxes, max_time_img=PATIENCE
-    )
-    return kept
-
-
-def _loss(net: torch.nn.Module, films: DetectorFilms, positions: range, images: torch.Tensor, raw: Any) -> float:
+def _loss(net: torch.nn.Module, films: DetectorFilms, positions: range, raw: tuple[torch.Tensor, Any]) -> float:
     boxes = [films.boxes[position] for position in positions]
-    counts = torch.tensor([len(one) for one in boxes])
+    counts, device = torch.tensor([len(one) for one in boxes]), raw[0].device
     batch = {
-        "img": images,
-        "bboxes": torch.from_numpy(np.concatenate(boxes)).to(images.device),
-        "cls": torch.zeros(int(counts.sum()), 1, device=images.device),
-        "batch_idx": torch.repeat_interleave(torch.arange(len(boxes)), counts).float().to(images.device),
+        "bboxes": torch.from_numpy(np.concatenate(boxes)).to(device),
+        "cls": torch.zeros(int(counts.sum()), 1, device=device),
+        "batch_idx": torch.repeat_interleave(torch.arange(len(boxes)), counts).float().to(device),
     }
     return float(sum(net.loss(batch, raw)[1].values()))  # type: ignore[operator]
-
-
-def _rows(image: str, letterbox: Letterbox, kept: torch.Tensor) -> pd.DataFrame:
-    """Return a film's boxes in its own pixels, clipped to it; boxes wholly in the margin are dropped."""
-    values = kept.double().cpu().numpy()
-    corners = letterbox.to_film(values[:, :4]).clip(0, np.tile([letterbox.width, letterbox.height], 2))
-    inside = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-    rows = pd.DataFrame(np.hstack([corners, values[:, 4:5]])[inside], columns=list(COLUMNS[1:]))
-    rows.insert(0, "image", image)
-    return rows

@@ -10,9 +10,10 @@ import torch
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import DetectorInference
 from jobs.films.dataset import Dataset
+from jobs.nets.tables import BOX_COLUMNS
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import architecture, initial
-from jobs.nets.yolo.predict import COLUMNS, opacity_ap, predict
+from jobs.nets.yolo.predict import opacity_ap, predict, predict_batch
 from tests.jobs.nets.yolo.films import TINY, write_films
 
 SETTINGS = DetectorInference(batch=5)
@@ -31,7 +32,7 @@ class Oracle(torch.nn.Module):
         super().__init__()
         self.films, self.confidence, self.seen = films, confidence, 0
 
-    def forward(self, images: torch.Tensor, augment: bool) -> tuple[torch.Tensor, None]:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
         out = torch.zeros(len(images), 5, 4)
         for row in range(len(images)):
             for column, box in enumerate(self.films.boxes[self.seen + row]):
@@ -43,10 +44,10 @@ class Oracle(torch.nn.Module):
 
 def test_boxes_come_back_in_the_films_own_pixels(films: DetectorFilms):
     found = predict(Oracle(films), films, SETTINGS, "cpu", lambda _: None).boxes
-    assert list(found.columns) == list(COLUMNS)
+    assert list(found.columns) == list(BOX_COLUMNS)
     true = films.index.explode("boxes").dropna(subset="boxes")
     assert list(found["image"]) == list(true["image"])
-    assert np.allclose(found[list(COLUMNS[1:5])].to_numpy(), np.stack(true["boxes"]), atol=1e-2)
+    assert np.allclose(found[list(BOX_COLUMNS[1:5])].to_numpy(), np.stack(true["boxes"]), atol=1e-2)
     assert opacity_ap(found, films.index) == pytest.approx(1.0)
 
 
@@ -76,6 +77,9 @@ def test_augmented_inference_looks_three_times(films: DetectorFilms):
     plain = predict(net, films, SETTINGS, "cpu", lambda _: None).boxes
     augmented = predict(net, films, SETTINGS, "cpu", lambda _: None, tta=True).boxes
     assert not plain.equals(augmented)
+    images = films.images(range(5))
+    with torch.no_grad():
+        assert torch.equal(predict_batch(net, images, tta=True)[0], net(images.float() / 255, augment=True)[0])
 
 
 def test_augmented_inference_is_refused_where_the_net_ignores_it(films: DetectorFilms):
@@ -85,15 +89,6 @@ def test_augmented_inference_is_refused_where_the_net_ignores_it(films: Detector
     net.end2end = True
     with pytest.raises(BadInput, match="end-to-end head, which ignores test-time augmentation"):
         predict(net, films, SETTINGS, "cpu", lambda _: None, tta=True)
-
-
-def test_suppression_does_not_give_up_on_a_slow_machine(films: DetectorFilms, monkeypatch: pytest.MonkeyPatch):
-    from ultralytics.utils import nms
-
-    clock = iter(float(minute) for minute in range(0, 60_000, 60))
-    expected = predict(initial(TINY, 1), films, SETTINGS, "cpu", lambda _: None).boxes
-    monkeypatch.setattr(nms, "time", SimpleNamespace(time=lambda: next(clock)))  # a minute passes at each look
-    assert predict(initial(TINY, 1), films, SETTINGS, "cpu", lambda _: None).boxes.equals(expected)
 
 
 def test_a_wish_to_stop_ends_prediction_after_the_batch(films: DetectorFilms):
@@ -118,7 +113,7 @@ def test_loss_is_worked_out_only_where_it_is_asked_for(films: DetectorFilms):
 
 
 def test_the_score_of_no_box_at_all_is_zero_and_of_no_truth_unknown(films: DetectorFilms):
-    nothing = pd.DataFrame({name: [] for name in COLUMNS})
+    nothing = pd.DataFrame({name: [] for name in BOX_COLUMNS})
     assert opacity_ap(nothing, films.index) == 0
     empty = films.index.assign(boxes=[[] for _ in range(len(films))])
     assert math.isnan(opacity_ap(nothing, empty))
