@@ -111,11 +111,14 @@ def export(
     to: Annotated[Path, typer.Option(help="an empty or new folder")],
     cache: Annotated[Path | None, typer.Option(envvar=environment.CACHE, help="folder that keeps downloads")] = None,
     half: Annotated[bool, typer.Option("--half", help="store weights in half precision: half the size")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="write the nets as ONNX: no PyTorch is needed then")] = False,
+    wheels: Annotated[bool, typer.Option("--wheels", help="add the wheels of the libraries that it needs")] = False,
 ) -> None:
     """Write a folder that predicts without a store, a network or this repository."""
+    from jobs.tools.export.folder import Choices
     from jobs.tools.export.folder import export as write_export
 
-    write_export(run, to, cache, half=half)
+    write_export(run, to, cache, Choices(half=half, onnx=onnx, wheels=wheels))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """A trained net of a run, classifier or detector: loaded from its weights file, and its answers as tables."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from jobs.contract.experiment import Classifier, Detector, Model
 from jobs.films.loose import PackedFilms
 from jobs.nets.classifier import inference
 from jobs.nets.classifier.net import ClassifierNet, load_classifier
-from jobs.nets.tables import film_table
+from jobs.nets.tables import Step, film_table
 
 
 def load_nets(model: Model, weights: Mapping[int, Path], device: str) -> Iterator[tuple[int, torch.nn.Module]]:
@@ -50,15 +50,15 @@ def _build(model: Model, tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
 
 
 def predict_films(
-    net: torch.nn.Module, model: Model, films: PackedFilms, device: str, after_batch: Callable[[int], None]
+    net: torch.nn.Module, model: Model, device: str, films: PackedFilms, after_batch: Step
 ) -> pd.DataFrame:
     """Predict all films with the model's ``inference`` settings, in the batches that the stage ``predict`` makes.
 
     Args:
         net: a net of :func:`load_nets`.
         model: its settings.
-        films: the films.
         device: ``cuda`` or ``cpu``.
+        films: the films.
         after_batch: called after each batch with its number of films; may raise to stop.
 
     Returns:

@@ -17,14 +17,23 @@ def export(
     half: Annotated[
         bool, typer.Option("--half", help="store weights in half precision: half the size, slightly other figures")
     ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="write the nets as ONNX: prediction then needs ONNX Runtime and no PyTorch")
+    ] = False,
+    wheels: Annotated[
+        bool, typer.Option("--wheels", help="add the libraries' wheels for this Python and platform, from pip's index")
+    ] = False,
 ) -> None:
     """Write a folder that predicts without a store, a network or this repository.
 
     It holds weights, experiment, code, licences, checksums, predict.py and a README with the lines for a notebook.
+    With --onnx each net is checked against PyTorch, and the greatest difference is printed and kept in that README.
     """
     from workflows.runs.find import find_run
     from workflows.runs.tools import run_tool
 
     with find_run(name, profile_of(profile)) as run:
-        options = ["--run", run.name, "--to", str(to or Path("runs") / run.name / "export"), *["--half"] * half]
+        choices = {"--half": half, "--onnx": onnx, "--wheels": wheels}
+        options = ["--run", run.name, "--to", str(to or Path("runs") / run.name / "export")]
+        options += [option for option, chosen in choices.items() if chosen]
         raise typer.Exit(run_tool(run, "export", options))

@@ -1,4 +1,4 @@
-"""The modules of ``jobs`` that a program needs, and the libraries that these need, by reading import statements."""
+"""The modules of ``jobs`` that a program needs, and the libraries that they import, by reading import statements."""
 
 import ast
 import sys
@@ -28,11 +28,10 @@ class Code:
     imports: frozenset[str]
 
     @property
-    def requirements(self) -> list[str]:
-        """``name==version`` of each library, as installed here; a build's local version is left out."""
+    def libraries(self) -> set[str]:
+        """Distributions of the imported libraries, and decoders that pydicom finds by itself."""
         owners = metadata.packages_distributions()
-        names = {owners[name][0] for name in self.imports if name in owners} | set(PLUGINS)
-        return sorted(f"{name}=={metadata.version(name).partition('+')[0]}" for name in names)
+        return {owners[name][0] for name in self.imports if name in owners} | set(PLUGINS)
 
 
 def needed_code(modules: Iterable[str], without: str | None = None) -> Code:

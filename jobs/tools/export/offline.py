@@ -4,22 +4,21 @@ import argparse
 import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
-import torch
 
 from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Exit, StageError
-from jobs.contract.experiment import Experiment
+from jobs.contract.experiment import Experiment, Model
 from jobs.films.film_files import choose_films
 from jobs.films.loose import LooseFilm, PackedFilms, pack_films
 from jobs.films.problems import refuse
-from jobs.nets.trained import load_nets, predict_films
+from jobs.nets.tables import Step
 from jobs.runtime.machine import cpus
 from jobs.scoring.combine import combine, voters_of
 from jobs.scoring.submission import check, parse, render
@@ -30,8 +29,30 @@ WEIGHTS: Final = "weights"
 EVERY: Final = 10.0  # seconds between two lines of progress
 
 
-def main(export: Path, arguments: Sequence[str]) -> int:
-    """Predict a test folder in the competition's layout and write the submission; return the exit code."""
+Predict = Callable[[PackedFilms, Step], pd.DataFrame]  # a net: films → its table
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs an export's nets.
+
+    Attributes:
+        suffix: of the files with their weights.
+        nets: of a model, its file of each fold and the number of CPU threads, yields each fold's net.
+    """
+
+    suffix: str
+    nets: Callable[[Model, Mapping[int, Path], int], Iterator[tuple[int, Predict]]]
+
+
+def main(export: Path, arguments: Sequence[str], runtime: Runtime) -> int:
+    """Predict a test folder in the competition's layout and write the submission; return the exit code.
+
+    Args:
+        export: the export's folder.
+        arguments: of the command line.
+        runtime: what runs the nets.
+    """
     parser = argparse.ArgumentParser(prog="predict.py", description="Write a submission for a folder of films.")
     parser.add_argument("test", type=Path, metavar="TEST_FOLDER", help="holds <study>/<series>/<image>.dcm")
     parser.add_argument("out", type=Path, metavar="OUT.csv", help="the submission")
@@ -39,18 +60,18 @@ def main(export: Path, arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, default=cpus(), help="CPU threads")
     options = parser.parse_args(arguments)
     try:
-        _predict(export, options.test, options.out, options.work or Path(f"{options.out}.work"), options.threads)
+        work = options.work or Path(f"{options.out}.work")
+        _predict(export, runtime, options.test, options.out, work, options.threads)
     except StageError as error:
         print(error, file=sys.stderr)
         return error.exit
     return Exit.DONE
 
 
-def _predict(export: Path, test: Path, out: Path, work: Path, threads: int) -> None:
-    torch.set_num_threads(threads)
+def _predict(export: Path, runtime: Runtime, test: Path, out: Path, work: Path, threads: int) -> None:
     checksums = _verify(export)
     experiment = Experiment.model_validate_json((export / EXPERIMENT).read_bytes())
-    weights = _weights(export, experiment)
+    weights = _weights(export, experiment, runtime.suffix)
     if not test.is_dir():
         raise BadInput(f"{test} is no folder: name the folder of the test set's films.")
     films = _films(test)
@@ -58,7 +79,7 @@ def _predict(export: Path, test: Path, out: Path, work: Path, threads: int) -> N
     parts = work / digest({"films": [film.fingerprint for film in films], "export": checksums})[:16]
     parts.mkdir(parents=True, exist_ok=True)
     packed = _pack(experiment, list(weights), films, parts, threads)
-    tables = _predict_nets(experiment, weights, packed, parts)
+    tables = _predict_nets(experiment, runtime, weights, packed, parts, threads)
     combined = combine(packed.index, *voters_of(experiment, tables), experiment.ensemble)
     text = render(combined.submission)
     index = packed.index
@@ -87,9 +108,9 @@ def _verify(export: Path) -> str:
     return text
 
 
-def _weights(export: Path, experiment: Experiment) -> dict[str, dict[int, Path]]:
+def _weights(export: Path, experiment: Experiment, suffix: str) -> dict[str, dict[int, Path]]:
     return {
-        model: {fold: export / WEIGHTS / f"{model}-fold-{fold}.safetensors" for fold in experiment.folds.selected}
+        model: {fold: export / WEIGHTS / f"{model}-fold-{fold}{suffix}" for fold in experiment.folds.selected}
         for model in experiment.voters
     }
 
@@ -111,10 +132,14 @@ def _pack(
 
 
 def _predict_nets(
-    experiment: Experiment, weights: dict[str, dict[int, Path]], films: PackedFilms, parts: Path
+    experiment: Experiment,
+    runtime: Runtime,
+    weights: dict[str, dict[int, Path]],
+    films: PackedFilms,
+    parts: Path,
+    threads: int,
 ) -> dict[str, list[pd.DataFrame]]:
     """Predict with every net that an earlier call did not finish; a finished net's table is kept in ``parts``."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     nets = [(model, fold) for model, of_folds in weights.items() for fold in of_folds]
     files = {(model, fold): parts / f"{model}-fold-{fold}.parquet" for model, fold in nets}
     todo = {net: file for net, file in files.items() if not file.is_file()}
@@ -124,10 +149,10 @@ def _predict_nets(
     for name, of_folds in weights.items():
         model = experiment.models[name]
         missing = {fold: path for fold, path in of_folds.items() if (name, fold) in todo}
-        for fold, net in load_nets(model, missing, device):
+        for fold, predict in runtime.nets(model, missing, threads):
             count += 1
             progress.name = f"{name}-fold-{fold}, net {count} of {len(todo)}"
-            table = predict_films(net, model, films, device, progress.step)
+            table = predict(films, progress.step)
             unfinished = todo[name, fold].with_suffix(".unfinished")
             table.to_parquet(unfinished, index=False)
             unfinished.replace(todo[name, fold])

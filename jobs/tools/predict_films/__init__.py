@@ -104,7 +104,7 @@ def predict_all(experiment: Experiment, weights: Mapping[str, Mapping[int, Path]
         model = experiment.models[name]
         tables[name] = {}
         for fold, net in load_nets(model, of_folds, device):
-            tables[name][fold] = predict_films(net, model, films, device, lambda _: None)
+            tables[name][fold] = predict_films(net, model, device, films, lambda _: None)
             if isinstance(net, ClassifierNet) and name in mapping:
                 pack = films.pack(model.inference_size)
                 maps.append([heat_map(net, mapping[name], pack[row], device) for row in range(len(films.index))])

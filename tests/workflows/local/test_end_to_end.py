@@ -131,6 +131,29 @@ def test_predict_and_an_export_give_the_numbers_of_a_predicting_run(finished):
     assert "2 of 2 nets are done" in said.stdout
 
 
+def test_an_export_as_onnx_answers_as_the_one_with_torch_where_torch_is_missing(finished):
+    write_phantom(finished / "few", patients=4, seed=8, test=True)
+    missing = finished / "missing"
+    missing.mkdir()
+    for name in ("torch", "torchvision", "timm", "ultralytics", "safetensors"):
+        (missing / f"{name}.py").write_text("raise ImportError('not installed here')")
+    answers = {}
+    for kind, options, hidden in (("plain", [], {}), ("onnx", ["--onnx"], {"PYTHONPATH": str(missing)})):
+        exported = command(finished, "export", "r", "--to", kind, *options)
+        assert exported.returncode == 0, exported.stderr
+        said = subprocess.run(
+            [sys.executable, f"{kind}/predict.py", "few", f"{kind}.csv"], cwd=finished,
+            env={"PATH": os.environ["PATH"], **hidden}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert said.returncode == 0, said.stdout + said.stderr
+        rows = (line.split(",") for line in (finished / f"{kind}.csv").read_text().splitlines()[1:])
+        answers[kind] = {name: [float(word) for word in re.findall(r"(?<=[a-z] )[\d.]+", text)] for name, text in rows}
+    assert "yolo-fold-0: probabilities differ by at most" in exported.stdout
+    assert answers["plain"].keys() == answers["onnx"].keys()
+    for name, numbers in answers["plain"].items():
+        assert answers["onnx"][name][:4] == pytest.approx(numbers[:4], abs=1e-5)  # the rest may be near ties
+
+
 def test_a_run_killed_again_and_again_ends_with_the_same_submission(finished, tmp_path):
     chance = random.Random(time.time_ns())
     for moment in ("prepare: decoding", "tiny-fold-0: training", "yolo-fold-0: "):

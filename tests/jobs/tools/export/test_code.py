@@ -8,17 +8,25 @@ from pathlib import Path
 import pytest
 
 from jobs.tools.export.code import needed_code
-from jobs.tools.export.folder import DETECTOR_CODE
+from jobs.tools.export.folder import DETECTOR_CODE, ONNX_PROGRAM
 
-PROGRAM = "jobs.tools.export.offline"
+PROGRAM, OFFLINE = "jobs.tools.export.with_torch", "jobs.tools.export.offline"
 
 
 def test_the_code_has_neither_store_nor_stages():
     code = needed_code([PROGRAM])
     assert not {"boto3", "botocore", "requests", "typer", "prometheus_client"} & code.imports
     assert "jobs.runtime.store" not in code.files
-    assert {"jobs.nets.yolo.predict", "jobs.scoring.combine", "jobs.films.dicom.film", PROGRAM} <= code.files.keys()
-    assert {name.partition("==")[0] for name in code.requirements} >= {"torch", "timm", "ultralytics", "pydicom"}
+    assert {"jobs.nets.yolo.predict", "jobs.scoring.combine", "jobs.films.dicom.film", OFFLINE} <= code.files.keys()
+    assert code.libraries >= {"torch", "timm", "ultralytics", "pydicom", "pylibjpeg"}
+
+
+def test_the_code_for_onnx_has_nothing_of_torch_nor_of_the_detectors():
+    code = needed_code([ONNX_PROGRAM])
+    assert {"onnxruntime", "pydicom", "numba"} <= code.imports
+    assert not {"torch", "torchvision", "timm", "ultralytics", "safetensors", "onnx"} & code.imports
+    assert not any(module.startswith(DETECTOR_CODE) for module in code.files)
+    assert {"jobs.scoring.combine", "jobs.scoring.suppression", "jobs.nets.tables", OFFLINE} <= code.files.keys()
 
 
 def test_without_a_detector_nothing_of_it_is_in_the_code():
@@ -31,16 +39,17 @@ def test_without_a_detector_nothing_of_it_is_in_the_code():
 
 
 @pytest.mark.slow
-def test_the_code_alone_shows_its_help(tmp_path):
-    code = needed_code([PROGRAM])
+@pytest.mark.parametrize("entry", [PROGRAM, ONNX_PROGRAM])
+def test_the_code_alone_shows_its_help(entry, tmp_path):
+    code = needed_code([entry])
     for module, file in code.files.items():
         path = tmp_path / Path(*module.split("."))
         copy = path / "__init__.py" if file.name == "__init__.py" else path.with_suffix(".py")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(file.read_bytes())
     program = (
-        "import sys; from pathlib import Path; from jobs.tools.export import offline; "
-        f"assert offline.__file__.startswith({str(tmp_path)!r}); offline.main(Path('.'), ['--help'])"
+        f"import sys; from pathlib import Path; import {entry} as entry; "
+        f"assert entry.__file__.startswith({str(tmp_path)!r}); entry.main(Path('.'), ['--help'])"
     )
     shown = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True,
