@@ -76,14 +76,18 @@ def test_one_opencv_wheel_and_it_is_headless(name: str) -> None:
 
 
 def test_every_import_of_the_jobs_is_installed_in_the_detector_image() -> None:
-    """But for what the exit handler tells people with, which is put on the small image alone."""
+    """But for what the exit handler tells people with, which is put on the small image alone, and exports to ONNX."""
     missing = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in (ROOT / "jobs").rglob("*.py")
         for name in third_party(path)
         if not is_installed(name, image("detector"))
     }
-    assert missing == {"jobs/tools/notify.py imports apprise"}
+    assert missing == {
+        "jobs/tools/notify.py imports apprise",
+        "jobs/nets/onnx/convert.py imports onnx",
+        "jobs/nets/onnx/sessions.py imports onnxruntime",
+    }
 
 
 def files_behind(module: str, seen: set[Path]) -> set[Path]:
