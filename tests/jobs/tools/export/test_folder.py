@@ -6,13 +6,16 @@ from safetensors.torch import save_file
 
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import Classifier, Experiment
+from jobs.contract.records import Output
 from jobs.nets.classifier.net import ClassifierNet
+from jobs.runtime.store import Store
 from jobs.tools.export import conversion, folder, with_onnx
 from jobs.tools.export.deviation import Deviation
 from jobs.tools.export.folder import Choices, export
 from jobs.tools.run_weights import RunWeights
 
 MODEL = Classifier(backbone="test_resnet", size=64, aux=None, head="joint6")
+OUTPUT = Output(key="work/weights", sha256="", size=0)
 EXPERIMENT = Experiment(name="small", classifiers={"tiny": MODEL}, folds={"run": (0,)})
 
 
@@ -22,8 +25,8 @@ def run(tmp_path_factory, monkeypatch):
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     torch.manual_seed(0)
     save_file(ClassifierNet(MODEL).state_dict(), weights)
-    monkeypatch.setattr(folder.Store, "from_environment", lambda: None)
-    monkeypatch.setattr(folder, "find_weights", lambda *_: RunWeights(EXPERIMENT, (0,), {"tiny": {0: None}}))
+    monkeypatch.setattr(Store, "from_environment", lambda: None)
+    monkeypatch.setattr(folder, "find_weights", lambda *_: RunWeights(EXPERIMENT, (0,), {"tiny": {0: OUTPUT}}))
     monkeypatch.setattr(folder, "fetch", lambda *_: weights)
 
 
