@@ -86,8 +86,7 @@ def grey_scale(pixels: StoredPixels, header: Header, between: bool = False) -> G
 def _counts(pixels: StoredPixels) -> NDArray[np.float32]:
     """How often each of the 256 or 65536 bit patterns occurs."""
     patterns = 2 ** (8 * pixels.itemsize)
-    counts: NDArray[np.float32] = cv2.calcHist([pixels], [0], None, [patterns], [0, patterns]).ravel()
-    return counts
+    return np.asarray(cv2.calcHist([pixels], [0], None, [patterns], [0, patterns]).ravel(), np.float32)
 
 
 def _displayed(values: NDArray[np.int32], header: Header) -> NDArray[np.float64]:

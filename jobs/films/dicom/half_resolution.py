@@ -52,7 +52,8 @@ def decode_half(film: StreamOfFilm, header: Header) -> HalfFilm | None:
     if half is None or half.shape != (-(-header.rows // 2), -(-header.columns // 2)):
         return None
     half = half.astype(f"u{header.bits_allocated // 8}", copy=False)
-    ends, smooth = (displayed_range(pixels, header) for pixels in (half, cv2.blur(half, (3, 3))))
+    smoothed: Any = cv2.blur(half, (3, 3))
+    ends, smooth = displayed_range(half, header), displayed_range(smoothed, header)
     if max(abs(one - other) for one, other in zip(ends, smooth, strict=True)) > STEADY * (ends[1] - ends[0]):
         return None
     centred: Any = cv2.sepFilter2D(

@@ -1,5 +1,7 @@
 """Weighted boxes fusion: like ensemble-boxes where that is right, and right where it is not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ensemble_boxes import weighted_boxes_fusion
@@ -127,7 +129,7 @@ def fused_plainly(models, weights, iou, floor, film):
         for f, box, c in zip(one.film, one.box, one.confidence, strict=True)
         if f == film and c >= floor
     ]
-    clusters = []
+    clusters: list[dict[str, Any]] = []
     for weighted, number, box in sorted(every, key=lambda one: -one[0]):
         overlaps = [overlap(box, cluster["box"]) for cluster in clusters]
         best = int(np.argmax(overlaps)) if overlaps else -1
