@@ -9,6 +9,7 @@ server behind.
 """
 
 import fcntl
+import http.client
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -31,6 +32,8 @@ READY_SECONDS: Final = 60.0  # about 1 on an idle machine
 MIN_FREE_BYTES: Final = 512 * 2**20
 MIN_FREE_FRACTION: Final = 0.01  # of the disk; below it SeaweedFS refuses writes
 MAX_STARTS: Final = 2
+COMPACT_SECONDS: Final = 60.0  # a GB takes about one
+MOST_GARBAGE: Final = 0.3  # of a volume, before it is compacted
 POLL_SECONDS: Final = 0.02
 WRITABLE: Final = "Set XDG_CACHE_HOME to a folder that can be written to"
 
@@ -43,6 +46,7 @@ class Server:
     access_key: str
     secret_key: str
     guard: int  # the guard's process id
+    master: int = 0  # port of SeaweedFS' master; 0 if an older release started the server
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that make a process use the server as its store."""
@@ -127,7 +131,8 @@ def embedded_s3(folder: Path) -> Iterator[Server]:
                 _create_bucket()
             yield server
         finally:
-            if locked(users):  # no other user is left: wait until the server has stopped
+            if locked(users):  # no other user is left, and none comes before the server has stopped
+                _free_disk(server)
                 _stop(folder)
 
 
@@ -203,6 +208,20 @@ def ensure_running(folder: Path, server: Server) -> None:
         raise ServiceAway(
             "the embedded S3 server was killed, and another program took its port. The same command continues the run"
         )
+
+
+def _free_disk(server: Server) -> None:
+    """Give back the space of deleted objects; of those deleted in the last second or two, when the next user leaves.
+
+    SeaweedFS marks an object as deleted a little later, and looks for volumes to compact every 15 minutes: by then most
+    runs here have ended, each with the checkpoints of all its epochs.
+    """
+    if not server.master:
+        return
+    connection = http.client.HTTPConnection("127.0.0.1", server.master, timeout=COMPACT_SECONDS)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("GET", f"/vol/vacuum?garbageThreshold={MOST_GARBAGE}")
+        connection.getresponse().read()
 
 
 def _stop(folder: Path) -> None:

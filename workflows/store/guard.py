@@ -58,7 +58,7 @@ def _serve(folder: Path, binary: str, ports: dict[str, int], keys: tuple[str, st
             if weed.poll() is not None or locked(users):
                 return False
             time.sleep(0.02)
-        _publish(folder, f"http://127.0.0.1:{ports['s3']}", *keys)
+        _publish(folder, ports, *keys)
         while weed.poll() is None:
             if locked(users):
                 return False
@@ -150,8 +150,11 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def _publish(folder: Path, endpoint: str, access_key: str, secret_key: str) -> None:
-    content = {"endpoint": endpoint, "access_key": access_key, "secret_key": secret_key, "guard": os.getpid()}
+def _publish(folder: Path, ports: dict[str, int], access_key: str, secret_key: str) -> None:
+    content = {
+        "endpoint": f"http://127.0.0.1:{ports['s3']}", "access_key": access_key, "secret_key": secret_key,
+        "guard": os.getpid(), "master": ports["master"],
+    }  # fmt: skip
     handle, name = tempfile.mkstemp(dir=folder)  # mode 0600
     with os.fdopen(handle, "w") as file:
         json.dump(content, file)

@@ -261,3 +261,20 @@ def test_a_folder_that_cannot_be_made_is_refused_with_what_to_set(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=r"file/s3: .*Not a directory.* Set XDG_CACHE_HOME"):
         embedded_s3(tmp_path / "file" / "s3").__enter__()
+
+
+def test_deleted_objects_give_their_space_back(tmp_path):
+    def used():
+        return sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
+
+    with embedded_s3(tmp_path) as server:
+        s3 = client(server)
+        for number in range(4):
+            s3.put_object(Bucket=BUCKET, Key=f"{number}", Body=os.urandom(2**23))
+        s3.put_object(Bucket=BUCKET, Key="kept", Body=b"kept")
+        full = used()
+        s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": f"{number}"} for number in range(4)]})
+        time.sleep(3)  # until SeaweedFS has marked them
+    assert used() < full - 2**24
+    with embedded_s3(tmp_path) as server:
+        assert client(server).get_object(Bucket=BUCKET, Key="kept")["Body"].read() == b"kept"
