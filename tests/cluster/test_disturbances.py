@@ -264,8 +264,8 @@ def test_what_render_prints_is_the_same_run_when_kubectl_creates_it(
 ) -> None:
     own, manifest = derived(place, "calm", folder), folder / "rendered.yaml"
     manifest.write_text(own.cv("render", *TINY, "--run", "rendered", "--revision", own.revision).stdout)
-    kubectl("create", "-n", own.namespace, "-f", str(manifest))
-    assert own.wait(own.last_workflow("rendered")) == "Succeeded"
+    workflow = kubectl("create", "-n", own.namespace, "-f", str(manifest), "-o", "name").strip().rsplit("/", 1)[-1]
+    assert own.wait(workflow) == "Succeeded"
     assert own.outputs("rendered") == calm
     listed = {row["run"]: row["score"] for row in json.loads(own.cv("runs", "--json").stdout)}
     assert listed["rendered"] == listed["calm"]
