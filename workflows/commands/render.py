@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 import typer
 
 from workflows.commands._options import (
+    ClusterProfile,
     DataSource,
     ExperimentName,
     FoldList,
     FromRun,
     Overlap,
     PredictSource,
-    ProfileName,
     Revision,
     RunName,
     Settings,
@@ -29,7 +29,7 @@ def render(
     settings: Settings = None,
     run: RunName = None,
     smoke: Smoke = False,
-    profile: ProfileName = None,
+    profile: ClusterProfile = None,
     predict: PredictSource = None,
     from_run: FromRun = None,
     overlap: Overlap = None,
