@@ -40,6 +40,7 @@ def stored(s3_store, tmp_path, monkeypatch):
     """A run whose experiment alone is stored."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KUBECONFIG", "/none")
+    monkeypatch.delenv("ARGO_SERVER", raising=False)
     experiment = Experiment.model_validate({"name": "x", "classifiers": {"b": {}}})
     s3_store.put(layout.run_experiment("r"), experiment.model_dump_json().encode())
     return s3_store
