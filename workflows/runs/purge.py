@@ -128,7 +128,7 @@ def purge(run: Run, plan: PurgePlan, *, films: bool = False) -> None:
     for work in (work for work in plan.work if work in now.work):
         run.store.delete([layout.done(work)])  # first: half-deleted work must not look finished
         run.store.delete_prefix(f"{work}/")
-    for uploaded in (uploaded for uploaded in plan.films if films and uploaded in now.films):
+    for uploaded in set(plan.films) & set(now.films) if films else ():
         run.store.delete_prefix(f"{uploaded}/")
     run.store.delete_prefix(f"{layout.run(run.name)}/")
 

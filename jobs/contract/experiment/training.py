@@ -1,5 +1,6 @@
 """How any net is trained and scored on a machine."""
 
+from abc import abstractmethod
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -36,9 +37,9 @@ class Trained(Frozen):
     )
 
     @property
+    @abstractmethod
     def accumulates(self) -> bool:
         """Whether a step adds up the gradients of several batches."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _graphs_keep_no_gradients(self) -> Self:

@@ -62,7 +62,8 @@ def read_film(path: Path, name: str | None = None, halve_from: int | None = None
         BadInput: the file is not DICOM, is truncated or damaged, or is not a single greyscale image of at most 16 bits.
     """
     try:
-        header, pixels, scale = _read_scaled(path, halve_from)
+        header, pixels, given = _read(path, halve_from)
+        scale = given or grey_scale(pixels, header)
     except Unreadable as error:
         raise BadInput(f"{name or path} {error}") from error
     grey: Any = cv2.LUT(pixels, scale.table)
@@ -92,12 +93,6 @@ def stored_values(path: Path) -> NDArray[np.int32]:
     except Unreadable as error:
         raise BadInput(f"{path} {error}") from error
     return values_of_patterns(2 ** (8 * pixels.itemsize), header)[pixels]
-
-
-def _read_scaled(path: Path, halve_from: int | None) -> tuple[Header, StoredPixels, GreyScale]:
-    """Return the header, the stored bit patterns and their grey scale."""
-    header, pixels, scale = _read(path, halve_from)
-    return header, pixels, scale or grey_scale(pixels, header)
 
 
 def _read(path: Path, halve_from: int | None = None) -> tuple[Header, StoredPixels, GreyScale | None]:
