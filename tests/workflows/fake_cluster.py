@@ -34,6 +34,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.workflows: dict[str, Json] = {}
         self.lasting: dict[tuple[str, str], Json] = {}  # kind and name of templates and schedules
+        self.unseen = 0  # requests for a schedule before the server knows its template
         self.logs: dict[str, list[str]] = {}  # pod → lines
         self.objects: dict[str, Json] = {}  # path → object or listing
         self.refused: set[tuple[str, str]] = set()  # verb and resource that nobody may
@@ -70,6 +71,10 @@ class FakeCluster:
         key = manifest["kind"], manifest["metadata"]["name"]
         if method == "POST" and key in self.lasting:
             return 409, {"message": f"{key[1]} already exists"}
+        if self.unseen and method == "POST" and key[0] == "CronWorkflow":
+            self.unseen -= 1
+            missing = f'workflowtemplates.argoproj.io "{key[1]}" not found'
+            return 400, {"message": f"cannot validate Workflow: {missing}"}
         if method == "PUT" and manifest["metadata"].get("resourceVersion") != "7":
             return 400, {"message": "resourceVersion must be specified"}
         metadata = {**manifest["metadata"], "resourceVersion": "7"}

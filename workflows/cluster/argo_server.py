@@ -2,11 +2,12 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.contract.exits import ServiceAway
+from jobs.contract.exits import BadInput, ServiceAway
 from workflows.cluster.http import Exists, Http, Json, new_session
 
 # Kind → its path and its field in Argo's API.
@@ -14,6 +15,10 @@ _KINDS: Final = {
     "WorkflowTemplate": ("workflow-templates", "template"),
     "CronWorkflow": ("cron-workflows", "cronWorkflow"),
 }
+
+# The server validates a schedule against templates that it is told of by Kubernetes, a moment after they are created.
+TEMPLATE_SEEN_SECONDS: Final = 30.0
+TEMPLATE_SEEN_PAUSE: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,18 @@ class ArgoServer:
         return self.http.call("POST", self._path(namespace), body=body)
 
     def apply(self, namespace: str, manifest: Json) -> None:
-        """Create or change a WorkflowTemplate or a CronWorkflow."""
+        """Create or change a WorkflowTemplate, or a CronWorkflow, whose template may have been created just now."""
+        deadline = time.monotonic() + TEMPLATE_SEEN_SECONDS
+        while True:
+            try:
+                return self._apply(namespace, manifest)
+            except BadInput as refusal:
+                unseen = "workflowtemplates" in str(refusal) and "not found" in str(refusal)
+                if not unseen or time.monotonic() > deadline:
+                    raise
+                time.sleep(TEMPLATE_SEEN_PAUSE)
+
+    def _apply(self, namespace: str, manifest: Json) -> None:
         path, field = _KINDS[manifest["kind"]]
         path, name = f"/api/v1/{path}/{namespace}", manifest["metadata"]["name"]
         try:

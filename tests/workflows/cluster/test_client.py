@@ -14,7 +14,7 @@ import yaml
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.profile import Profile
 from tests.workflows.fake_cluster import FakeCluster, fake_cluster
-from workflows.cluster import http
+from workflows.cluster import argo_server, http
 from workflows.cluster.argo_server import ArgoServer
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import Exists, Forbidden, Http, NotThere, Unauthorized
@@ -206,3 +206,21 @@ def test_a_template_and_a_schedule_are_created_and_then_changed(fake: FakeCluste
             cluster.workflows.apply("films", manifest)
     found = {kind: one["spec"] for (kind, _), one in fake.lasting.items()}
     assert found == {"WorkflowTemplate": {"a": 2}, "CronWorkflow": {"a": 2}}
+
+
+def test_a_schedule_waits_until_argo_knows_its_template(
+    fake: FakeCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(argo_server, "TEMPLATE_SEEN_PAUSE", 0.0)
+    fake.unseen = 3
+    cluster.workflows.apply("films", {"kind": "CronWorkflow", "metadata": {"name": "nightly"}})
+    assert ("CronWorkflow", "nightly") in fake.lasting
+
+
+def test_a_schedule_whose_template_never_comes_is_refused(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGO_SERVER", fake.address)
+    monkeypatch.setenv("ARGO_SECURE", "false")
+    monkeypatch.setattr(argo_server, "TEMPLATE_SEEN_SECONDS", 0.0)
+    fake.unseen = 1000
+    with pytest.raises(BadInput, match='"nightly" not found'):
+        ArgoServer.from_environment().apply("films", {"kind": "CronWorkflow", "metadata": {"name": "nightly"}})
