@@ -8,7 +8,7 @@ LOCK := $(UV) pip compile pyproject.toml --override requirements/overrides.txt -
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 .DEFAULT_GOAL := help
-GENERATED := tests/workflows/manifest/test_golden.py tests/workflows/lint/test_backbones.py tests/workflows/lint/test_transforms.py tests/jobs/contract/test_digest.py tests/charts/test_chart.py
+GENERATED := tests/workflows/manifest/test_golden.py tests/workflows/lint/test_backbones.py tests/workflows/lint/test_transforms.py tests/jobs/contract/stored/test_digest.py tests/charts/test_chart.py
 
 .PHONY: help demo test fast lint types format golden bench recipes soak images gpu-test cluster-test lock clean
 

@@ -26,10 +26,10 @@ from jobs.contract.experiment import (
     PseudoLabels,
 )
 from jobs.contract.names import STUDY_COLUMNS, Stage
+from jobs.contract.needs.split import FrozenSplit
+from jobs.contract.needs.teachers import check_stored
 from jobs.contract.plan import plan
-from jobs.contract.split import FrozenSplit
 from jobs.contract.task import TaskId
-from jobs.contract.teachers import check_stored
 from jobs.ensemble.members import choose_folds
 from jobs.ensemble.search import search
 from jobs.evaluate import gallery

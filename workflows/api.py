@@ -194,7 +194,7 @@ def status(name: str | None = None, *, profile: str | None = None) -> Status:
         BadInput: the run does not exist.
         ServiceAway: the cluster or store does not answer.
     """
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
 
     with find_run(name, profile_of(profile)) as found:
         return Status(found.name, found.phase, tuple(found.notes), tuple(found.status()))
@@ -211,9 +211,9 @@ def results(name: str, *, profile: str | None = None, to: Path | None = None) ->
     Raises:
         BadInput: the run does not exist, or has no results yet.
     """
-    from jobs.contract import layout
+    from jobs.contract.stored import layout
     from jobs.runtime.store import Missing
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
 
     files = []
     with find_run(name, profile_of(profile)) as found:

@@ -11,12 +11,12 @@ from typing import Final
 
 import pandas as pd
 
-from jobs.contract import layout
-from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble
 from jobs.contract.names import Stage
-from jobs.contract.records import Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import settings
+from jobs.contract.stored.records import Done
 from jobs.contract.task import TaskId
 from jobs.ensemble.members import Members, gather
 from jobs.ensemble.search import GROUPS, Searched, apply, compare, nested, patient_groups, search

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.plan import fold_tasks
-from jobs.contract.records import Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from jobs.contract import layout
-from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import settings
+from jobs.contract.stored.records import Done, Heartbeat
 from jobs.contract.task import TaskId
 from jobs.evaluate import card, external, gallery, label_audit, metrics_json, report
 from jobs.evaluate.costs import read_attempts

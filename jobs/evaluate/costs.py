@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from jobs.contract import layout
 from jobs.contract.costs.attempt import PARTS, attempt_cost
 from jobs.contract.costs.table import CostRow, task_costs, totals
 from jobs.contract.durations import duration
 from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.names import Stage
 from jobs.contract.profile import Prices
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from jobs.evaluate.formatting import memory
 from jobs.evaluate.history import TaskHistory, by_model
 from jobs.evaluate.metrics_json import ReportedRun

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import FILM_CLASSES, STUDY_CLASSES, Stage
-from jobs.contract.records import Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done
 from jobs.contract.task import TaskId
 from jobs.evaluate.results import (
     MatchedPredictions,

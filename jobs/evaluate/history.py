@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.contract import layout
 from jobs.contract.names import Stage
 from jobs.contract.plan import fold_tasks
-from jobs.contract.records import Done, Output
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Output
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch

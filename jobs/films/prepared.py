@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, Output
+from jobs.contract.stored.records import Done, Output
 from jobs.films.dataset import Dataset, positions
 from jobs.films.dicom.film import Facts
 from jobs.runtime.context import Context

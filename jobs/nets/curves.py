@@ -2,7 +2,7 @@
 
 import json
 
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 

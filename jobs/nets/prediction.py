@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from jobs.contract.experiment import ClassifierInference, DetectorInference
-from jobs.contract.records import Done, Output
+from jobs.contract.stored.records import Done, Output
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch
 

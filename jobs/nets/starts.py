@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Model
-from jobs.contract.records import Done, TrainedFold
+from jobs.contract.stored.records import Done, TrainedFold
 from jobs.films.lineage.crossing import Crossings
 from jobs.films.lineage.overlap import Overlap, Validation
 from jobs.films.lineage.seen import BESIDE, TEACHER, open_training, seen_by
-from jobs.nets.trained_folds import find_start
 from jobs.nets.training import Training
+from jobs.nets.weights.trained_folds import find_start
 from jobs.runtime.context import Context
 
 Again = Callable[[Training], Done]

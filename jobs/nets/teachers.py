@@ -5,13 +5,13 @@ from typing import Self
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment, Model, PseudoLabels
-from jobs.contract.pretrained import experiment_of
-from jobs.contract.records import TrainedFold
-from jobs.contract.teachers import asked
+from jobs.contract.needs.pretrained import experiment_of
+from jobs.contract.needs.teachers import asked
+from jobs.contract.stored.records import TrainedFold
 from jobs.films.lineage.crossing import Crossings
 from jobs.films.lineage.overlap import Validation
 from jobs.films.lineage.seen import seen_by
-from jobs.nets.trained_folds import trained_fold
+from jobs.nets.weights.trained_folds import trained_fold
 from jobs.runtime.context import Context
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from jobs.contract.digest import settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier, Data, Detector, Model, training_settings
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, Output, TrainedFold
+from jobs.contract.stored.digest import settings
+from jobs.contract.stored.records import Done, Output, TrainedFold
 from jobs.films.extra import JoinedFilms
 from jobs.films.lineage.seen import open_training
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.extra import ExtraPart, extra_parts
-from jobs.nets.pretrained import Pretrained, find, pretrained
+from jobs.nets.weights.pretrained import Pretrained, find, pretrained
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 

@@ -3,11 +3,12 @@
 In a run that trains, it labels films beside the folds with a teacher's nets.
 """
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.plan import label_tasks, training_stage
-from jobs.contract.records import Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done
 from jobs.contract.task import TaskId
 from jobs.predict.labels import label
 from jobs.predict.predictions import predictions

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from jobs.contract.experiment import Classifier
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.dataset import Dataset
 from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import load_classifier

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from jobs.contract.experiment import Detector
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.dataset import Dataset
 from jobs.nets.prediction import load_selected, start_predicting
 from jobs.nets.yolo.data import DetectorFilms

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from jobs.contract.digest import settings
 from jobs.contract.experiment import PseudoLabels
 from jobs.contract.names import STUDY_CLASSES, extra_name
-from jobs.contract.records import Done
+from jobs.contract.stored.digest import settings
+from jobs.contract.stored.records import Done
 from jobs.films.lineage.crossing import Crossings
 from jobs.films.lineage.seen import open_training
 from jobs.films.prepared import fetch_other_dataset

@@ -4,7 +4,7 @@ from typing import Final
 
 from jobs.contract.experiment import Detector, Model, inference_settings
 from jobs.contract.names import Stage
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.prepared import fetch_other_dataset
 from jobs.runtime.context import Context
 from jobs.runtime.libraries import loading

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.contract import layout
-from jobs.contract.digest import digest, settings
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
-from jobs.contract.records import Done
-from jobs.contract.split import find_split
-from jobs.contract.teachers import check_stored
+from jobs.contract.needs.split import find_split
+from jobs.contract.needs.teachers import check_stored
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest, settings
+from jobs.contract.stored.records import Done
 from jobs.films.film_files import FilmFile
 from jobs.films.labels import STUDY_FILE, check_ids, labels_of
 from jobs.films.lineage.crossing import Crossings

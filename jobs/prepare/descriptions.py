@@ -13,7 +13,7 @@ from typing import Final
 
 import pandas as pd
 
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.descriptions import DESCRIPTIONS
 from jobs.films.dicom.decoding import windowed
 from jobs.films.dicom.description import Description, describe

@@ -8,7 +8,7 @@ from typing import Final
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import ExtraFilms
 from jobs.contract.names import extra_name
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.film_files import TEST, FilmFile
 from jobs.films.labels import check_ids
 from jobs.films.lineage.crossing import Crossings

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from jobs.contract.digest import settings
+from jobs.contract.stored.digest import settings
 from jobs.films.dataset import index_bytes
 from jobs.films.film_files import FilmFile
 from jobs.films.prepared import read_facts

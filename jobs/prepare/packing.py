@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from jobs.contract.records import Done, Output
+from jobs.contract.stored.records import Done, Output
 from jobs.films.dataset import FILMS, films_json, shard_name
 from jobs.films.prepared import pack_work
 from jobs.prepare.shards import PIXELS, Shard

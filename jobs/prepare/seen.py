@@ -5,17 +5,17 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.plan import training_stage
-from jobs.contract.records import Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done
 from jobs.contract.task import TaskId
 from jobs.films.lineage.crossing import read_films
 from jobs.films.lineage.seen import seen_by
 from jobs.films.lineage.shared_films import OVERLAP, SharedFilms
 from jobs.films.splitting.duplicates import near_duplicates_between
-from jobs.nets.trained_folds import trained_fold
+from jobs.nets.weights.trained_folds import trained_fold
 from jobs.runtime.context import Context
 from jobs.runtime.store import Missing
 from jobs.runtime.work import Work

@@ -17,8 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from jobs.contract.digest import settings
-from jobs.contract.records import Done
+from jobs.contract.stored.digest import settings
+from jobs.contract.stored.records import Done
 from jobs.films.dataset import SHARD, save_array
 from jobs.films.dicom.decoding import Decoded, DecodeRequest, decode_all, windowed
 from jobs.films.film_files import FilmFile

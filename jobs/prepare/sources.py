@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment.source import PREFIX, VERSION, Phantom
+from jobs.contract.stored.digest import digest
 from jobs.films.film_files import SUFFIX, FilmFile, choose_films
 from jobs.films.phantom.files import write_phantom
 from jobs.films.problems import refuse

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data, ExtraFilms
-from jobs.contract.split import FrozenSplit
+from jobs.contract.needs.split import FrozenSplit
 from jobs.films.labels import IMAGE_FILE, STUDY_FILE, Labels, read_labels
 from jobs.prepare.sources import Source
 

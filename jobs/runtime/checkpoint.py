@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from jobs.contract import layout
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Damaged
-from jobs.contract.records import Output, StoredRecord
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest
+from jobs.contract.stored.records import Output, StoredRecord
 from jobs.runtime.store import Missing, Store
 
 log = logging.getLogger(__name__)

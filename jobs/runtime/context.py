@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput, Damaged, DeviceFailed
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.failures.gpu import Surroundings, why_no_gpu, why_unsupported
 from jobs.runtime.preemption import Stop

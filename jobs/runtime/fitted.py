@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from jobs.contract import layout
 from jobs.contract.names import Stage
-from jobs.contract.records import Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work, fetch

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import TABLE, BadInput, Damaged, Exit, OtherVersion, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.experiment.tracker import check_installed
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, label_tasks, training_stage
-from jobs.contract.records import Heartbeat, score_text
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat, score_text
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context, Settings
 from jobs.runtime.failures.disk import room_in

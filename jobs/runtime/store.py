@@ -30,7 +30,7 @@ from jobs.contract import environment
 from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.profile import check_endpoint
-from jobs.contract.records import FORMAT, Output
+from jobs.contract.stored.records import FORMAT, Output
 from jobs.runtime import provenance
 from jobs.runtime.failures.disk import room_in
 from jobs.runtime.s3.errors import NO_FIRST_BYTE, error_code, explain

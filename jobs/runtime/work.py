@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from jobs.contract import layout
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Damaged, ServiceAway
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done, Output
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest
+from jobs.contract.stored.records import Cost, Done, Output
 from jobs.runtime import provenance
 from jobs.runtime.store import Missing, Store, sha256_of
 

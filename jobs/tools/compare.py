@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Reference
 from jobs.contract.task import TaskId
 from jobs.films.lineage.shared_films import OVERLAP, SharedFilms
 from jobs.runtime.store import Missing, Store

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import check_run_name
 from jobs.contract.plan import plan
-from jobs.contract.records import Heartbeat, Notice, Receiver, Reference, without_text
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat, Notice, Receiver, Reference, without_text
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Missing, Store
 

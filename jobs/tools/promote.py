@@ -3,11 +3,11 @@
 The name points to the trainings, whose records say which films they have seen; it keeps them from being purged.
 """
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import check_run_name
-from jobs.contract.pretrained import PromotedRecord, architecture, experiment_of, stored_record
-from jobs.nets.trained_folds import trained_fold
+from jobs.contract.needs.pretrained import PromotedRecord, architecture, experiment_of, stored_record
+from jobs.contract.stored import layout
+from jobs.nets.weights.trained_folds import trained_fold
 from jobs.runtime.store import Store
 
 

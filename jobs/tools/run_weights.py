@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble, Experiment
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, training_stage
-from jobs.contract.records import Output, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Output, Reference
 from jobs.contract.task import TaskId
 from jobs.nets.prediction import selected_output
 from jobs.runtime.fitted import fitted_temperature

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.names import Stage, check_run_name
-from jobs.contract.records import Reference
-from jobs.contract.split import FrozenSplit, check_split_name
+from jobs.contract.needs.split import FrozenSplit, check_split_name
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Reference
 from jobs.contract.task import TaskId
 from jobs.films.dataset import read_index
 from jobs.films.splitting.frozen import frozen_csv, read_frozen

@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import YOLO_NAME
 from jobs.contract.names import first_names
-from jobs.contract.pretrained import PretrainedRecord, PromotedRecord, stored_record
+from jobs.contract.needs.pretrained import PretrainedRecord, PromotedRecord, stored_record
+from jobs.contract.stored import layout
 from jobs.nets.normalisation import Normalisation
-from jobs.nets.pretrained import put, read_file, write_file
+from jobs.nets.weights.pretrained import put, read_file, write_file
 from jobs.runtime.store import Store
 
 if TYPE_CHECKING:

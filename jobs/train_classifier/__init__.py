@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from jobs.contract.experiment import inference_settings
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.nets.curves import track_curve
 from jobs.nets.starts import start_of
 from jobs.nets.training import Training

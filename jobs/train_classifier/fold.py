@@ -16,10 +16,10 @@ from jobs.films.loader import Films
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.classifier.backbone import needs_its_size
 from jobs.nets.classifier.net import ClassifierNet, create_classifier
-from jobs.nets.compilation import keep_compiled
-from jobs.nets.determinism import set_determinism
-from jobs.nets.pretrained import Pretrained
+from jobs.nets.device.compilation import keep_compiled
+from jobs.nets.device.determinism import set_determinism
 from jobs.nets.training import Training
+from jobs.nets.weights.pretrained import Pretrained
 from jobs.runtime.context import Context
 from jobs.train_classifier.loop import random_stream
 

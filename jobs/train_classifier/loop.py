@@ -30,10 +30,10 @@ from jobs.nets.classifier.optimizers import (
     learning_rate,
     set_learning_rate,
 )
-from jobs.nets.compilation import compiled
-from jobs.nets.failures import explained
+from jobs.nets.device.compilation import compiled
+from jobs.nets.device.failures import explained
+from jobs.nets.device.precision import autocast, gradient_scaler, restore_scaler
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
-from jobs.nets.precision import autocast, gradient_scaler, restore_scaler
 from jobs.runtime.checkpoint import Tensors
 from jobs.runtime.telemetry.stopwatch import Stopwatch
 from jobs.train_classifier.scores import score

@@ -8,7 +8,7 @@ import pandas as pd
 
 from jobs.contract.experiment import Classifier
 from jobs.contract.names import STUDY_CLASSES
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import ClassifierNet, load_classifier
 from jobs.nets.prediction import load_selected, start_predicting

@@ -6,9 +6,9 @@ from typing import Final
 
 from safetensors.torch import save_file
 
-from jobs.contract.records import Done
-from jobs.nets.failures import explained
-from jobs.nets.precision import resolve_precision
+from jobs.contract.stored.records import Done
+from jobs.nets.device.failures import explained
+from jobs.nets.device.precision import resolve_precision
 from jobs.nets.training import Training
 from jobs.runtime.checkpoint import Checkpoints, Tensors
 from jobs.runtime.context import Context

@@ -6,7 +6,7 @@ Where the experiment has ``evolve``, a search for settings comes first, and its 
 
 from functools import partial
 
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.nets.curves import track_curve
 from jobs.nets.training import Training
 from jobs.runtime.context import Context

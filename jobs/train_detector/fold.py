@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Detector, inference_settings
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.extra import JoinedFilms
 from jobs.films.prepared import fetch_other_dataset
 from jobs.nets.starts import Again, start_of

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.nets.prediction import load_selected, start_predicting
 from jobs.nets.yolo.model import trained as trained_net
 from jobs.nets.yolo.predict import opacity_ap, predict

@@ -10,9 +10,9 @@ import json
 from functools import partial
 from typing import Final
 
-from jobs.contract import layout
 from jobs.contract.experiment import Detector
-from jobs.contract.records import Done, Output
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Output
 from jobs.runtime.work import Work, fetch
 from jobs.train_detector.evolve import Trial, best_trial, candidate, gene_values, recipe
 from jobs.train_detector.fold import DetectorFold

@@ -6,9 +6,9 @@ import json
 from safetensors.torch import save_file
 
 from jobs.contract.exits import Stopped
-from jobs.contract.records import Done
-from jobs.nets.compilation import keep_compiled
-from jobs.nets.precision import resolve_precision
+from jobs.contract.stored.records import Done
+from jobs.nets.device.compilation import keep_compiled
+from jobs.nets.device.precision import resolve_precision
 from jobs.nets.yolo.state import under
 from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup
 from jobs.runtime.checkpoint import Checkpoints, State, Tensors

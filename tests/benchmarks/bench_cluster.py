@@ -26,7 +26,7 @@ from workflows.manifest.dag import manifest as manifest_of  # noqa: E402
 from workflows.manifest.spec import RunSpec, named  # noqa: E402
 from workflows.runs import stored  # noqa: E402
 from workflows.runs.create import create  # noqa: E402
-from workflows.runs.find import find_run  # noqa: E402
+from workflows.runs.finding.find import find_run  # noqa: E402
 from workflows.runs.purge import plan_purge, purge  # noqa: E402
 from workflows.runs.run import workflows_of  # noqa: E402
 from workflows.settings.files import load_experiment, load_profile  # noqa: E402

@@ -34,8 +34,8 @@ from jobs.contract.experiment import Classifier, Detector, LearningStage
 from jobs.films.dataset import Pack, shard_name
 from jobs.films.loader import Films
 from jobs.nets.classifier.net import create_classifier
-from jobs.nets.determinism import set_determinism
-from jobs.nets.precision import TYPES, resolve_precision
+from jobs.nets.device.determinism import set_determinism
+from jobs.nets.device.precision import TYPES, resolve_precision
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import initial
 from jobs.nets.yolo.trainer import DetectorTraining, Setup

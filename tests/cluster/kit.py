@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from jobs.contract import layout
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Reference
 from jobs.runtime.store import Store
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import layout
+from jobs.contract.stored import layout
 from tests.charts.prometheus import Prometheus, queries
 from tests.cluster.kit import Place, derived, kubectl
 from tests.cluster.scraping import missing, scraping

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from tests.cluster.disturbances import (
     FOLD,
     LOSE_A_FOLD,

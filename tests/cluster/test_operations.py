@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.costs.attempt import attempt_cost
 from jobs.contract.names import Stage
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from jobs.contract.task import TaskId
 from tests.cluster.disturbances import FOLD, pod_deleted, process_killed
 from tests.cluster.kit import TINY, Place, derived, kubectl, until

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from jobs.films.dataset import Dataset
-from jobs.nets.determinism import set_determinism
+from jobs.nets.device.determinism import set_determinism
 from tests.jobs.nets.classifier import films as classifier_films
 from tests.jobs.nets.yolo import films as yolo_films
 

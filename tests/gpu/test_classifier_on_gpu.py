@@ -21,9 +21,9 @@ from jobs.films.dataset import Dataset
 from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.madgrad import ForeachMADGRAD
 from jobs.nets.classifier.net import create_classifier
-from jobs.nets.determinism import set_determinism
-from jobs.nets.failures import explained
-from jobs.nets.precision import resolve_precision
+from jobs.nets.device.determinism import set_determinism
+from jobs.nets.device.failures import explained
+from jobs.nets.device.precision import resolve_precision
 from jobs.runtime.checkpoint import Tensors
 from jobs.train_classifier.loop import ClassifierTraining
 from tests.jobs.nets.classifier import lab as classifier_lab

@@ -129,8 +129,8 @@ def test_small_image_has_all_that_its_stages_import() -> None:
     }
     # Imported inside functions that only a training calls, or only where PyTorch is imported already.
     assert missing == {
-        "jobs/nets/pretrained.py imports safetensors",
-        "jobs/nets/pretrained.py imports torch",
+        "jobs/nets/weights/pretrained.py imports safetensors",
+        "jobs/nets/weights/pretrained.py imports torch",
         "jobs/runtime/context.py imports torch",
         "jobs/runtime/failures/hardware.py imports torch",
         "jobs/runtime/telemetry/trackers/event_file.py imports tensorboard",

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import Exit
 from jobs.contract.experiment import Experiment
-from jobs.contract.records import Cost, Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done
 from jobs.contract.task import TaskId
 from jobs.films.dataset import Dataset
 from jobs.runtime.context import Context, Settings

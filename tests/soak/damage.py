@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from jobs.contract import layout
 from jobs.contract.exits import TABLE, Exit
+from jobs.contract.stored import layout
 from tests.soak.processes import CV, patience
 from tests.soak.table import Outcome
 from tests.soak.trials import Trial, said_wrongly

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from jobs.contract import environment
 from jobs.contract.exits import TABLE, Exit, ServiceAway, StageError
-from jobs.contract.records import Output
+from jobs.contract.stored.records import Output
 from jobs.runtime.store import Missing, Store
 from tests.soak.processes import patience
 from tests.soak.proxy import FAULTS, Faults, proxy

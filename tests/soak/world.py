@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from tests.soak.processes import MARK, ROOT, Process, Warm, end_left_behind, patience

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Exit
 from jobs.contract.experiment import Experiment
+from jobs.contract.stored import layout
 from workflows import api
 from workflows.local import execute as local
 

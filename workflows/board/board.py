@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from jobs.contract.durations import duration
-from jobs.contract.records import without_text
+from jobs.contract.stored.records import without_text
 from workflows.board.rows import FINISHING, Row, how_far, missing_folds
 
 if TYPE_CHECKING:

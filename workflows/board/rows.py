@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobs.contract.records import Heartbeat, without_text
+from jobs.contract.stored.records import Heartbeat, without_text
 
 FINISHING: Final = "finishing"  # the stage is done, but its process still runs
 

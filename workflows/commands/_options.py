@@ -23,7 +23,7 @@ def recipe_names(incomplete: str) -> list[str]:
 
 def run_names(incomplete: str) -> list[str]:
     """Complete the name of a run in the shell."""
-    from workflows.runs.known import known_runs
+    from workflows.runs.finding.known import known_runs
 
     return [name for name in known_runs() if name.startswith(incomplete)]
 

@@ -17,7 +17,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare the scores of two runs: the difference, its interval over patients, and whether it is beyond noise."""
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.tools import run_tool
 
     names = [name.strip() for name in runs.split(",")]

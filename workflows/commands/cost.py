@@ -11,7 +11,7 @@ from workflows.commands._options import AsJson, ClusterProfile, profile_of, run_
 from workflows.commands._output import print_columns, print_json
 
 if TYPE_CHECKING:
-    from workflows.runs.costs import RunCost
+    from workflows.runs.costs.spent import RunCost
 
 Named = Annotated[
     list[str],
@@ -28,8 +28,8 @@ def cost(names: Named, profile: ClusterProfile = None, as_json: AsJson = False) 
     Hours of pods without a GPU are counted apart. Wasted are pulling images, starting, waiting for films, and what was
     lost since the last checkpoint when an attempt did not end well.
     """
-    from workflows.runs.costs import HEAD, cells, run_cost
-    from workflows.runs.find import find_run
+    from workflows.runs.costs.spent import HEAD, cells, run_cost
+    from workflows.runs.finding.find import find_run
 
     costs = []
     for name in _runs(names):
@@ -67,7 +67,7 @@ def _of_runs(costs: "list[RunCost]") -> list[tuple[str, ...]]:
     from dataclasses import replace
 
     from jobs.contract.costs.table import totals
-    from workflows.runs.costs import cells
+    from workflows.runs.costs.spent import cells
 
     rows = [(replace(row, what=one.run), one.currency) for one in costs for row in one.sums]
     currencies = {currency for _, currency in rows if currency}

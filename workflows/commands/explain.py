@@ -14,7 +14,7 @@ def explain(
 ) -> None:  # fmt: skip
     """Explain why tasks failed, stopped or wait, and what to do next. Options select other tasks."""
     from workflows.runs import explanation
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.logs.reading import TaskFilter
 
     with find_run(name, profile_of(profile)) as run:

@@ -29,7 +29,7 @@ def export(
     It holds weights, experiment, code, licences, checksums, predict.py and a README with the lines for a notebook.
     With --onnx each net is checked against PyTorch, and the greatest difference is printed and kept in that README.
     """
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.tools import run_tool
 
     with find_run(name, profile_of(profile)) as run:

@@ -16,7 +16,7 @@ def fetch(
 ) -> None:  # fmt: skip
     """Download a run's report, weights, out-of-fold tables and tracker's files."""
     from workflows.runs import fetching
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.tracker_files import how_to_open
 
     with find_run(name, profile_of(profile)) as run:

@@ -31,7 +31,7 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Print the logs of tasks: from their pods while these exist, from the store afterwards."""
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.logs import reading
     from workflows.runs.logs.lines import line_filter
 

@@ -24,7 +24,7 @@ def predict(
 
     A file that is no film is named and skipped; the exit code is 78 then.
     """
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.tools import run_tool
 
     with find_run(from_run, profile_of(profile)) as run:

@@ -20,7 +20,7 @@ def purge(
     """Remove a run after confirmation: workflows, results, metrics, and work that no other run uses."""
     from workflows.local.execute import running_here
     from workflows.runs import purge as purging
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
 
     with find_run(name, profile_of(profile)) as run:
         if running_here(run.name):

@@ -22,7 +22,7 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Resume a stopped, failed or suspended run where it ran: on a cluster or here. Finished tasks are skipped."""
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.resubmission import continue_suspended, resubmission
 
     with find_run(name, profile_of(profile)) as run:

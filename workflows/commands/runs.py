@@ -10,7 +10,7 @@ from workflows.commands._output import print_columns, print_json
 
 def runs(profile: ClusterProfile = None, as_json: AsJson = False) -> None:
     """List running and finished runs with their scores."""
-    from workflows.runs.listing import listing
+    from workflows.runs.finding.listing import listing
 
     listed, note = listing(profile_of(profile))
     if note:

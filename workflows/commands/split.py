@@ -18,7 +18,7 @@ def split_export(
     profile: ClusterProfile = None,
 ) -> None:
     """Write the split of a run to a CSV file: patient, study and fold of each study."""
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.tools import run_tool
 
     with find_run(name, profile_of(profile)) as run:

@@ -11,7 +11,7 @@ from workflows.commands._output import console, print_json
 def status(name: OneRun = None, profile: ClusterProfile = None, watch: Watch = False, as_json: AsJson = False) -> None:
     """Show the state of each task: phase, attempt, epoch, best score, ETA and why it waits."""
     from workflows.runs import watching
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
 
     with find_run(name, profile_of(profile)) as run:
         if as_json:

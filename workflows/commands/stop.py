@@ -15,7 +15,7 @@ def stop(
     """Stop a run on a cluster. Every running pod writes a checkpoint first."""
     from workflows.cluster import workflow_json
     from workflows.runs import stopping
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
 
     with find_run(name, profile_of(profile)) as run:
         stopping.stop(run, lambda text: typer.echo(text, err=as_json), wait=wait)

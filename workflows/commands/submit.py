@@ -76,7 +76,7 @@ def send(spec: "RunSpec", *, watch: bool, as_json: bool, replace: bool = False) 
         BadInput: lint finds errors, the cluster is not ready, or the run's name is taken and ``replace`` is not set.
         ServiceAway: the cluster does not answer.
     """
-    from workflows.runs.find import find_run
+    from workflows.runs.finding.find import find_run
     from workflows.runs.watching import watch as watch_board
 
     created = create_run(spec, (lambda taken: None) if replace else confirm_replacement)
@@ -143,7 +143,7 @@ def _check_pretrained(spec: "RunSpec") -> None:
         BadInput: weights are missing, or of another architecture.
     """
     from jobs.contract.exits import ServiceAway
-    from jobs.contract.teachers import check_stored
+    from jobs.contract.needs.teachers import check_stored
     from workflows.store.opening import open_store
 
     experiment = spec.experiment
@@ -172,7 +172,7 @@ class _NoAccess(Exception):
 def _estimates(spec: "RunSpec") -> list[str]:
     """What earlier runs of like tasks took, where the store can be read from here."""
     from jobs.contract.exits import ServiceAway
-    from workflows.runs import estimate
+    from workflows.runs.costs import estimate
     from workflows.store.opening import open_store
 
     if spec.predicts:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from jobs.contract import environment
 from jobs.contract.exits import BadInput
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored.records import Heartbeat
 from workflows.local.machine import THREAD_VARIABLES
 from workflows.local.program import Step, Template, Variable
 from workflows.local.variables import substitute

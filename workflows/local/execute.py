@@ -6,11 +6,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.experiment.tracker import check_installed
-from jobs.contract.teachers import check_stored
+from jobs.contract.needs.teachers import check_stored
+from jobs.contract.stored import layout
 from workflows.board.board import Board, quiet_terminal
 from workflows.lint.check import check_here, refuse_errors
 from workflows.local.engine import Engine, StepRun

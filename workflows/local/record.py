@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import TABLE, Exit, StageError
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from jobs.contract.task import TaskId
 from workflows.local.attempt import Attempt
 from workflows.local.engine import StepRun

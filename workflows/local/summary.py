@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.contract.durations import duration
 from jobs.contract.exits import TABLE, Exit
-from jobs.contract.records import without_text
+from jobs.contract.stored.records import without_text
 from workflows.board.rows import FINISHING, Row, missing_folds, score_line
 from workflows.local.engine import Result, StepRun
 from workflows.local.graph import State

@@ -7,11 +7,12 @@ import yaml
 from hera.workflows import DAG, Container, Env, Parameter, Task, Workflow
 from hera.workflows import models as m
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import EXPERIMENT_LABEL, QUEUE_LABEL, RUN_LABEL, Stage
 from jobs.contract.plan import PlannedTask
 from jobs.contract.profile import GPU_STAGES
+from jobs.contract.stored import layout
 from workflows.manifest.notice import add_exit_handler
 from workflows.manifest.pods import TemplateKind, pod_security, pod_spec_patch, shared_volumes, template
 from workflows.manifest.spec import ORDER_ANNOTATION, Manifest, RunSpec

@@ -5,8 +5,9 @@ from typing import Final
 from hera.workflows import DAG, Container, Env, Resources, SecretEnv, Task, Workflow
 from hera.workflows import models as m
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.names import STAGE_LABEL, Stage
+from jobs.contract.stored import layout
 from workflows.manifest.pods import TemplateKind, template
 from workflows.manifest.spec import RunSpec
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 
-from jobs.contract import layout
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Damaged, StageError
 from jobs.contract.experiment import Experiment, Frozen
 from jobs.contract.experiment.source import check_source
 from jobs.contract.names import LONGEST_RUN_NAME, check_run_name
 from jobs.contract.plan import PlannedTask, plan
 from jobs.contract.profile import Profile
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest
 from jobs.contract.task import TaskId
 
 if TYPE_CHECKING:

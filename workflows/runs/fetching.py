@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
-from jobs.contract.records import Done, Output, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Output, Reference
 from workflows.runs.run import Run
 from workflows.runs.tracker_files import unpack
 

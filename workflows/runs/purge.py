@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.contract.pretrained import PromotedRecord
-from jobs.contract.records import Done, Heartbeat, Reference
+from jobs.contract.needs.pretrained import PromotedRecord
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Heartbeat, Reference
 from workflows.cluster import workflow_json
 from workflows.cluster.http import Http, new_session
 from workflows.manifest.spec import kept_profile

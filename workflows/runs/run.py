@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from jobs.contract import layout
 from jobs.contract.durations import duration
 from jobs.contract.exits import BadInput, Damaged, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import RUN_LABEL
 from jobs.contract.plan import PlannedTask
 from jobs.contract.profile import Profile
-from jobs.contract.records import Notice
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Notice
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.cluster import workflow_json

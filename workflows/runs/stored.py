@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.contract import layout
 from jobs.contract.durations import duration
 from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.experiment import Experiment
 from jobs.contract.plan import PlannedTask, plan
-from jobs.contract.records import Heartbeat, Record, Reference, score_text
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat, Record, Reference, score_text
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.settings.schema import nearest

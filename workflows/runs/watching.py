@@ -3,9 +3,9 @@
 import time
 from typing import TYPE_CHECKING, Final
 
-from jobs.contract import layout
 from jobs.contract.exits import Exit
-from jobs.contract.records import without_text
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import without_text
 from workflows.board.board import Board, line, quiet_terminal, table, title
 from workflows.board.rows import missing_folds, score_line
 from workflows.cluster import workflow_json

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobs.contract import layout
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
+from jobs.contract.stored import layout
 from workflows.runs.stored import status
 from workflows.study.author import author_score
 from workflows.study.selection import StudyExperiment

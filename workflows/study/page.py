@@ -9,7 +9,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from jobs.contract.records import without_text
+from jobs.contract.stored.records import without_text
 from jobs.runtime.pages import page_template
 from workflows.study import table, wording
 from workflows.study.collect import LogEntry

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from jobs.contract.digest import digest, settings
 from jobs.contract.experiment import Experiment, training_settings
+from jobs.contract.stored.digest import digest, settings
 from workflows.study.collect import LogEntry
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.contract.durations import duration
-from jobs.contract.records import without_text
+from jobs.contract.stored.records import without_text
 from workflows.study import wording
 from workflows.study.author import version
 from workflows.study.collect import LogEntry, LogRow

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from jobs.contract.exits import Exit
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored.records import Heartbeat
 from jobs.contract.task import TaskId
 
 # Seconds without a heartbeat after which an attempt has ended; one comes every 30.

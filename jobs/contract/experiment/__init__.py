@@ -9,7 +9,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from jobs.contract.digest import digest, settings
 from jobs.contract.experiment.classifier import Aux, Classifier, ClassifierInference, ClassWeights, LearningStage
 from jobs.contract.experiment.data import Data, ExtraFilms, Folds, PseudoBoxes, PseudoLabels, SourceOfFilms
 from jobs.contract.experiment.detector import YOLO_NAME, Detector, DetectorInference, Evolve
@@ -28,6 +27,7 @@ from jobs.contract.experiment.values import (
     WeightsName,
 )
 from jobs.contract.names import extra_name
+from jobs.contract.stored.digest import digest, settings
 
 __all__ = [
     "WEIGHTS",

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from jobs.contract import layout
+from jobs.contract.stored import layout
 from jobs.evaluate.formatting import number
 from jobs.evaluate.history import TaskHistory, by_model
 from jobs.evaluate.report.charts import Series, score_chart

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.dataset import read_index
 from jobs.films.prepared import read_facts
 from jobs.films.splitting.duplicates import blank, near_duplicates_between

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, TrainedFold
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, TrainedFold
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work
 

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.contract.exits import BadInput
-from jobs.contract.split import FrozenSplit
+from jobs.contract.needs.split import FrozenSplit
 from jobs.films.labels import read_table
 from jobs.films.problems import refuse
 from jobs.films.splitting.folds import strata

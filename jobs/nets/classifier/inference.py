@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from jobs.contract.experiment import Classifier
 from jobs.films.dataset import Pack
 from jobs.nets.classifier.net import ClassifierNet, class_probabilities
-from jobs.nets.failures import explained
-from jobs.nets.precision import autocast
+from jobs.nets.device.failures import explained
+from jobs.nets.device.precision import autocast
 from jobs.nets.tables import predict_classes, squares
 from jobs.scoring.metric import Floats
 

@@ -12,7 +12,7 @@ from jobs.nets.classifier.backbone import create_backbone, feature_level, load_p
 from jobs.nets.normalisation import Normalisation
 
 if TYPE_CHECKING:  # imports the store, which an exported net does not include
-    from jobs.nets.pretrained import Pretrained
+    from jobs.nets.weights.pretrained import Pretrained
 
 
 class Answer(NamedTuple):

@@ -11,7 +11,7 @@ from ultralytics.utils.torch_utils import scale_img
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import DetectorInference
-from jobs.nets.failures import explained
+from jobs.nets.device.failures import explained
 from jobs.nets.tables import BOX_COLUMNS, Step, predict_boxes
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import supports_tta

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from jobs.nets.device.precision import restore_scaler
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
-from jobs.nets.precision import restore_scaler
 from jobs.runtime.checkpoint import State, Tensors
 
 

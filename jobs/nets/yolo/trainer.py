@@ -23,10 +23,10 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from jobs.contract.exits import BadInput, DeviceFailed, Stopped
 from jobs.contract.experiment import Detector, DetectorInference
-from jobs.nets.compilation import compiled
-from jobs.nets.determinism import set_determinism
-from jobs.nets.failures import explained
-from jobs.nets.precision import autocast, resolve_precision
+from jobs.nets.device.compilation import compiled
+from jobs.nets.device.determinism import set_determinism
+from jobs.nets.device.failures import explained
+from jobs.nets.device.precision import autocast, resolve_precision
 from jobs.nets.yolo import state
 from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
 from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from jobs.contract import layout
 from jobs.contract.costs.attempt import gpu_seconds
 from jobs.contract.exits import Damaged, OtherVersion
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from jobs.runtime.store import Missing, Store
 
 CHECK_SECONDS: Final = 60.0  # between two looks at the other attempts

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from jobs.contract import layout
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from jobs.runtime.telemetry.metrics import Metrics

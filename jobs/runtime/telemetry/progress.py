@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 
 from jobs.contract import environment
 from jobs.contract.durations import duration
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored.records import Heartbeat
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from jobs.runtime.telemetry.before_start import times_before_start

@@ -12,9 +12,9 @@ from typing import Final
 
 import pandas as pd
 
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput, Exit, StageError
 from jobs.contract.experiment import Experiment, Model
+from jobs.contract.stored.digest import digest
 from jobs.films.film_files import choose_films
 from jobs.films.loose import LooseFilm, PackedFilms, pack_films
 from jobs.films.problems import refuse

@@ -9,7 +9,7 @@ from jobs.contract.costs.table import NO_GPU, price_of, task_costs, totals
 from jobs.contract.exits import Exit
 from jobs.contract.names import Stage
 from jobs.contract.profile import Prices, Profile
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored.records import Heartbeat
 
 START = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LATER = START + timedelta(hours=9)

@@ -1,9 +1,9 @@
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import fold_tasks, plan
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 
 FOLD = TaskId(Stage.TRAIN_CLASSIFIER, "b3", 2)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from jobs import ensemble
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.plan import fold_tasks
-from jobs.contract.records import Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Reference
 from jobs.contract.task import TaskId
 from jobs.ensemble.members import choose_folds
 from jobs.runtime.fitted import fitted_temperature

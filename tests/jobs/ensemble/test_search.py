@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from jobs import ensemble, evaluate
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble
 from jobs.contract.names import Stage
-from jobs.contract.records import Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Reference
 from jobs.contract.task import TaskId
 from jobs.ensemble.search import apply, compare, nested, patient_groups, search
 from jobs.scoring.combine import Voter, combine, together

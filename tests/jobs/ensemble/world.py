@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.contract import environment, layout
-from jobs.contract.digest import digest
+from jobs.contract import environment
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import STUDY_CLASSES, Stage
-from jobs.contract.records import Cost, Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest
+from jobs.contract.stored.records import Cost, Done
 from jobs.contract.task import TaskId
 from jobs.films.dataset import FILMS, SCHEMA, films_json, index_bytes
 from jobs.runtime.context import Context

@@ -1,9 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
-from jobs.contract import layout
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done, Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done, Heartbeat
 from jobs.contract.task import TaskId
 from jobs.evaluate.costs import attempt_rows, cost_rows, mixed_precision, read_attempts, time_shares
 from jobs.evaluate.history import TaskHistory

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from jobs import ensemble, evaluate
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from jobs.contract.names import ALL_CLASSES, STUDY_CLASSES, Stage
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.runtime.work import fetch
 from tests.jobs.ensemble.world import COST, World, experiment, index

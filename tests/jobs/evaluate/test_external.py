@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from jobs import ensemble, evaluate
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.films.dataset import index_bytes
 from jobs.films.lineage.shared_films import SharedFilms
 from jobs.tools.compare import compare

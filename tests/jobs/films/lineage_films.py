@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jobs.contract.names import STUDY_CLASSES, Stage
-from jobs.contract.records import Cost
+from jobs.contract.stored.records import Cost
 from jobs.films.dataset import SCHEMA, index_bytes
 from jobs.films.dicom.film import Facts
 from jobs.films.lineage.crossing import IndexedFilms

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from jobs.contract.exits import BadInput
-from jobs.contract.split import FrozenSplit
+from jobs.contract.needs.split import FrozenSplit
 from jobs.films.splitting.folds import assign_folds
 from jobs.films.splitting.frozen import frozen_csv, frozen_sentence, keep_folds, read_frozen
 from jobs.films.splitting.patients import group

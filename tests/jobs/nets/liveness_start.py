@@ -10,7 +10,7 @@ import pytest
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Model
 from jobs.contract.names import Stage
-from jobs.contract.records import TrainedFold
+from jobs.contract.stored.records import TrainedFold
 from jobs.films.lineage.overlap import Overlap, Validation
 from jobs.films.lineage.seen import Seen
 from jobs.nets.starts import Start

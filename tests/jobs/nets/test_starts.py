@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier, Experiment, Folds
 from jobs.contract.names import Stage
-from jobs.contract.records import Done, TrainedFold
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, TrainedFold
 from jobs.contract.task import TaskId
 from jobs.films.lineage.crossing import Crossings, IndexedFilms
 from jobs.nets.starts import check_starts, start_of
-from jobs.nets.trained_folds import find_start
 from jobs.nets.training import Training
+from jobs.nets.weights.trained_folds import find_start
 from jobs.prepare.seen import training_indexes
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.experiment import Classifier, Data, Detector, Experiment, Folds
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.films.phantom.files import write_phantom
 from jobs.runtime.context import Context

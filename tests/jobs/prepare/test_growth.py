@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from jobs import prepare
-from jobs.contract import layout
 from jobs.contract.exits import Damaged
 from jobs.contract.names import Stage
-from jobs.contract.records import Output
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Output
 from jobs.films.dataset import SHARD
 from jobs.films.descriptions import read_descriptions
 from jobs.films.dicom.film import read_film

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.experiment import Classifier, Data, Experiment
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.films.phantom.files import write_phantom
 from jobs.runtime.store import Store

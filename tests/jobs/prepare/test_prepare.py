@@ -13,10 +13,11 @@ import pydicom
 import pytest
 
 from jobs import prepare
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import ExtraFilms, Folds
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.films.descriptions import read_descriptions
 from jobs.films.dicom.film import read_film
 from jobs.films.lineage.shared_films import SharedFilms

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jobs.contract.exits import BadInput, OtherVersion, ServiceAway
-from jobs.contract.records import Output
+from jobs.contract.stored.records import Output
 from jobs.runtime.checkpoint import Checkpoints
 from jobs.runtime.store import Store
 

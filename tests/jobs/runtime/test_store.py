@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.contract.exits import BadInput, Damaged, ServiceAway
-from jobs.contract.records import Output
+from jobs.contract.stored.records import Output
 from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.store_check import check

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import Exit
 from jobs.contract.experiment import Classifier, Experiment
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.runtime.context import Context
 from jobs.runtime.stage import run_stage

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done
 from jobs.runtime.store import Store
 from jobs.runtime.work import Work, fetch
 

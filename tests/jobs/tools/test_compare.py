@@ -6,9 +6,9 @@ import pytest
 
 from jobs import ensemble
 from jobs.__main__ import app
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
+from jobs.contract.stored import layout
 from jobs.tools.compare import compare
 from tests.jobs.ensemble.world import World, experiment
 

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import plan
-from jobs.contract.records import Heartbeat, Notice, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat, Notice, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from jobs.tools.notify import notify

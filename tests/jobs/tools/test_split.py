@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
-from jobs.contract.split import FrozenSplit
+from jobs.contract.needs.split import FrozenSplit
+from jobs.contract.stored import layout
 from jobs.runtime.store import Store
 from jobs.tools.split import export_split, import_split
 

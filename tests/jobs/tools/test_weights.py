@@ -9,7 +9,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier
 from jobs.nets.classifier.net import create_classifier
 from jobs.nets.normalisation import Normalisation
-from jobs.nets.pretrained import pretrained, read_file
+from jobs.nets.weights.pretrained import pretrained, read_file
 from jobs.runtime.store import Store
 from jobs.tools.weights import add, list_stored
 

@@ -11,9 +11,9 @@ import jobs.train_classifier as stage
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import ClassifierInference, LearningStage
 from jobs.contract.names import STUDY_CLASSES, Stage
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.dataset import Dataset
-from jobs.nets.pretrained import put
+from jobs.nets.weights.pretrained import put
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store
 from jobs.runtime.work import fetch

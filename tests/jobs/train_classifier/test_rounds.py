@@ -9,7 +9,6 @@ import jobs.predict
 import jobs.prepare
 import jobs.train_classifier
 import jobs.train_detector
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import (
     Aux,
@@ -25,7 +24,8 @@ from jobs.contract.experiment import (
 )  # fmt: skip
 from jobs.contract.names import STUDY_CLASSES, Stage
 from jobs.contract.plan import plan
-from jobs.contract.records import Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done
 from jobs.contract.task import TaskId
 from jobs.films.prepared import fetch_dataset
 from jobs.runtime.context import Context

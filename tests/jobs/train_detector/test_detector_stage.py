@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 import jobs.train_detector
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Data
-from jobs.contract.records import Done
+from jobs.contract.stored.records import Done
 from jobs.films.loader import unboxed_siblings
 from jobs.films.prepared import fetch_dataset
-from jobs.nets import pretrained as weights
+from jobs.nets.weights import pretrained as weights
 from jobs.nets.yolo.model import architecture, initial
 from jobs.runtime.context import Context
 from jobs.runtime.work import fetch

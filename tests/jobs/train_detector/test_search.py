@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import jobs.train_detector
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Stopped
 from jobs.contract.experiment import Detector, Evolve
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done
 from jobs.nets.yolo.trainer import Diverged
 from jobs.runtime.context import Context
 from jobs.runtime.store import Store

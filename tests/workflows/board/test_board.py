@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from jobs.contract.names import Stage
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored.records import Heartbeat
 from workflows.board.board import Board, changes, line, table, title
 from workflows.board.rows import Row, missing_folds
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import plan
-from jobs.contract.records import Heartbeat, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from workflows.cv import main

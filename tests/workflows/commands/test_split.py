@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.contract import layout
+from jobs.contract.stored import layout
 from jobs.runtime.store import Store
 
 

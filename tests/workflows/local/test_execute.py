@@ -9,11 +9,12 @@ import textwrap
 import pytest
 from rich.console import Console
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import TABLE, BadInput, Exit
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.profile import Profile
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from workflows.local import execute as local
 from workflows.local.machine import Machine, this_machine
@@ -60,7 +61,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_starts(tmp_p
 
 def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_path, monkeypatch, s3_store):
     code = """
-        from jobs.contract import layout
+        from jobs.contract.stored import layout
         from jobs.runtime.store import Store
         store = Store.from_environment()
         around = {"map6": {"interval": {"low": 0.4, "high": 0.5}}}
@@ -77,7 +78,7 @@ def test_a_finished_run_shows_its_score_and_leaves_its_results_beside_it(tmp_pat
 
 
 QUORUM = """
-    from jobs.contract import layout
+    from jobs.contract.stored import layout
     from jobs.runtime.store import Store
     figures = {"headline": {"figure": "map4", "score": 0.4}, "figures": {"map4": {"interval": None}}}
     figures |= {"missing_folds": [1], "left_out": []}
@@ -132,7 +133,7 @@ def test_a_killed_process_leaves_its_end_and_its_log_in_the_store(tmp_path, monk
 def test_a_local_run_stores_its_order_so_that_resume_executes_it_here(tmp_path, monkeypatch, s3_store):
     code = """
         import os
-        from jobs.contract import layout
+        from jobs.contract.stored import layout
         from jobs.runtime.store import Store
         Store.from_environment().put(layout.run_order("r"), os.environ["CXRFOLD_ORDER"].encode())
     """
@@ -179,7 +180,7 @@ def test_what_would_fail_in_every_fold_is_found_before_anything_starts(tmp_path,
 
 def test_the_recipe_that_a_search_found_lies_beside_the_report(tmp_path, monkeypatch, s3_store):
     code = """
-        from jobs.contract import layout
+        from jobs.contract.stored import layout
         from jobs.runtime.store import Store
         Store.from_environment().put(layout.recipe("r", "yolo", 1), b"name: x-evolved")
     """

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from jobs.contract.profile import Profile
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Missing, Store
 from workflows.manifest.dag import manifest

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.workflows.fake_cluster import FakeCluster, fake_cluster
-from workflows.runs.find import find_run
+from workflows.runs.finding.find import find_run
 from workflows.runs.run import Run
 from workflows.store import opening
 

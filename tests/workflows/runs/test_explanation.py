@@ -4,7 +4,7 @@ from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
 from tests.workflows.fake_cluster import FakeCluster
 from workflows.runs.explanation import Explanation, explain, failed_alike_once, remedy_of
-from workflows.runs.find import find_run
+from workflows.runs.finding.find import find_run
 from workflows.runs.logs.reading import TaskFilter
 from workflows.runs.run import Run
 

@@ -7,12 +7,12 @@ from typing import get_args
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Classifier, Experiment
 from jobs.contract.experiment.tracker import TrackerName
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done, Output, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done, Output, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from workflows.runs.fetching import fetch

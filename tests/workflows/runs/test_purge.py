@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from jobs.contract import layout
-from jobs.contract.digest import digest
 from jobs.contract.exits import BadInput
 from jobs.contract.names import Stage
-from jobs.contract.pretrained import PromotedRecord
-from jobs.contract.records import Cost, Done, Heartbeat, Output, Reference, TrainedFold
+from jobs.contract.needs.pretrained import PromotedRecord
+from jobs.contract.stored import layout
+from jobs.contract.stored.digest import digest
+from jobs.contract.stored.records import Cost, Done, Heartbeat, Output, Reference, TrainedFold
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from workflows.runs.purge import plan_purge, purge

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import TABLE, BadInput, Exit, ServiceAway
 from jobs.contract.names import Stage
 from jobs.contract.plan import PlannedTask
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from tests.workflows.fake_cluster import FakeCluster
@@ -24,8 +24,8 @@ from workflows.manifest.spec import RunSpec, kept_profile
 from workflows.runs import run as runs
 from workflows.runs import stopping
 from workflows.runs.explanation import explain
-from workflows.runs.find import find_run
-from workflows.runs.listing import listing
+from workflows.runs.finding.find import find_run
+from workflows.runs.finding.listing import listing
 from workflows.runs.logs import reading
 from workflows.runs.logs.reading import TaskFilter, file_of
 from workflows.runs.purge import plan_purge
@@ -145,7 +145,7 @@ def stored(s3_store: Store, direct: FakeCluster, monkeypatch: pytest.MonkeyPatch
     order = json.loads(spec.kept) | {"profile": {"namespace": "ordered"}}
     s3_store.put_json(layout.run_order("fake1"), order)
     monkeypatch.setattr(runs, "open_store", lambda settings: s3_store)
-    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
+    monkeypatch.setattr("workflows.runs.finding.listing.open_store", lambda settings: s3_store)
     return s3_store
 
 

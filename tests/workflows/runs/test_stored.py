@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.plan import plan
 from jobs.contract.profile import Profile
-from jobs.contract.records import Heartbeat, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat, Reference
 from jobs.contract.task import TaskId
 from workflows.board.rows import Row
-from workflows.runs.listing import listing
+from workflows.runs.finding.listing import listing
 from workflows.runs.stored import ended, find_logs, list_runs, read_log, status
 
 EXPERIMENT = Experiment.model_validate(
@@ -98,7 +98,7 @@ def test_predictions_are_listed_as_such(s3_store, run, monkeypatch):
     s3_store.put(layout.run_experiment("p"), EXPERIMENT.model_dump_json().encode())
     s3_store.put_json(layout.run_order("p"), {"test_set": {"source": "s3://films", "from_run": "r"}})
     monkeypatch.setenv("KUBECONFIG", "/none")
-    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
+    monkeypatch.setattr("workflows.runs.finding.listing.open_store", lambda settings: s3_store)
     rows = {row.run: row for row in listing(Profile())[0]}
     assert (rows["p"].from_run, rows["p"].cells()[1]) == ("r", "prediction with r")
     assert (rows["r"].from_run, rows["r"].cells()[1]) == ("", "prediction with another run")
@@ -108,7 +108,7 @@ def test_predictions_are_listed_as_such(s3_store, run, monkeypatch):
 @pytest.mark.parametrize("damage", [b"", b"noise", b"[]", b"{}", b"null"])
 def test_a_run_that_cannot_be_read_is_listed_with_the_reason(damage, s3_store, run, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/none")
-    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
+    monkeypatch.setattr("workflows.runs.finding.listing.open_store", lambda settings: s3_store)
     s3_store.put(layout.report(run, "metrics.json"), damage)
     s3_store.put(layout.run_experiment("other"), damage)
     rows = {listed.run: listed.cells() for listed in listing(Profile())[0]}
@@ -129,7 +129,7 @@ def test_a_score_made_without_a_lost_fold_is_listed_as_such(s3_store, run, monke
     figures = {"headline": {"figure": "map4", "score": 0.5}, "degraded": True, "missing_folds": [1]}
     s3_store.put_json(layout.report(run, "metrics.json"), figures)
     monkeypatch.setenv("KUBECONFIG", "/none")
-    monkeypatch.setattr("workflows.runs.listing.open_store", lambda settings: s3_store)
+    monkeypatch.setattr("workflows.runs.finding.listing.open_store", lambda settings: s3_store)
     [listed], _ = listing(Profile())
     assert "0.5000 without fold 1" in listed.cells()
 

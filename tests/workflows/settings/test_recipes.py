@@ -6,7 +6,7 @@ import re
 import pytest
 
 from jobs.contract.experiment import Classifier, Detector, Experiment, training_settings
-from jobs.contract.pretrained import architecture_of
+from jobs.contract.needs.pretrained import architecture_of
 from workflows.settings.files import list_recipes, load_experiment
 from workflows.settings.overrides import parse_overlay
 from workflows.settings.recipes import EXPERIMENTS

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from jobs.contract import layout
 from jobs.contract.experiment import Experiment
+from jobs.contract.stored import layout
 from workflows.study.selection import StudyExperiment
 
 ENGINE = "cxrfold: PASCAL VOC 2010"

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jobs.contract import layout
 from jobs.contract.exits import Exit
 from jobs.contract.experiment import Detector, Evolve
 from jobs.contract.names import Stage
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from jobs.contract.task import TaskId
 from tests.workflows.study.stored import DATASET, ENGINE, store_run, studied
 from workflows.study import wording

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import wandb
 
-from jobs.contract.digest import digest
+from jobs.contract.stored.digest import digest
 from jobs.runtime.telemetry.trackers.tracker import TrackedTask, Tracker
 
 

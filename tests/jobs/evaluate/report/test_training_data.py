@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
-from jobs.contract.records import Cost, Done
+from jobs.contract.stored.records import Cost, Done
 from jobs.contract.task import TaskId
 from jobs.evaluate.history import TaskHistory
 from jobs.evaluate.report.training_data import extra_rows, start_rows

@@ -19,13 +19,13 @@ import torch
 from safetensors.torch import save_file
 
 from jobs.contract.experiment import Aux, Classifier, ClassifierInference, LearningStage
-from jobs.contract.records import Output
+from jobs.contract.stored.records import Output
 from jobs.films.dataset import Dataset
 from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import create_classifier
 from jobs.nets.prediction import selected_output
-from jobs.nets.pretrained import Pretrained
 from jobs.nets.training import Training
+from jobs.nets.weights.pretrained import Pretrained
 from jobs.runtime.context import Context
 from jobs.train_classifier.fold import ClassifierFold
 from jobs.train_classifier.loop import ClassifierTraining

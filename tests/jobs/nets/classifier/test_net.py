@@ -8,7 +8,7 @@ from jobs.films.dataset import Dataset
 from jobs.nets.classifier.backbone import own_normalisation
 from jobs.nets.classifier.inference import predict
 from jobs.nets.classifier.net import class_probabilities, create_classifier, load_classifier
-from jobs.nets.failures import explained
+from jobs.nets.device.failures import explained
 from tests.jobs.nets.classifier.films import TINY, write_films
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from jobs.contract.experiment import Detector, DetectorInference
-from jobs.contract.records import Output
+from jobs.contract.stored.records import Output
 from jobs.films.dataset import Dataset
 from jobs.nets.prediction import selected_output
 from jobs.nets.yolo.data import DetectorFilms

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jobs.contract.exits import BadInput, DeviceFailed
-from jobs.nets.failures import explained
+from jobs.nets.device.failures import explained
 from jobs.runtime.failures.hardware import gpu_memory, hardware_failure
 
 HARDWARE = [

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import Classifier, Experiment
-from jobs.contract.records import Output
+from jobs.contract.stored.records import Output
 from jobs.nets.classifier.net import ClassifierNet
 from jobs.runtime.store import Store
 from jobs.tools.export import conversion, folder, with_onnx

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from jobs.nets.precision import gradient_scaler, resolve_precision, restore_scaler
+from jobs.nets.device.precision import gradient_scaler, resolve_precision, restore_scaler
 
 
 def computes_bf16(including_emulation: bool = True) -> bool:

@@ -1,11 +1,11 @@
 """Teachers, finished runs that label films of ``data.extra``; and whether the store has what an experiment needs."""
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment, Model, PseudoLabels
+from jobs.contract.needs.pretrained import Read, check_pretrained, experiment_of
+from jobs.contract.needs.split import find_split
 from jobs.contract.plan import training_stage
-from jobs.contract.pretrained import Read, check_pretrained, experiment_of
-from jobs.contract.split import find_split
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
 
 

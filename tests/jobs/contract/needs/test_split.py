@@ -1,11 +1,11 @@
 import pytest
 from pydantic import ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Classifier, Data, Experiment, Folds
-from jobs.contract.split import FrozenSplit, check_split_name, find_split
-from jobs.contract.teachers import check_stored
+from jobs.contract.needs.split import FrozenSplit, check_split_name, find_split
+from jobs.contract.needs.teachers import check_stored
+from jobs.contract.stored import layout
 
 SPLIT = FrozenSplit(count=3, patients={"p": 0}, studies={"s": 0})
 STORED = {layout.split("hospital"): SPLIT.model_dump(mode="json")}

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import (
     Classifier,
@@ -19,9 +18,10 @@ from jobs.contract.experiment import (
     PseudoLabels,
 )  # fmt: skip
 from jobs.contract.names import Stage
+from jobs.contract.needs.teachers import asked, check_teachers
 from jobs.contract.plan import plan
+from jobs.contract.stored import layout
 from jobs.contract.task import TaskId
-from jobs.contract.teachers import asked, check_teachers
 
 STUDIES, FILMS, BOXES = Classifier(), Classifier(head="film2"), Detector()
 WANTED = PseudoLabels(run="teacher", boxes=PseudoBoxes(above=0.3, below=0.1))

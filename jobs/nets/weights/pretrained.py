@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
-from jobs.contract.pretrained import PretrainedRecord, architecture_of, missing
-from jobs.contract.records import Output
+from jobs.contract.needs.pretrained import PretrainedRecord, architecture_of, missing
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Output
 from jobs.nets.normalisation import Normalisation
 from jobs.runtime.store import Missing, Store, sha256_of
 from jobs.runtime.work import fetch

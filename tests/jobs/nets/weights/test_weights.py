@@ -6,10 +6,10 @@ import torch
 
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.experiment import Classifier
-from jobs.nets import pretrained as weights
 from jobs.nets.classifier.net import create_classifier
 from jobs.nets.normalisation import Normalisation
-from jobs.nets.pretrained import find, pretrained, put
+from jobs.nets.weights import pretrained as weights
+from jobs.nets.weights.pretrained import find, pretrained, put
 from jobs.runtime.store import Store
 from jobs.tools.weights import add
 

@@ -11,7 +11,6 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from jobs.contract.digest import digest, settings
 from jobs.contract.experiment import (
     Aux,
     Classifier,
@@ -23,9 +22,10 @@ from jobs.contract.experiment import (
     inference_settings,
     training_settings,
 )
+from jobs.contract.stored.digest import digest, settings
 from workflows.settings.files import list_recipes
 
-DEFAULTS = Path(__file__).parents[2] / "golden" / "defaults.json"
+DEFAULTS = Path(__file__).parents[3] / "golden" / "defaults.json"
 RECIPES = {recipe.name: recipe for recipe in list_recipes()}
 
 

@@ -4,11 +4,11 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment, Name
-from jobs.contract.pretrained import Read
-from jobs.contract.records import StoredRecord
+from jobs.contract.needs.pretrained import Read
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import StoredRecord
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 

@@ -1,12 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Classifier, Detector, Experiment, Folds
 from jobs.contract.names import Stage
-from jobs.contract.pretrained import PromotedRecord, check_pretrained
-from jobs.contract.records import TrainedFold
+from jobs.contract.needs.pretrained import PromotedRecord, check_pretrained
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import TrainedFold
 from jobs.contract.task import TaskId
 
 EXPERIMENT = Experiment(

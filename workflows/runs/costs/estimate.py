@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.contract import layout
 from jobs.contract.durations import duration
 from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.experiment import Experiment
 from jobs.contract.plan import fold_tasks
-from jobs.contract.records import Done, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Done, Reference
 from jobs.contract.task import TaskId
 from workflows.runs.stored import list_runs
 

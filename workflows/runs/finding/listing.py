@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jobs.contract.exits import BadInput, ServiceAway
 from jobs.contract.names import RUN_LABEL
 from jobs.contract.profile import Profile
-from jobs.contract.records import without_text
+from jobs.contract.stored.records import without_text
 from workflows.cluster import workflow_json
 from workflows.cluster.client import Cluster, NotConfigured
 from workflows.cluster.http import Json

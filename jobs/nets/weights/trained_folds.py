@@ -1,12 +1,12 @@
 """The weights of a run's models and folds, found by name: with the films that they were trained on."""
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage, run_model
+from jobs.contract.needs.pretrained import PromotedRecord, experiment_of, stored_record
 from jobs.contract.plan import training_stage
-from jobs.contract.pretrained import PromotedRecord, experiment_of, stored_record
-from jobs.contract.records import Reference, TrainedFold
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Reference, TrainedFold
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.work import Work

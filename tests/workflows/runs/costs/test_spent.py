@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
 from jobs.contract.names import Stage
 from jobs.contract.profile import Prices, Profile
-from jobs.contract.records import Cost, Done, Heartbeat, Reference
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Cost, Done, Heartbeat, Reference
 from jobs.contract.task import TaskId
 from jobs.runtime.store import Store
 from tests.workflows.fake_cluster import fake_cluster
 from workflows import cv
 from workflows.commands.doctor import examine
 from workflows.manifest.spec import RunSpec
-from workflows.runs.costs import run_cost
-from workflows.runs.estimate import estimates, lines
-from workflows.runs.find import find_run
+from workflows.runs.costs.estimate import estimates, lines
+from workflows.runs.costs.spent import run_cost
+from workflows.runs.finding.find import find_run
 from workflows.store import opening
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "folds": {"count": 2}, "classifiers": {"b": {}}})

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, StageError
 from jobs.contract.names import RUN_LABEL, check_run_name
 from jobs.contract.profile import Profile
+from jobs.contract.stored import layout
 from workflows.cluster import workflow_json
 from workflows.cluster.client import Cluster
 from workflows.cluster.http import NotThere

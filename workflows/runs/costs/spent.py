@@ -4,12 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.contract import layout
 from jobs.contract.costs.attempt import PARTS, AttemptCost, attempt_cost
 from jobs.contract.costs.table import NO_GPU, CostRow, task_costs, totals
 from jobs.contract.exits import Damaged, OtherVersion
 from jobs.contract.profile import Prices
-from jobs.contract.records import Heartbeat
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Heartbeat
 from workflows.runs.run import Run
 
 if TYPE_CHECKING:

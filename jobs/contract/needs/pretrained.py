@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jobs.contract import layout
 from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.experiment import Classifier, Experiment, Model
 from jobs.contract.names import RunModel, run_model
 from jobs.contract.plan import training_stage
-from jobs.contract.records import Output, Record, TrainedFold
+from jobs.contract.stored import layout
+from jobs.contract.stored.records import Output, Record, TrainedFold
 from jobs.contract.task import TaskId
 
 Read = Callable[[str], Any | None]

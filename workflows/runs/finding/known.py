@@ -7,9 +7,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from jobs.contract import environment, layout
+from jobs.contract import environment
 from jobs.contract.exits import StageError
 from jobs.contract.names import RUN_LABEL
+from jobs.contract.stored import layout
 from workflows.cluster.client import Cluster
 from workflows.store.embedded import find_running
 from workflows.store.opening import open_store

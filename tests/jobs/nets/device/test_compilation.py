@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.nets.compilation import keep_compiled
+from jobs.nets.device.compilation import keep_compiled
 from workflows.manifest import pods
 
 

@@ -2,9 +2,9 @@
 
 import time
 
-from jobs.contract import layout
+from jobs.contract.stored import layout
 from workflows.commands._options import run_names, run_pairs
-from workflows.runs import known
+from workflows.runs.finding import known
 
 
 def test_names_come_from_folder_store_and_cluster(fake, s3_store, tmp_path, monkeypatch):

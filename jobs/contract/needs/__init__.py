@@ -1,0 +1,1 @@
+"""What an experiment needs from the store: pretrained weights, teachers, splits."""

@@ -1,0 +1,1 @@
+"""What lies in the store: its keys, its records, and the hashes that name them."""

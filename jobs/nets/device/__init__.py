@@ -1,0 +1,1 @@
+"""How a net runs on its device: precision, compilation, determinism, and what fails there."""

@@ -1,0 +1,1 @@
+"""The weights that a net begins with: pretrained ones by name, and those of a run."""

@@ -1,0 +1,1 @@
+"""What runs cost: the hours and the money spent, and a forecast from them."""

@@ -1,0 +1,1 @@
+"""Find runs by name, on the cluster and in the store."""
