@@ -18,7 +18,7 @@ from jobs.contract.names import Stage
 from jobs.contract.stored import layout
 from jobs.contract.stored.records import Cost, Done, Reference
 from jobs.contract.task import TaskId
-from jobs.runtime.failures.gpu import Surroundings, why_no_gpu, why_unsupported
+from jobs.runtime.failures.no_gpu import Surroundings, why_no_gpu, why_unsupported
 from jobs.runtime.preemption import Stop
 from jobs.runtime.store import Missing, Store
 from jobs.runtime.telemetry.progress import Progress

@@ -20,12 +20,11 @@ from jobs.contract.experiment import Classifier, LearningStage
 from jobs.films.augment import Augmentation
 from jobs.films.dataset import Pack
 from jobs.films.loader import Batch, Films, Masks, TrainingFilms, batches, epoch_batches, epoch_steps
+from jobs.nets.classifier.averaging import WeightAverage, average_decay
 from jobs.nets.classifier.losses import balanced_weights, training_loss
 from jobs.nets.classifier.mixing import mix
 from jobs.nets.classifier.net import Answer, ClassifierNet, class_probabilities
 from jobs.nets.classifier.optimizers import (
-    WeightAverage,
-    average_decay,
     create_optimizer,
     learning_rate,
     set_learning_rate,

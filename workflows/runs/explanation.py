@@ -10,8 +10,8 @@ from workflows.board.rows import Row, how_far
 from workflows.cluster.workflow_json import NodeStatus
 from workflows.runs.logs.reading import TaskFilter, last_lines
 from workflows.runs.run import Run
-from workflows.runs.tasks.overlay import SLOW_START
-from workflows.runs.tasks.trouble import last_ended
+from workflows.runs.tasks.argo_state import SLOW_START
+from workflows.runs.tasks.ended_attempts import last_ended
 
 LAST_LINES: Final = 6
 # Reasons of the scheduler, the kubelet and quotas that do not pass by waiting, and what helps.

@@ -24,8 +24,8 @@ from workflows.cluster.http import Forbidden, Json, NoAnswer, NotThere, Unauthor
 from workflows.cluster.workflow_json import TaskNodes
 from workflows.manifest.spec import RunSpec
 from workflows.runs import stored
-from workflows.runs.tasks.overlay import accelerators, overlay
-from workflows.runs.tasks.trouble import alike
+from workflows.runs.tasks.argo_state import accelerators, row_from_argo
+from workflows.runs.tasks.ended_attempts import alike
 from workflows.store.opening import open_store
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ class Run:
         rows_of, nodes, now = self._stored_rows(), workflow_json.tasks(self.workflow), self.now()
         live = workflow_json.live(self.workflow)
         rows = [
-            overlay(task, _nodes_of(nodes, task.id), rows_of.get(task.name), live=live, now=now) for task in self.tasks
+            row_from_argo(task, _nodes_of(nodes, task.id), rows_of.get(task.name), live=live, now=now)
+            for task in self.tasks
         ]
         return self._with_holders(rows)
 

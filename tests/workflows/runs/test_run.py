@@ -31,8 +31,8 @@ from workflows.runs.logs.reading import TaskFilter, file_of
 from workflows.runs.purge import plan_purge
 from workflows.runs.resubmission import continue_suspended
 from workflows.runs.stored import LogFile
-from workflows.runs.tasks.overlay import overlay
-from workflows.runs.tasks.trouble import alike
+from workflows.runs.tasks.argo_state import row_from_argo
+from workflows.runs.tasks.ended_attempts import alike
 
 NODES, EVENTS, PODS = "/api/v1/nodes", "/events", "/pods"
 QUEUED = "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -246,7 +246,7 @@ def under_way(*attempts: NodeStatus) -> TaskNodes:
 
 
 def test_the_end_of_the_last_attempt_stands_on_the_board() -> None:
-    row = overlay(FOLD, under_way(ended(0)), None, live=True, now=START)
+    row = row_from_argo(FOLD, under_way(ended(0)), None, live=True, now=START)
     meaning = TABLE[Exit.SERVICE_AWAY].says.split(";")[0]
     expected = f"attempt 1 ended: main: Error (exit code 69): {meaning}"
     assert (row.phase, row.note) == ("starting", f"node0; {expected}")
@@ -257,11 +257,11 @@ def test_it_stands_there_in_the_tasks_own_words_if_it_could_store_them() -> None
         FOLD.name, "failed", "failed", 1, note="s3://films is full", at=(START + timedelta(seconds=9)).isoformat()
     )
     assert (
-        overlay(FOLD, under_way(ended(0)), own, live=True, now=START).note
+        row_from_argo(FOLD, under_way(ended(0)), own, live=True, now=START).note
         == "node0; attempt 1 ended: s3://films is full"
     )
     stale = replace(own, at=(START - timedelta(hours=1)).isoformat())
-    assert "exit code 69" in overlay(FOLD, under_way(ended(0)), stale, live=True, now=START).note
+    assert "exit code 69" in row_from_argo(FOLD, under_way(ended(0)), stale, live=True, now=START).note
 
 
 @pytest.mark.parametrize(
@@ -315,19 +315,23 @@ def test_a_log_that_is_cut_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_task_that_argo_retry_keeps_is_finishing_until_the_controller_has_seen_it() -> None:
     kept = replace(ended(0), phase="Succeeded", message="", exit_code="0")
-    row = overlay(FOLD, TaskNodes(NodeStatus("Running", started=kept.started), (kept,)), None, live=True, now=START)
+    row = row_from_argo(
+        FOLD, TaskNodes(NodeStatus("Running", started=kept.started), (kept,)), None, live=True, now=START
+    )
     assert (row.state, row.phase, row.note) == ("running", "finishing", "")
 
 
 def test_a_queued_task_of_a_stopped_workflow_is_stopped() -> None:
     told = "workflow shutdown with strategy:  Stop"
     queued = TaskNodes(NodeStatus("Running", told), (NodeStatus("Failed", told, started=START.isoformat()),))
-    assert overlay(FOLD, queued, None, live=False, now=START).state == "stopped"
+    assert row_from_argo(FOLD, queued, None, live=False, now=START).state == "stopped"
 
 
 def test_a_pod_that_does_not_start_is_trouble_after_some_minutes() -> None:
     pod = NodeStatus("Pending", "PodInitializing", started=START.isoformat())
     nodes = TaskNodes(NodeStatus("Running", started=START.isoformat()), (pod,))
-    notes = [overlay(FOLD, nodes, None, live=True, now=START + timedelta(minutes=minutes)).note for minutes in (1, 5)]
+    notes = [
+        row_from_argo(FOLD, nodes, None, live=True, now=START + timedelta(minutes=minutes)).note for minutes in (1, 5)
+    ]
     usual = "pulling the image and starting"
     assert notes == [usual, f"{usual} for 5m00s: cv.py explain says why"]

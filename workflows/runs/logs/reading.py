@@ -19,7 +19,7 @@ from workflows.cluster.workflow_json import NodeStatus
 from workflows.runs import stored
 from workflows.runs.logs.lines import LineFilter, LogLine, from_pod, from_store
 from workflows.runs.run import PATIENCE_SECONDS, Run
-from workflows.runs.tasks.overlay import CLOCK_SKEW
+from workflows.runs.tasks.argo_state import CLOCK_SKEW
 
 POLL_SECONDS: Final = 3.0
 

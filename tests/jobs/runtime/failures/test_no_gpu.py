@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.contract.gpu import CUDA, least_driver
-from jobs.runtime.failures.gpu import Surroundings, driver_version, why_no_gpu, why_unsupported
+from jobs.runtime.failures.no_gpu import Surroundings, driver_version, why_no_gpu, why_unsupported
 
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\nGCC version: 12.3.0"
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version: 11.4.0"

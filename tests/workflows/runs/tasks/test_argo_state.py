@@ -14,7 +14,7 @@ from workflows.board.rows import Row
 from workflows.cluster import workflow_json
 from workflows.manifest.spec import RunSpec
 from workflows.runs.run import Run
-from workflows.runs.tasks.overlay import accelerators, overlay, tidy
+from workflows.runs.tasks.argo_state import accelerators, row_from_argo, tidy
 
 HERE = Path(__file__).parents[1]
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
@@ -27,7 +27,7 @@ def rows_of(workflow: dict[str, Any]) -> dict[str, Row]:
     nodes = workflow_json.tasks(workflow)
     tasks = plan(RunSpec.of_workflow(workflow).experiment)
     return {
-        task.name: overlay(task, nodes.get(task.id.former_name), None, live=workflow_json.live(workflow), now=NOW)
+        task.name: row_from_argo(task, nodes.get(task.id.former_name), None, live=workflow_json.live(workflow), now=NOW)
         for task in tasks
     }
 
@@ -80,7 +80,7 @@ def test_pods_are_named_as_argo_names_them() -> None:
 
 def test_a_running_task_shows_what_its_heartbeat_says() -> None:
     nodes = workflow_json.tasks(running())[FOLD_0.id.former_name]
-    row = overlay(FOLD_0, nodes, BEAT, live=True, now=NOW)
+    row = row_from_argo(FOLD_0, nodes, BEAT, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch, row.epochs, row.best, row.eta) == (
         "running",
         "training",
@@ -101,13 +101,13 @@ def test_a_running_task_shows_what_its_heartbeat_says() -> None:
     ids=["of another attempt", "of an earlier workflow", "of an earlier workflow that finished"],
 )  # fmt: skip
 def test_a_heartbeat_of_something_else_is_not_believed(stale: Row) -> None:
-    row = overlay(FOLD_0, workflow_json.tasks(running())[FOLD_0.id.former_name], stale, live=True, now=NOW)
+    row = row_from_argo(FOLD_0, workflow_json.tasks(running())[FOLD_0.id.former_name], stale, live=True, now=NOW)
     assert (row.state, row.phase, row.epoch) == ("running", "starting", None)
 
 
 def test_a_task_that_is_done_is_finishing_until_argo_has_seen_it() -> None:
     done = replace(BEAT, state="succeeded", phase="done", epoch=10.0, note="map4 0.41")
-    row = overlay(FOLD_0, workflow_json.tasks(running())[FOLD_0.id.former_name], done, live=True, now=NOW)
+    row = row_from_argo(FOLD_0, workflow_json.tasks(running())[FOLD_0.id.former_name], done, live=True, now=NOW)
     assert (row.state, row.phase, row.note) == ("running", "finishing", "map4 0.41")
 
 
@@ -117,26 +117,26 @@ def test_the_time_of_all_attempts_counts_whatever_argo_retry_does_to_the_tasks_o
     anew = replace(nodes, task=replace(nodes.task, started=nodes.task.finished))
     took = sum((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() for start, end in spans)
     task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 1), (TaskId(Stage.PREPARE),))
-    assert overlay(task, anew, None, live=False, now=NOW).seconds == took > 0
+    assert row_from_argo(task, anew, None, live=False, now=NOW).seconds == took > 0
 
 
 def test_a_failed_task_says_itself_what_went_wrong() -> None:
     task = PlannedTask(TaskId(Stage.TRAIN_DETECTOR, "yolo", 0), (TaskId(Stage.PREPARE),))
     nodes = workflow_json.tasks(FAILED)[task.id.former_name]
     told = Row(task.name, "failed", "failed", 1, note="labels.csv has no column id", at=nodes.task.finished)
-    assert overlay(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
+    assert row_from_argo(task, nodes, told, live=False, now=NOW).note == "labels.csv has no column id"
 
 
 def test_a_task_that_was_done_when_its_run_was_stopped_is_done() -> None:
     nodes = workflow_json.tasks(STOPPED)[FOLD_0.id.former_name]
     done = replace(BEAT, state="succeeded", phase="done", note="map4 0.41", at=nodes.task.finished)
-    row = overlay(FOLD_0, nodes, done, live=False, now=NOW)
+    row = row_from_argo(FOLD_0, nodes, done, live=False, now=NOW)
     assert (row.state, row.phase, row.note) == ("succeeded", "done", "map4 0.41")
 
 
 def test_a_pod_that_has_a_node_is_starting() -> None:
     nodes = workflow_json.tasks(running(phase="Pending", message="PodInitializing"))[FOLD_0.id.former_name]
-    row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
+    row = row_from_argo(FOLD_0, nodes, None, live=True, now=NOW)
     assert (row.state, row.phase) == ("running", "starting")
 
 
@@ -147,7 +147,7 @@ def test_a_pending_pod_waits_in_the_schedulers_words() -> None:
         "3 No preemption victims found for incoming pod."
     )
     nodes = workflow_json.tasks(running(phase="Pending", message=message))[FOLD_0.id.former_name]
-    row = overlay(FOLD_0, nodes, None, live=True, now=NOW)
+    row = row_from_argo(FOLD_0, nodes, None, live=True, now=NOW)
     assert (row.state, row.phase) == ("waiting", "queued")
     assert row.note == "1 node(s) had untolerated taint {dedicated: infra}, 2 Insufficient nvidia.com/gpu"
 
@@ -180,9 +180,9 @@ def test_who_has_the_gpus() -> None:
 
 
 def test_a_task_argo_has_not_come_to_waits_for_those_before_it() -> None:
-    row = overlay(FOLD_0, None, None, live=True, now=NOW)
+    row = row_from_argo(FOLD_0, None, None, live=True, now=NOW)
     assert (row.state, row.note) == ("waiting", "for prepare")
-    assert overlay(FOLD_0, None, None, live=False, now=NOW).state == "omitted"
+    assert row_from_argo(FOLD_0, None, None, live=False, now=NOW).state == "omitted"
 
 
 def test_the_workflow_that_counts_is_the_living_one() -> None:
@@ -201,8 +201,8 @@ def test_a_task_whose_end_argo_did_not_wait_for_tells_itself_that_it_wrote_a_che
         nodes, attempts=(replace(attempt, exit_code="", message="workflow shutdown with strategy:  Stop"),)
     )
     said = replace(BEAT, state="stopped", phase="stopped", note="asked to stop", at=attempt.finished)
-    assert overlay(FOLD_0, unseen, said, live=False, now=NOW).note == "wrote a checkpoint"
-    assert "shutdown" in overlay(FOLD_0, unseen, None, live=False, now=NOW).note
+    assert row_from_argo(FOLD_0, unseen, said, live=False, now=NOW).note == "wrote a checkpoint"
+    assert "shutdown" in row_from_argo(FOLD_0, unseen, None, live=False, now=NOW).note
 
 
 def test_pods_whose_stage_still_works_are_counted() -> None:

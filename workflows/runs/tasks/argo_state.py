@@ -11,7 +11,7 @@ from jobs.contract.exits import TABLE, Exit
 from jobs.contract.plan import PlannedTask
 from workflows.board.rows import FINISHING, Row
 from workflows.cluster.workflow_json import SUCCEEDED, TaskNodes, seconds
-from workflows.runs.tasks.trouble import how_it_ended, last_ended
+from workflows.runs.tasks.ended_attempts import how_it_ended, last_ended
 
 # Allowed clock skew; a heartbeat older than its attempt belongs to an earlier workflow.
 CLOCK_SKEW: Final = timedelta(seconds=5)
@@ -21,7 +21,9 @@ SLOW_START: Final = 180.0
 PREPARING: Final = {"PodInitializing", "ContainerCreating"}
 
 
-def overlay(planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *, live: bool, now: datetime) -> Row:
+def row_from_argo(
+    planned: PlannedTask, nodes: TaskNodes | None, stored: Row | None, *, live: bool, now: datetime
+) -> Row:
     """Return a task's row on the board.
 
     Args:
