@@ -8,7 +8,7 @@ inherited.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -19,7 +19,7 @@ from jobs.contract.profile import Profile
 from jobs.contract.text_files import read_text
 from workflows.settings.overrides import Override, apply, parse_overlay, parse_setting
 from workflows.settings.recipes import EXPERIMENTS
-from workflows.settings.schema import Model, nearest, validate, without_nulls
+from workflows.settings.schema import Model, nearest, refuse_idle_nulls, step_into, validate, without_nulls
 from workflows.settings.tree import YamlValue, merge, parse, shown, wrap
 from workflows.settings.yaml_loader import clipped
 
@@ -143,13 +143,17 @@ class Reader:
             tree = parse(read_text(file), shown(real))
             if not isinstance(tree.value, dict):
                 raise BadInput(f"{tree.location}: expected a mapping of keys to values")
-            self._resolved[real] = without_nulls(self._extended(tree, real, (*above, real)), self._model)
+            self._resolved[real] = without_nulls(self._extended(tree, real, (*above, real), self._model), self._model)
         return self._resolved[real]
 
-    def _extended(self, node: YamlValue, file: Path, above: tuple[Path, ...]) -> YamlValue:
+    def _extended(self, node: YamlValue, file: Path, above: tuple[Path, ...], annotation: Any) -> YamlValue:
         if not isinstance(node.value, dict):
             return node
-        own = {key: self._extended(child, file, above) for key, child in node.value.items() if key != "extends"}
+        own = {
+            key: self._extended(child, file, above, step_into(annotation, key))
+            for key, child in node.value.items()
+            if key != "extends"
+        }
         result = YamlValue(own, node.location)
         if "extends" not in node.value:
             return result
@@ -157,6 +161,7 @@ class Reader:
         base = YamlValue({}, node.location)
         for reference in named if isinstance(named, list) else [named]:
             base = merge(base, self._base(str(reference), node.value["extends"].location, file, above))
+        refuse_idle_nulls(base, result, annotation)
         return merge(base, result)
 
     def _base(self, reference: str, location: str, file: Path, above: tuple[Path, ...]) -> YamlValue:

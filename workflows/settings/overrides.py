@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from jobs.contract.exits import BadInput
-from workflows.settings.schema import is_map, nearest, step_into
+from workflows.settings.schema import is_map, step_into, unknown_name
 from workflows.settings.tree import YamlValue, parse, wrap
 from workflows.settings.yaml_loader import clipped
 
@@ -83,8 +83,9 @@ def _assign(node: YamlValue, override: Override, path: tuple[str, ...], annotati
     if head == "*":
         keys = list(children)
     else:
-        if is_map(annotation) and rest and head not in children:
-            raise BadInput(f"{override.location}: {_unknown_name(head, children)}")
+        new = not rest and override.value.value is not None
+        if is_map(annotation) and head not in children and not new:
+            raise BadInput(f"{override.location}: {unknown_name(head, children)}")
         keys = [head]
     total = 0
     for key in keys:
@@ -109,9 +110,3 @@ def _assign_in_list(
         items[index], count = _assign(items[index], override, rest, step_into(annotation, index))
         total += count
     return YamlValue(items, override.location), total
-
-
-def _unknown_name(name: str, known: dict[str, YamlValue]) -> str:
-    near = nearest(name, list(known))
-    hint = f"did you mean {near}?" if near else f"known: {', '.join(known) or 'none'}"
-    return f"there is no {clipped(name)}; {hint}"

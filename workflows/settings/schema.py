@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
@@ -80,6 +80,24 @@ def without_nulls(node: YamlValue, annotation: Any) -> YamlValue:
         if child.value is not None or (accepts_none(inside) and not is_map(annotation)):
             kept[key] = without_nulls(child, inside)
     return YamlValue(kept, node.location)
+
+
+def refuse_idle_nulls(base: YamlValue, over: YamlValue, annotation: Any) -> None:
+    """Raise BadInput if ``over`` deletes an entry that ``base`` does not have: a misspelt name would stay."""
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return
+    for key, child in over.value.items():
+        if key in base.value:
+            refuse_idle_nulls(base.value[key], child, step_into(annotation, key))
+        elif child.value is None and is_map(annotation):
+            raise BadInput(f"{child.location}: null deletes an inherited entry; {unknown_name(key, base.value)}")
+
+
+def unknown_name(name: str, known: Mapping[str, YamlValue]) -> str:
+    """Say that a mapping has no such entry, and which it has."""
+    near = nearest(name, list(known))
+    hint = f"did you mean {near}?" if near else f"known: {', '.join(known) or 'none'}"
+    return f"there is no {clipped(name)}; {hint}"
 
 
 def validate(tree: YamlValue, model: type[Model], what: str) -> Model:

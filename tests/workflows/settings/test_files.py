@@ -55,6 +55,16 @@ def test_null_removes_a_model_restores_a_default_and_is_a_value_where_it_may_be(
     assert child.detectors == {}
 
 
+def test_null_that_removes_nothing_is_a_mistake(tmp_path):
+    write(tmp_path, "parent", PARENT)
+    file = write(tmp_path, "child", "extends: parent\nclassifiers:\n  b2: null")
+    assert "child.yaml:3: null deletes an inherited entry; there is no b2; known: b3" in mistakes(file)
+    with pytest.raises(BadInput, match=r"there is no b2; known: b3"):
+        load_experiment("study-01", ["classifiers.b2=null"])
+    other = load_experiment("study-01", ["classifiers.b3=null", "classifiers.b2={size: 64}"])
+    assert list(other.classifiers) == ["b2"]
+
+
 def test_a_removed_model_stays_removed_for_those_who_extend_only(tmp_path):
     write(tmp_path, "parent", PARENT)
     write(tmp_path, "one", "extends: parent\ndetectors: {m: null}")
