@@ -76,6 +76,7 @@ def test_a_labelled_test_set_is_set_beside_out_of_fold_and_can_be_compared(train
     for sentence in ("<h2>Folds", "untrained", "Learning curves"):
         assert sentence not in page
     assert "--overlap drop" in page
+    assert "an advantage of the former" in world.result("card.md").decode()
     world.store.put(layout.run_experiment(world.run), experiment().model_dump_json().encode())
     same = compare(world.store, world.run, world.run, tmp_path)
     assert (same["scores"][0], same["difference"]) == (pytest.approx(scores["map6"]), 0)
