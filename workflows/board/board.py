@@ -90,14 +90,14 @@ def _fit(rows: Sequence[Row], height: int | None) -> tuple[list[Row], str]:
     return active, ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def title(name: str, rows: Sequence[Row], seconds: float) -> str:
-    """Format the line above the table: run, tasks done and failed, folds that the result is without, elapsed time."""
+def title(name: str, rows: Sequence[Row], seconds: float | None) -> str:
+    """Format the line above the table: run, tasks done and failed, folds that the result is without, time if known."""
     done = sum(row.state == "succeeded" for row in rows)
     failed = sum(row.state == "failed" for row in rows)
     parts = [f"{done} of {len(rows)} tasks done"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"result{without_text(missing)}"] if (missing := missing_folds(rows)) else []
-    return f"{name}   {', '.join(parts)}   {duration(seconds)}"
+    return "   ".join(filter(None, [name, ", ".join(parts), duration(seconds)]))
 
 
 def changes(before: dict[str, Row], rows: Sequence[Row]) -> Iterator[str]:
@@ -130,11 +130,11 @@ def line(row: Row) -> str:
 class Board:
     """Shows rows as they change: redrawn in place on a terminal, as plain lines elsewhere."""
 
-    def __init__(self, name: str, console: "Console", seconds: float = 0.0) -> None:
-        """Create a board for a run that started ``seconds`` ago."""
+    def __init__(self, name: str, console: "Console", seconds: float | None = 0.0) -> None:
+        """Create a board for a run that started ``seconds`` ago; None if that is not known."""
         self._name, self._console = name, console
         self._drawn = time.monotonic()
-        self._began = self._drawn - seconds
+        self._began = None if seconds is None else self._drawn - seconds
         self._before: dict[str, Row] = {}
         self._printed: dict[str, tuple[float, str]] = {}  # task → time and epochs of its last line
         self._live: Live | None = None
@@ -178,7 +178,8 @@ class Board:
         notes = [Text(note, "yellow") for note in self._notes]
         lines = sum(1 + len(note) // self._console.width for note in self._notes)
         height = max(3, self._console.height - 4 - lines) if cut else None
-        above = Text(title(self._name, rows, time.monotonic() - self._began), "bold")
+        elapsed = None if self._began is None else time.monotonic() - self._began
+        above = Text(title(self._name, rows, elapsed), "bold")
         return Group(above, table(rows, self._console.width, height, fold=not cut), *notes)
 
     def _periodic(self, rows: Sequence[Row]) -> Iterator[str]:

@@ -79,9 +79,11 @@ class Run:
         return [name for name, phase in names.items() if phase == workflow_json.SUSPENDED]
 
     @property
-    def seconds(self) -> float:
-        """Duration of the workflow so far."""
-        status = (self.workflow or {}).get("status") or {}
+    def seconds(self) -> float | None:
+        """Duration of the workflow so far; None without one, as of a run on this machine."""
+        if self.workflow is None:
+            return None
+        status = self.workflow.get("status") or {}
         return workflow_json.seconds(status.get("startedAt") or "", status.get("finishedAt") or "", self.now()) or 0.0
 
     def now(self) -> datetime:

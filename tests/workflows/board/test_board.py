@@ -49,6 +49,7 @@ def test_more_tasks_than_lines_are_summed_up_and_the_failed_ones_stay():
 def test_the_title_counts_tasks():
     rows = [Row("a", "succeeded"), Row("b", "failed"), Row("c", "waiting")]
     assert title("demo-12", rows, 61) == "demo-12   1 of 3 tasks done, 1 failed   1m01s"
+    assert title("demo-12", rows, None) == "demo-12   1 of 3 tasks done, 1 failed"
 
 
 def test_the_title_names_the_folds_that_a_result_is_without():
