@@ -14,6 +14,7 @@ from jobs.contract import environment
 from jobs.contract.exits import TABLE, BadInput, Damaged, Exit, OtherVersion, StageError
 from jobs.contract.experiment import Experiment
 from jobs.contract.experiment.tracker import check_installed
+from jobs.contract.experiment.values import mistakes
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, label_tasks, training_stage
 from jobs.contract.stored import layout
@@ -165,7 +166,11 @@ def _experiment(store: Store, run: str, task: TaskId) -> Experiment:
             f"Run {run} has no experiment at {store.url}/{key}: set {environment.EXPERIMENT} to its JSON."
         ) from error
     except ValidationError as error:
-        raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
+        source = environment.EXPERIMENT if given else f"{store.url}/{key}"
+        raise BadInput(
+            f"The experiment of run {run} in {source} is not valid: {mistakes(error)}. Submit the run again with a "
+            "corrected experiment, or with the code that it was made for."
+        ) from error
     if given and task.stage is Stage.PREPARE and _is_of_another(store, key, experiment):
         store.delete_prefix(f"{layout.run(run)}/")  # its references must not be taken for this experiment's
     if given:

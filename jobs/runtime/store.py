@@ -8,7 +8,6 @@ fails raises :class:`ServiceAway` where a later attempt may succeed, and :class:
 import hashlib
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -30,6 +29,7 @@ from jobs.contract import environment
 from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput, Damaged, OtherVersion
 from jobs.contract.profile import check_endpoint
+from jobs.contract.s3_url import split_url
 from jobs.contract.stored.records import FORMAT, Output
 from jobs.runtime import provenance
 from jobs.runtime.failures.disk import room_in
@@ -367,18 +367,6 @@ def _other_format(data: bytes) -> str:
         return ""
     revision = record.get("revision")
     return f"{written} by revision {revision[:12]}" if isinstance(revision, str) else str(written)
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Return bucket and prefix of ``s3://bucket/prefix``. ``#`` and ``?`` belong to the prefix, unlike in a web URL.
-
-    Raises:
-        BadInput: it is not an S3 URL.
-    """
-    found = re.fullmatch(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/+(.*))?", url)
-    if not found or not url.isprintable():
-        raise BadInput(f"{url!r} is not an S3 URL: write s3://bucket or s3://bucket/prefix.")
-    return found.group(1), (found.group(2) or "").rstrip("/")
 
 
 def sha256_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Ensemble, Experiment
+from jobs.contract.experiment.values import mistakes
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, training_stage
 from jobs.contract.stored import layout
@@ -49,7 +50,10 @@ def find_weights(store: Store, run: str) -> RunWeights:
     except Missing as error:
         raise BadInput(f"Run {run} does not exist in {store.url}. cv.py runs lists all runs.") from error
     except ValidationError as error:
-        raise BadInput(f"The experiment of run {run} is not valid: {error}") from error
+        raise BadInput(
+            f"The experiment of run {run} in {store.url} is not valid for this code: {mistakes(error)}. Use the code "
+            "that made the run, or run it again."
+        ) from error
     if experiment.ensemble.search != "none":
         experiment = experiment.model_copy(update={"ensemble": _searched(store, run)})
     if experiment.ensemble.temperature == "fit":

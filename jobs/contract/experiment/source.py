@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from jobs.contract.exits import BadInput
+from jobs.contract.s3_url import split_url
 
 PREFIX: Final = "phantom:"
 VERSION: Final = 2  # raised where the same seed begins to give other files
@@ -46,10 +47,12 @@ def check_source(source: str) -> str:
     """Return a source that prepare can open, as far as its text tells; whether a folder exists it does not say.
 
     Raises:
-        BadInput: it has another scheme than ``s3://``, or a phantom's keys or numbers are not valid.
+        BadInput: it has another scheme than ``s3://``, no bucket, or a phantom's keys or numbers are not valid.
     """
     if source.startswith(PREFIX):
         Phantom.parse(source)
-    elif re.match(r"^[a-z0-9+]{2,}://", source) and not source.startswith("s3://"):
+    elif source.startswith("s3://"):
+        split_url(source)
+    elif re.match(r"^[a-z0-9+]{2,}://", source):
         raise BadInput(f"{source!r}: write s3://bucket/prefix, a folder, or {PREFIX}patients=60,seed=1")
     return source

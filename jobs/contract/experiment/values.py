@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from jobs.contract.exits import BadInput
 from jobs.contract.names import run_model
@@ -50,3 +50,15 @@ class Frozen(BaseModel):
     """A value object: immutable, finite numbers only, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def mistakes(error: ValidationError) -> str:
+    """Return pydantic's mistakes in one line: for each, the field, what it must be, and its value."""
+    lines = []
+    for mistake in error.errors(include_url=False):
+        field = ".".join(map(str, mistake["loc"]))
+        text = mistake["msg"].removeprefix("Value error, ")
+        if isinstance(mistake["input"], str | int | float) and field:
+            text += f", not {mistake['input']!r:.80}"
+        lines.append(f"{field}: {text}" if field else text)
+    return "; ".join(lines)

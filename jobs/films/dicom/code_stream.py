@@ -24,6 +24,7 @@ JP2_SIGNATURE: Final = b"\x00\x00\x00\x0cjP  "
 JP2_CODE_STREAM: Final = b"jp2c"
 START_OF_CODE_STREAM: Final = b"\xff\x4f\xff\x51"  # of JPEG 2000, with the marker of its size
 END: Final = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+START_OF_TILE_PART: Final = b"\xff\x90"  # of JPEG 2000
 PADDED_END: Final = 16  # bytes at the end of a stream that hold its end and padding
 TILES: Final = 65535  # most tiles of a JPEG 2000 stream (ISO 15444-1, A.5.1)
 # Markers that start a frame of JPEG (ISO 10918-1, B.1.1.3) or JPEG-LS (ISO 14495-1, C.1.1).
@@ -115,8 +116,25 @@ def _jpeg2000(stream: bytes) -> CodeStream:
         raise Unreadable("has a JPEG 2000 stream with impossible sizes")
     if -(-(right - tile_left) // width) * -(-(bottom - tile_top) // height) > TILES:
         raise Unreadable(f"has a JPEG 2000 stream of more than {TILES} tiles")
+    _check_tile_parts(stream)
     coding = HTJ2K if capabilities & HIGH_THROUGHPUT else JPEG2000
     return CodeStream(coding, bottom - top, right - left, components, (depth & 0x7F) + 1)
+
+
+def _check_tile_parts(stream: bytes) -> None:
+    """Raise where a stream ends within a tile-part (ISO 15444-1, A.4.2): OpenJPH decodes what there is of it."""
+    at = 2
+    while (marker := stream[at : at + 2]) not in (START_OF_TILE_PART, END):
+        if marker[:1] != b"\xff":
+            raise ValueError("no marker")
+        at += 2 + int(struct.unpack_from(">H", stream, at + 2)[0])
+    while stream[at : at + 2] == START_OF_TILE_PART:
+        (length,) = struct.unpack_from(">L", stream, at + 6)
+        if length == 0:  # the last one, up to the end of the stream
+            return
+        at += max(length, 12)
+        if at > len(stream) - len(END):
+            raise Unreadable("is truncated: its compressed stream ends within a tile")
 
 
 def _unwrapped(stream: bytes) -> bytes:

@@ -34,7 +34,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from jobs.films.dicom.code_stream import checked
+from jobs.films.dicom.code_stream import END, checked
 from jobs.films.dicom.header import Header, PixelData, Unreadable
 
 StoredPixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -75,6 +75,8 @@ DECODERS: Final[dict[str, Decoder]] = {
     HTJ2K: _decode_htj2k,
 }
 DECODED_BY_PYDICOM: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
+JPEG: Final = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+MORE_CODES: Final = b"\x55" * 64  # neither zeros nor a marker
 UNCOMPRESSED: Final = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -129,6 +131,8 @@ def decode(data: PixelData, header: Header) -> StoredPixels:
         pixels = DECODERS[coding](stream)
     if pixels.shape != (header.rows, header.columns):
         raise Unreadable(f"holds pixels of shape {pixels.shape}, its header says {(header.rows, header.columns)}")
+    if coding in JPEG and _ends_early(stream, pixels):
+        raise Unreadable("is truncated: its compressed stream ends before its last rows")
     patterns = pixels.view(f"u{pixels.itemsize}").astype(dtype, copy=False)
     _check_depth(patterns, header)
     return cast(StoredPixels, patterns)
@@ -188,6 +192,19 @@ def _decode_with_pydicom(stream: bytes, header: Header, coding: str) -> NDArray[
     }
     pixels, _ = get_decoder(UID(coding)).as_array(encapsulate([stream]), **options)
     return np.ascontiguousarray(pixels)
+
+
+def _ends_early(stream: bytes, pixels: NDArray[Any]) -> bool:
+    """Return whether a JPEG stream holds fewer rows than it says.
+
+    libjpeg warns, which nobody hears, and makes the missing rows all alike. Codes put in before the end change what
+    is decoded only if some were missing.
+    """
+    if len(pixels) < 2 or not np.array_equal(pixels[-1], pixels[-2]):
+        return False
+    end = stream.rindex(END)
+    longer = imagecodecs.jpeg8_decode(stream[:end] + MORE_CODES + stream[end:])
+    return not np.array_equal(longer, imagecodecs.jpeg8_decode(stream))
 
 
 def _check_depth(patterns: NDArray[Any], header: Header) -> None:

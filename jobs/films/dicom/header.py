@@ -127,7 +127,10 @@ def _transfer_syntax(content: mmap.mmap) -> UID:
 def _inflated(content: mmap.mmap) -> mmap.mmap:
     """Inflate a data set (DICOM part 5, A.5), and no more than a film can have."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflate.decompress(content.read(), MOST_INFLATED)
+    try:
+        data = inflate.decompress(content.read(), MOST_INFLATED)
+    except zlib.error as error:
+        raise Unreadable("has a data set that is not deflated, as its transfer syntax says") from error
     if inflate.unconsumed_tail:
         raise Unreadable(f"inflates to more than {MOST_INFLATED} bytes, the most that a film can have")
     if not inflate.eof:

@@ -117,6 +117,7 @@ def _clock(error: aws.ClientError) -> ServerClock:
 def _explain_answer(error: aws.ClientError, place: str, key: str, endpoint: str, seconds: float) -> Exception:
     code = error_code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    answered = str(status) if code in ("", str(status)) else f"{status} {code}"
     if code == "NoSuchBucket" or (code in NOT_THERE and not key):
         bucket = place.removeprefix("s3://").split("/")[0]
         return BadInput(f"There is no bucket {bucket} at {endpoint}: create it, or name another one in {place}.")
@@ -128,7 +129,11 @@ def _explain_answer(error: aws.ClientError, place: str, key: str, endpoint: str,
             f"{_clock(error).remark(endpoint)}".rstrip()
         )
     if transient_answer(status, code):
-        return ServiceAway(f"{endpoint} answered {status} {code} for {place}, also after {seconds:.0f} s of retries.")
+        return ServiceAway(f"{endpoint} answered {answered} for {place}, also after {seconds:.0f} s of retries.")
     if code in WRONG_KEYS:
         return BadInput(f"{endpoint} refused the credentials for {place} ({code}): check them and the bucket's policy.")
-    return BadInput(f"{endpoint} refused {place}: {error}")
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return BadInput(
+        f"{endpoint} answered {answered} for {place}{message and f': {message[:200]}'}. Check the bucket's settings, "
+        f"and that {environment.ENDPOINT} is the URL of an S3 server."
+    )

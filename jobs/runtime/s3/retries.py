@@ -63,7 +63,7 @@ class Retries:
             status = response[0].status_code
             if status < HTTPStatus.MULTIPLE_CHOICES or not transient_answer(status, code):
                 return None
-            problem = f"{status} {code}"
+            problem = f"{status} {code}" if code != str(status) else code
         elif isinstance(caught_exception, NO_ANSWER):
             problem = str(caught_exception)
         else:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -23,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -187,6 +189,23 @@ def test_a_truncated_film_is_refused_wherever_it_ends(tmp_path: Path, syntax: st
     for kept in (len(whole) - 8, len(whole) * 2 // 3, 700, 200):
         path.write_bytes(whole[:kept])
         assert any(text in refusal(path) for text in ("truncated", "lacks", "damaged", "not a DICOM"))
+
+
+@pytest.mark.parametrize("syntax", [syntax for syntax in SYNTAXES if UID(syntax).is_encapsulated])
+@pytest.mark.parametrize("part", [0.3, 0.6])
+def test_a_stream_that_ends_early_is_refused_although_its_end_is_marked(tmp_path: Path, syntax: str, part: float):
+    path = write(tmp_path / "film.dcm", Quirks(syntax))
+    film = pydicom.dcmread(path)
+    [stream] = generate_frames(film.PixelData, number_of_frames=1)
+    change(path, PixelData=encapsulate([stream[: int(len(stream) * part)] + b"\xff\xd9"]))
+    assert any(text in refusal(path) for text in ("truncated", "cannot be decoded", "holds", "damaged"))
+
+
+def test_a_film_whose_last_rows_are_alike_is_read(tmp_path: Path):
+    alike = SMOOTH.copy()
+    alike[30:] = 0.2
+    stored = stored_values(write(tmp_path / "film.dcm", Quirks(JPEGLosslessSV1), alike))
+    assert (stored[30:] == stored[-1]).all()
 
 
 def test_files_that_are_no_dicom_are_refused(tmp_path: Path):
@@ -359,6 +378,14 @@ def test_a_deflated_film_inflates_to_no_more_than_a_film_can_have(tmp_path: Path
     assert read_film(path).facts.height == 50
     monkeypatch.setattr(header, "MOST_INFLATED", 1000)
     assert "inflates to more than 1000 bytes" in refusal(path)
+
+
+def test_a_data_set_that_is_not_deflated_as_its_syntax_says_is_refused_as_that(tmp_path: Path):
+    path = write(tmp_path / "film.dcm", Quirks())
+    plain, deflated = str(ExplicitVRLittleEndian).encode(), str(DeflatedExplicitVRLittleEndian).encode()
+    # The meta information's own length does not fit any more, which no reader minds.
+    path.write_bytes(path.read_bytes().replace(b"UI\x14\0" + plain + b"\0", b"UI\x16\0" + deflated, 1))
+    assert "has a data set that is not deflated, as its transfer syntax says" in refusal(path)
 
 
 def test_only_regular_files_are_opened(tmp_path: Path):

@@ -302,6 +302,17 @@ def test_costs_count_every_attempt_until_one_succeeds(stage, s3_store):
     assert costs[0] > 50 > costs[1]
 
 
+def test_an_experiment_that_is_not_valid_is_refused_in_a_line(stage, monkeypatch, capsys):
+    document = json.loads(EXPERIMENT.model_dump_json()) | {"folds": {"seed": 2**32}}
+    monkeypatch.setenv(environment.EXPERIMENT, json.dumps(document))
+    assert stage(lambda context: {}) is Exit.BAD_INPUT
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "ERROR" in line]
+    assert "is not valid: folds.seed: Input should be less than 4294967296, not 4294967296. Submit" in line
+    monkeypatch.setenv(environment.EXPERIMENT, "{")
+    assert stage(lambda context: {}) is Exit.BAD_INPUT
+    assert "is not valid: Invalid JSON" in capsys.readouterr().out
+
+
 def test_prepare_of_another_experiment_leaves_nothing_of_the_run_before(stage, s3_store, monkeypatch):
     monkeypatch.setitem(sys.modules, "jobs.prepare", SimpleNamespace(run=lambda context: {}))
     s3_store.put(layout.run_experiment("tiny-run"), EXPERIMENT.model_dump_json().encode())

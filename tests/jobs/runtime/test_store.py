@@ -230,6 +230,26 @@ def test_an_answer_that_does_not_pass_means_that_the_service_is_away(
                 call("a")
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (_error(501, "NotImplemented"), r"answered 501 NotImplemented for s3://.*/a: no\. Check the bucket's settings"),
+        (
+            _error(418, ""),
+            r"answered 418 for s3://.*/a: .*\. Check the bucket's settings, and that AWS_ENDPOINT_URL_S3",
+        ),
+    ],
+)
+def test_any_other_answer_is_bad_input_with_its_status_and_a_remedy(
+    answer: bytes, says: str, s3_server: Server, s3_store: Store
+):
+    with faulty_proxy(s3_server.endpoint) as proxy:
+        proxy.answer, proxy.decide = answer, lambda number: "answer"
+        store = Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path")
+        with pytest.raises(BadInput, match=says):
+            store.get("a")
+
+
 def test_a_web_server_in_place_of_the_store_is_bad_input(s3_server: Server, s3_store: Store):
     with faulty_proxy(s3_server.endpoint) as proxy:
         proxy.decide = lambda number: "answer"

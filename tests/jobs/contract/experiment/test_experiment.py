@@ -80,6 +80,7 @@ def test_a_table_of_the_data_lies_within_the_source(field, path):
     ("source", "says"),
     [
         ("http://example.org/films", "write s3://bucket/prefix"),
+        ("s3://", "is not an S3 URL: write s3://bucket or s3://bucket/prefix"),
         ("phantom:patient=3", "no key 'patient'; a phantom has"),
     ],
 )
