@@ -17,7 +17,14 @@ from jobs.scoring.kernels import Floats, Ints, rank
 
 Corners = NDArray[np.float32]
 
-BLOCK: Final = 32  # clusters compared at once
+WORD: Final = 8  # booleans in a word of 64 bits
+
+# Columns of a cluster: the corners of the fused box; its area; the sum of its boxes' weighted confidences; the sum of
+# their corners, each times its weighted confidence.
+AREA: Final = 4
+SUM: Final = 5
+MOMENT: Final = 6
+COLUMNS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,15 @@ def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floo
     Returns:
         The fused boxes by film and, within a film, by falling confidence.
     """
-    of_model = np.repeat(np.arange(len(models)), [len(boxes.film) for boxes in models])
+    weight = np.asarray(weights, dtype=np.float64)
+    of_model = np.repeat(np.arange(len(models), dtype=np.int16), [len(boxes.film) for boxes in models])
     film = np.concatenate([np.zeros(0, dtype=np.int64), *(boxes.film for boxes in models)])
     box = np.concatenate([np.zeros((0, 4)), *(boxes.box for boxes in models)])
-    confidence = np.concatenate([np.zeros(0), *(boxes.confidence for boxes in models)])
-    weight = np.asarray(weights, dtype=np.float64)
-    weighted = np.where(confidence >= floor, confidence * weight[of_model], 0.0) if len(of_model) else confidence
+    own = (
+        np.where(boxes.confidence >= floor, boxes.confidence * of_one, 0.0)
+        for boxes, of_one in zip(models, weight, strict=True)
+    )
+    weighted = np.concatenate([np.zeros(0), *own])
     films = int(film.max(initial=-1)) + 1
     order, starts = rank(film, weighted, films)
     fused, sums, cluster_film = _fuse_sorted(box, weighted, of_model, order, starts, len(models), iou)
@@ -67,7 +77,7 @@ def fuse(models: Sequence[FilmBoxes], weights: Sequence[float], iou: float, floo
 
 @njit(cache=True, nogil=True)
 def _fuse_sorted(
-    box: Floats, weighted: Floats, of_model: Ints, order: Ints, starts: Ints, models: int, iou: float
+    box: Floats, weighted: Floats, of_model: NDArray[np.int16], order: Ints, starts: Ints, models: int, iou: float
 ) -> tuple[Floats, Floats, Ints]:
     """Cluster boxes, film by film; those of weight 0 are left out.
 
@@ -83,51 +93,44 @@ def _fuse_sorted(
     Returns:
         For each cluster: the fused box (c, 4), the sum of its models' weighted confidences (c,), the film (c,).
     """
-    boxes = len(box)
-    fused, areas = np.empty((boxes, 4)), np.empty(boxes)
-    moment, sums = np.zeros((boxes, 4)), np.zeros(boxes)
-    films = np.empty(boxes, np.int64)
-    counted = np.zeros((boxes, models), np.bool_)
-    # Corners of clusters as rounded columns, of which the search reads many at once; beyond the last they are nowhere.
-    left, top = np.full(boxes + BLOCK, np.inf, np.float32), np.full(boxes + BLOCK, np.inf, np.float32)
-    close = np.empty(BLOCK, np.bool_)
-    count = 0
+    fused, sums, films = np.empty((len(box), 4)), np.empty(len(box)), np.empty(len(box), np.int64)
+    # Of one film at a time, so that they stay in the processor's cache.
+    most = np.max(starts[1:] - starts[:-1]) if len(starts) > 1 else 0
+    cluster, counted = np.empty((most, COLUMNS)), np.empty((most, models), np.bool_)
+    words = np.empty(-(-most // WORD), np.uint64)
+    near = words.view(np.bool_)
+    left, top = np.zeros(len(near), np.float32), np.zeros(len(near), np.float32)
+    done = 0
     for film in range(len(starts) - 1):
-        first = count
+        count = 0
         for i in order[starts[film] : starts[film + 1]]:
             if weighted[i] <= 0:
                 break
-            x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
-            area = (x2 - x1) * (y2 - y1)
-            best, best_iou = -1, iou
-            near_x, near_y = _reach(x1, x2 - x1, iou), _reach(y1, y2 - y1, iou)
-            for block in range(first, count, BLOCK):
-                if not _close(left[block : block + BLOCK], top[block : block + BLOCK], near_x, near_y, close):
-                    continue
-                for c in range(block, min(block + BLOCK, count)):
-                    if not close[c - block]:
-                        continue
-                    width = min(x2, fused[c, 2]) - max(x1, fused[c, 0])
-                    height = min(y2, fused[c, 3]) - max(y1, fused[c, 1])
-                    if width > 0 and height > 0:
-                        shared = width * height
-                        overlap = shared / (area + areas[c] - shared)
-                        if overlap > best_iou:
-                            best, best_iou = c, overlap
-            if best < 0:
-                best = count
+            _mark_near(left, top, count, box, i, iou, near)
+            c = _best(cluster, count, box, i, iou, near, words)
+            if c < 0:
+                c = count
                 count += 1
-                films[best] = film
-            elif counted[best, of_model[i]]:
-                continue
-            counted[best, of_model[i]] = True
-            sums[best] += weighted[i]
-            for k in range(4):
-                moment[best, k] += weighted[i] * box[i, k]
-                fused[best, k] = moment[best, k] / sums[best]
-            areas[best] = (fused[best, 2] - fused[best, 0]) * (fused[best, 3] - fused[best, 1])
-            left[best], top[best] = fused[best, 0], fused[best, 1]
-    return fused[:count], sums[:count], films[:count]
+                cluster[c], counted[c] = 0.0, False
+            if not counted[c, of_model[i]]:
+                counted[c, of_model[i]] = True
+                _add(cluster, c, box, i, weighted[i])
+                left[c], top[c] = cluster[c, 0], cluster[c, 1]
+        places = slice(done, done + count)
+        fused[places], sums[places], films[places] = cluster[:count, :AREA], cluster[:count, SUM], film
+        done += count
+    return fused[:done], sums[:done], films[:done]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mark_near(
+    left: Corners, top: Corners, count: int, box: Floats, i: int, iou: float, near: NDArray[np.bool_]
+) -> None:
+    """Mark which of ``count`` clusters begin where box ``i`` can reach them; the compiler makes vectors of the loop."""
+    x, half_x = _reach(box[i, 0], box[i, 2] - box[i, 0], iou)
+    y, half_y = _reach(box[i, 1], box[i, 3] - box[i, 1], iou)
+    for c in range(-(-count // WORD) * WORD):
+        near[c] = (abs(left[c] - x) <= half_x) & (abs(top[c] - y) <= half_y)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -136,21 +139,48 @@ def _reach(start: float, side: float, iou: float) -> tuple[np.float32, np.float3
 
     Both sides are then at least ``iou`` times the shared one, so the other begins at most ``(1 - iou) side`` later and,
     being at most ``side / iou`` long, at most ``(1 - iou) side / iou`` earlier.
+
+    Returns:
+        The middle of the range and half its length.
     """
     later = (1 - iou) * side
     earlier = later / iou if iou > 0 else np.inf
     slack = 1e-6 * (abs(start) + earlier + side)
-    return np.float32(start - earlier - slack), np.float32(start + later + slack)
+    return np.float32(start + (later - earlier) / 2), np.float32((later + earlier) / 2 + slack)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _close(
-    left: Corners, top: Corners, near_x: tuple[np.float32, np.float32], near_y: tuple[np.float32, np.float32],
-    close: NDArray[np.bool_],
-) -> int:  # fmt: skip
-    """Note which of BLOCK clusters begin within both ranges; returns their number."""
-    count = 0
-    for c in range(BLOCK):
-        close[c] = (left[c] >= near_x[0]) & (left[c] <= near_x[1]) & (top[c] >= near_y[0]) & (top[c] <= near_y[1])
-        count += close[c]
-    return count
+def _best(
+    cluster: Floats, count: int, box: Floats, i: int, iou: float, near: NDArray[np.bool_], words: NDArray[np.uint64]
+) -> int:
+    """Return which of the near clusters overlaps box ``i`` most, the first of equals; -1 if none by above ``iou``.
+
+    ``words`` are the bytes of ``near``, eight at a time: most are 0 and skipped.
+    """
+    x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
+    area = (x2 - x1) * (y2 - y1)
+    best, best_iou = -1, iou
+    for word in range(-(-count // WORD)):
+        if not words[word]:
+            continue
+        for c in range(word * WORD, min((word + 1) * WORD, count)):
+            if not near[c]:
+                continue
+            width = min(x2, cluster[c, 2]) - max(x1, cluster[c, 0])
+            height = min(y2, cluster[c, 3]) - max(y1, cluster[c, 1])
+            if width > 0 and height > 0:
+                shared = width * height
+                overlap = shared / (area + cluster[c, AREA] - shared)
+                if overlap > best_iou:
+                    best, best_iou = c, overlap
+    return best
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add(cluster: Floats, c: int, box: Floats, i: int, weight: float) -> None:
+    """Add box ``i`` to cluster ``c``."""
+    cluster[c, SUM] += weight
+    for k in range(4):
+        cluster[c, MOMENT + k] += weight * box[i, k]
+        cluster[c, k] = cluster[c, MOMENT + k] / cluster[c, SUM]
+    cluster[c, AREA] = (cluster[c, 2] - cluster[c, 0]) * (cluster[c, 3] - cluster[c, 1])

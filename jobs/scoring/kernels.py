@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-DIGIT = 11  # bits per pass of the radix sort
+INDEX = 28  # bits of a position; the rest of 64 bits is for the confidence
+DIGIT = 12  # bits per pass of the radix sort
 BUCKETS = 1 << DIGIT
 
 
@@ -62,29 +63,57 @@ def claims(truth_key: Ints, truth_box: Floats, key: Ints, box: Floats, keys: int
 def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
     """Sort detections by class, then by descending confidence; ties keep their input order.
 
-    A radix sort on the bits of the confidences, then on the classes: stable, and linear in the number of detections.
+    A radix sort on the leading bits of the confidences, then on the classes: stable, and linear in the number of
+    detections. An insertion sort puts the few right whose confidences differ in later bits only.
 
     Returns:
         Their positions (n,) in this order, and the start of each class in it (classes + 1,).
+
+    Raises:
+        ValueError: there are 2 ** 28 detections or more.
     """
     n = len(label)
-    keys, other_keys = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    order, other_order = np.empty(n, np.uint32), np.empty(n, np.uint32)
-    bits = confidence.view(np.uint64)
-    top = np.uint64(1) << np.uint64(63)
+    if n >= 1 << INDEX:
+        raise ValueError("too many detections to rank")
+    position = np.uint64((1 << INDEX) - 1)
+    leading = _by_leading_bits(confidence)
+    starts = np.zeros(classes + 1, np.int64)
     for i in range(n):
-        order[i] = i
-        if bits[i] & top and confidence[i] != 0:  # -0 ranks as 0 does
-            keys[i] = bits[i]
-        else:
-            keys[i] = ~(bits[i] | top)
-    counts = np.empty(BUCKETS, np.int64)
-    for done in range(0, 64, DIGIT):
-        shift, mask = np.uint64(done), np.uint64(BUCKETS - 1)
+        starts[label[i] + 1] += 1
+    for c in range(classes):
+        starts[c + 1] += starts[c]
+    filled, order = starts[:classes].copy(), np.empty(n, np.int64)
+    for packed in leading:
+        found = np.int64(packed & position)
+        first, at = starts[label[found]], filled[label[found]]
+        filled[label[found]] += 1
+        while at > first and confidence[order[at - 1]] < confidence[found]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = found
+    return order, starts
+
+
+@njit(cache=True, nogil=True)
+def _by_leading_bits(confidence: Floats) -> NDArray[np.uint64]:
+    """Sort confidences (n,) in descending order by their leading 36 bits: sign, exponent and 24 bits of the fraction.
+
+    Returns:
+        (n,) these bits, inverted so that they ascend, and behind them the position in the input.
+    """
+    n = len(confidence)
+    bits, packed, other = confidence.view(np.uint64), np.empty(n, np.uint64), np.empty(n, np.uint64)
+    top, position = np.uint64(1) << np.uint64(63), np.uint64((1 << INDEX) - 1)
+    for i in range(n):
+        negative = bits[i] & top and confidence[i] != 0  # -0 ranks as 0 does
+        packed[i] = ((bits[i] if negative else ~(bits[i] | top)) & ~position) | np.uint64(i)
+    counts, mask = np.empty(BUCKETS, np.int64), np.uint64(BUCKETS - 1)
+    for done in range(INDEX, 64, DIGIT):
+        shift = np.uint64(done)
         counts[:] = 0
         for i in range(n):
-            counts[(keys[i] >> shift) & mask] += 1
-        if n and counts[(keys[0] >> shift) & mask] == n:
+            counts[(packed[i] >> shift) & mask] += 1
+        if n and counts[(packed[0] >> shift) & mask] == n:
             continue
         total = 0
         for bucket in range(BUCKETS):
@@ -92,23 +121,11 @@ def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
             counts[bucket] = total
             total += count
         for i in range(n):
-            bucket = (keys[i] >> shift) & mask
-            other_keys[counts[bucket]] = keys[i]
-            other_order[counts[bucket]] = order[i]
+            bucket = (packed[i] >> shift) & mask
+            other[counts[bucket]] = packed[i]
             counts[bucket] += 1
-        keys, other_keys = other_keys, keys
-        order, other_order = other_order, order
-    starts = np.zeros(classes + 1, np.int64)
-    for i in range(n):
-        starts[label[i] + 1] += 1
-    for c in range(classes):
-        starts[c + 1] += starts[c]
-    filled, sorted_by_class = starts[:classes].copy(), np.empty(n, np.int64)
-    for i in range(n):
-        place = label[order[i]]
-        sorted_by_class[filled[place]] = order[i]
-        filled[place] += 1
-    return sorted_by_class, starts
+        packed, other = other, packed
+    return packed
 
 
 @njit(cache=True, nogil=True)
