@@ -134,7 +134,7 @@ def _flat(values: Floats) -> Floats:
     return np.ascontiguousarray(values, np.float64)
 
 
-def average_precision(ranked: RankedClass, weights: Floats) -> Floats:
+def average_precision(ranked: RankedClass, weights: Floats | None = None) -> Floats:
     """Return the area under the monotone precision envelope over all recall points.
 
     A weight is the number of copies of a unit. Copies of a detection are neighbours in the ranking, and precision rises
@@ -142,28 +142,31 @@ def average_precision(ranked: RankedClass, weights: Floats) -> Floats:
 
     Args:
         ranked: the class after matching.
-        weights: (r, units) how often each unit counts, in each of r resamples.
+        weights: (r, units) how often each unit counts, in each of r resamples; once, in a single one, if not given.
 
     Returns:
         (r,) the average precision in each resample; NaN where no ground truth has a weight.
     """
-    total = weights @ ranked.truths.astype(np.float64)
+    truths = ranked.truths.astype(np.float64)
+    total = truths.sum(keepdims=True) if weights is None else weights @ truths
     gained, precision = _curve(ranked, weights)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     area: Floats = np.einsum("rh,rh->r", gained, envelope)
-    aps: Floats = np.divide(area, total, out=np.full(len(weights), np.nan), where=total > 0)
+    aps: Floats = np.divide(area, total, out=np.full(len(total), np.nan), where=total > 0)
     return aps
 
 
 def precision_recall(ranked: RankedClass) -> tuple[Floats, Floats]:
     """Return recall and raw precision at every correct detection, two (h,) arrays in order of rank."""
-    gained, precision = _curve(ranked, np.ones((1, len(ranked.truths))))
+    gained, precision = _curve(ranked)
     return np.cumsum(gained[0]) / max(int(ranked.truths.sum()), 1), precision[0]
 
 
-def _curve(ranked: RankedClass, weights: Floats) -> tuple[Floats, Floats]:
+def _curve(ranked: RankedClass, weights: Floats | None = None) -> tuple[Floats, Floats]:
     """Return the recalled truths and the precision at every correct detection, two (r, h) arrays in order of rank."""
     hits = ranked.hits
+    if weights is None:  # each unit once: a rank is the number of detections
+        return np.ones((1, len(hits))), (np.arange(1, len(hits) + 1) / (hits + 1))[None]
     # Detections ranked below the last hit change nothing.
     weight = weights[:, ranked.unit[: hits[-1] + 1 if len(hits) else 0]]
     gained = weight[:, hits]
@@ -180,9 +183,7 @@ def average_precisions(table: MatchTable, weights: Floats | None = None) -> dict
         weights: (units,) how often each unit counts; once if not given.
     """
     return {
-        name: float(
-            average_precision(ranked, np.ones((1, len(ranked.truths))) if weights is None else weights[None])[0]
-        )
+        name: float(average_precision(ranked, None if weights is None else weights[None])[0])
         for name, ranked in zip(table.classes, table.ranked, strict=True)
     }
 
