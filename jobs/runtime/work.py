@@ -152,7 +152,8 @@ def _quarantine(store: Store, output: Output, error: Exception) -> Exception:
     stage = work.removeprefix(layout.WORK).split("/")[0]
     # The next attempt makes it, if this task is the one that does. If it is missing then, only the other task can.
     kind = BadInput if missing else Damaged
-    return kind(f"{problem} It was removed with its work's DONE.json; {stage} makes it again: resume the run.")
+    removed = "Its work's DONE.json was removed" if missing else "It was removed with its work's DONE.json"
+    return kind(f"{problem} {removed}; {stage} makes it again: resume the run.")
 
 
 def _verified(path: Path, output: Output) -> bool:

@@ -9,7 +9,8 @@ from jobs.contract.exits import BadInput, DeviceFailed, StageError
 
 # What CUDA and its libraries report where a GPU, its link or its driver failed, and not where the code is to blame.
 _GPU: Final = re.compile(
-    r"CUDA error: (?!device-side assert|no kernel image|invalid)|CUDA driver error|NCCL error|uncorrectable"
+    r"CUDA error: (?!device-side assert|no kernel image|invalid)|CUDA (driver|unknown) error|NCCL error|uncorrectable"
+    r"|No CUDA GPUs are available|Found no NVIDIA driver|CUDA driver initialization failed|NVML"
     r"|CUDNN_STATUS_(?!NOT_SUPPORTED|BAD_PARAM)|CUBLAS_STATUS_(?!NOT_SUPPORTED|INVALID_VALUE)"
 )
 _HELPER: Final = re.compile(r"DataLoader worker|bus error|shared memory|/torch_\d+", re.IGNORECASE)
@@ -51,7 +52,10 @@ def gpu_memory() -> str:
     """Start of a sentence with the GPU's memory, and how much of it other processes hold."""
     import torch
 
-    free, total = torch.cuda.mem_get_info()
+    try:
+        free, total = torch.cuda.mem_get_info()
+    except RuntimeError:  # the driver may answer nothing more after an error
+        return "The GPU's gigabytes"
     others = total - free - torch.cuda.memory_reserved()
     shared = f", of which other processes hold {others / 2**30:.0f}," if others > total / 10 else ""
     return f"The GPU's {total / 2**30:.0f} GiB{shared}"

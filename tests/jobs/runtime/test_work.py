@@ -111,8 +111,11 @@ def test_a_damaged_output_is_removed_with_its_record_and_made_again(damage: str,
         s3_store.delete([output.key])
     else:
         s3_store.put(output.key, b"HELLO")
-    kind = BadInput if damage == "gone" else Damaged  # nothing is left that another attempt could do about it
-    with pytest.raises(kind, match=r"a.txt is .*It was removed with its work's DONE.json; ensemble makes it again"):
+    kind, says = {
+        "other bytes": (Damaged, r"a.txt is damaged.* It was removed with its work's DONE.json"),
+        "gone": (BadInput, r"a.txt is missing. Its work's DONE.json was removed"),  # nothing is left to try again with
+    }[damage]
+    with pytest.raises(kind, match=rf"{says}; ensemble makes it again"):
         fetch(s3_store, output, tmp_path / "cache")
     assert list(s3_store.list()) == []
     assert work.done() is None

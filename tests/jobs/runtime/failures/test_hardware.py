@@ -16,6 +16,10 @@ HARDWARE = [
     RuntimeError("CUDA error: the launch timed out and was terminated"),
     RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
     RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
+    RuntimeError("No CUDA GPUs are available"),
+    RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
+    RuntimeError("CUDA unknown error - this may be due to an incorrectly set up environment"),
+    RuntimeError("NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp"),
     RuntimeError("DataLoader worker (pid 17) is killed by signal: Killed. "),
     RuntimeError("DataLoader worker (pid(s) 17, 18) exited unexpectedly"),
     RuntimeError("unable to open shared memory object </torch_12_34> in read-write mode: No space left (28)"),
@@ -65,6 +69,14 @@ def test_a_gpu_that_nobody_else_uses_is_not_said_to_be_shared(monkeypatch: pytes
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (4 << 30, 24 << 30))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 19 << 30)
     assert gpu_memory() == "The GPU's 24 GiB"
+
+
+def test_a_driver_that_does_not_answer_any_more_leaves_the_cause_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    def no_answer() -> None:
+        raise RuntimeError("CUDA error: unknown error")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", no_answer)
+    assert "gigabytes do not suffice" in str(hardware_failure(torch.OutOfMemoryError("CUDA out of memory")))
 
 
 def test_memory_that_the_node_refuses_is_bad_input():
