@@ -103,8 +103,9 @@ class Store:
             url_of_server = check_endpoint(endpoint or "") or None
             client = boto3.session.Session().client("s3", endpoint_url=url_of_server, region_name=region, config=config)
         except (ValueError, aws.BotoCoreError) as error:
+            text = str(error).rstrip(".")
             raise BadInput(
-                f"The store {url} at {endpoint or 'AWS S3'}, region {region}, cannot be opened: {error}. Check the "
+                f"The store {url} at {endpoint or 'AWS S3'}, region {region}, cannot be opened: {text}. Check the "
                 f"profile's store, {environment.ENDPOINT}, {environment.ADDRESSING}, AWS_REGION, AWS_PROFILE and "
                 "AWS's configuration file."
             ) from error
