@@ -125,6 +125,7 @@ def _convert(
 
     deviations = []
     for name, of_folds in weights.items():
+        print(f"{name}: converting", flush=True)  # takes minutes where they are large
         for deviation in conversion.write_nets(name, experiment.models[name], of_folds, to, half=half):
             print(deviation, flush=True)
             deviations.append(deviation)

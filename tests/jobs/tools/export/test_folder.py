@@ -74,7 +74,8 @@ def test_a_folder_with_onnx_states_the_greatest_difference_of_each_net(run, tmp_
     export("r", to, None, Choices(onnx=True))
     assert [file.name for file in (to / "weights").iterdir()] == [f"tiny-fold-0{with_onnx.SUFFIX}"]
     assert "jobs.tools.export.with_onnx import main" in (to / "predict.py").read_text()
-    assert "tiny-fold-0: probabilities differ by at most " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "tiny: converting\ntiny-fold-0: probabilities differ by at most " in told
     assert "| tiny-fold-0 | " in (to / "README.md").read_text()
     needed = {line.partition("==")[0] for line in (to / "requirements.txt").read_text().splitlines()}
     assert "onnxruntime" in needed
