@@ -6,7 +6,8 @@ from typing import Literal
 from jobs.contract.exits import BadInput
 
 # Each is also the name of the package that is imported, and of the extra that installs it.
-TrackerName = Literal["none", "wandb", "mlflow", "tensorboard"]
+TrackerLibrary = Literal["wandb", "mlflow", "tensorboard"]
+TrackerName = Literal["none", TrackerLibrary]
 
 
 def check_installed(tracker: TrackerName) -> None:

@@ -1,13 +1,12 @@
 """Experiment trackers that learning curves are also sent to; offline their files are archived beside the log."""
 
-from typing import Literal, assert_never
+from typing import assert_never
 
+from jobs.contract.experiment.tracker import TrackerLibrary
 from jobs.runtime.telemetry.trackers.tracker import Tracker
 
-Library = Literal["wandb", "mlflow", "tensorboard"]
 
-
-def tracker_class(library: Library) -> type[Tracker]:
+def tracker_class(library: TrackerLibrary) -> type[Tracker]:
     """Import a tracker's library and return its class."""
     match library:
         case "wandb":

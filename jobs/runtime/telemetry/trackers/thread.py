@@ -8,7 +8,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from jobs.runtime.telemetry.trackers import Library, tracker_class
+from jobs.contract.experiment.tracker import TrackerLibrary
+from jobs.runtime.telemetry.trackers import tracker_class
 from jobs.runtime.telemetry.trackers.tracker import TrackedTask, Tracker
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class TrackerThread:
         tracked: the task.
     """
 
-    def __init__(self, library: Library, tracked: TrackedTask) -> None:
+    def __init__(self, library: TrackerLibrary, tracked: TrackedTask) -> None:
         self._library, self._tracked = library, tracked
         self._epochs: SimpleQueue[Epoch | None] = SimpleQueue()
         self._last = 0
