@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from jobs.contract import environment
 from jobs.contract.exits import TABLE, BadInput, Damaged, Exit, OtherVersion, StageError
 from jobs.contract.experiment import Experiment
-from jobs.contract.experiment.tracker import check_installed
+from jobs.contract.experiment.tracker import check_tracker
 from jobs.contract.experiment.values import mistakes
 from jobs.contract.names import Stage, check_run_name
 from jobs.contract.plan import fold_tasks, label_tasks, training_stage
@@ -90,7 +90,7 @@ def _tracker(context: Context) -> TrackerThread | None:
     tracker = context.experiment.tracker
     if tracker == "none" or context.task.stage not in (Stage.TRAIN_CLASSIFIER, Stage.TRAIN_DETECTOR):
         return None
-    check_installed(tracker)
+    check_tracker(tracker)
     settings = context.experiment.model_dump(mode="json")
     return TrackerThread(tracker, TrackedTask(context.scratch / "tracker", context.run, context.task.name, settings))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from jobs.contract import environment
 from jobs.contract.exits import BadInput, Damaged, Exit
 from jobs.contract.experiment import Experiment
-from jobs.contract.experiment.tracker import check_installed
+from jobs.contract.experiment.tracker import check_tracker
 from jobs.contract.needs.teachers import check_stored
 from jobs.contract.stored import layout
 from workflows.board.board import Board, quiet_terminal
@@ -65,7 +65,7 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
             not support its workflow.
     """
     refuse_errors(check_here(spec), lambda text: say(console, text, "yellow"), "started")
-    check_installed(spec.experiment.tracker)
+    check_tracker(spec.experiment.tracker)
     folder = RUNS / spec.run
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), local_store() as store:

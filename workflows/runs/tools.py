@@ -1,13 +1,12 @@
 """Run a tool of the work side: a process that has a run's store, because the control side loads no torch."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs.contract.exits import BadInput
+from jobs.contract.extras import check_installed
 from jobs.contract.profile import StoreSettings
 from workflows.store.opening import cache_variables, open_store, store_variables
 from workflows.store.process import dies_with_parent
@@ -28,8 +27,7 @@ def run_tool(run: "Run", tool: str, arguments: Sequence[str]) -> int:
 
 def run_on_store(settings: StoreSettings | None, tool: str, arguments: Sequence[str]) -> int:
     """Run a tool as :func:`run_tool` does, with a profile's store, or for None the environment's."""
-    if importlib.util.find_spec("torch") is None:
-        raise BadInput("This needs PyTorch on this machine: pip install cxrfold[jobs,detector].")
+    check_installed("This command", "torch", extra="jobs,detector")
     open_store(settings)  # opened here first: it says at once where a store cannot be reached
     return subprocess.run(
         [sys.executable, "-m", "jobs", tool, *arguments],

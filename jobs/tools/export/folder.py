@@ -1,7 +1,6 @@
 """Writes the export of a run: weights, experiment, code, ``predict.py``, README, licences and checksums."""
 
 import hashlib
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs.contract.exits import BadInput
 from jobs.contract.experiment import Experiment
+from jobs.contract.extras import check_installed
 from jobs.runtime.pages import text_template
 from jobs.runtime.provenance import revision
 from jobs.runtime.store import Store
@@ -62,7 +62,7 @@ def export(run: str, to: Path, cache: Path | None, choices: Choices) -> None:
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"{to} exists and is not an empty folder: name another with --to, or remove it.")
     if choices.onnx:
-        _check_onnx_is_installed()
+        check_installed("--onnx", "onnx", "onnxruntime", "onnxscript", extra="onnx")
     store = Store.from_environment()
     weights = find_weights(store, run)
     beside = next(folder for folder in to.absolute().parents if folder.is_dir())
@@ -78,12 +78,6 @@ def export(run: str, to: Path, cache: Path | None, choices: Choices) -> None:
     megabytes = sum(file.stat().st_size for file in to.rglob("*") if file.is_file()) / 1e6
     nets = sum(map(len, weights.outputs.values()))
     print(f"{to}: {nets} nets, {megabytes:.1f} MB. python {to}/predict.py TEST_FOLDER OUT.csv")
-
-
-def _check_onnx_is_installed() -> None:
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BadInput(f"--onnx needs {' and '.join(missing)}: pip install cxrfold[onnx].")
 
 
 def _predicting(weights: RunWeights) -> Experiment:
