@@ -5,45 +5,39 @@ fails raises :class:`ServiceAway` where a later attempt may succeed, and :class:
 (:mod:`jobs.runtime.s3.errors`).
 """
 
-import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as aws
-from botocore.config import Config
-from pydantic import BaseModel, ValidationError
 
 from jobs.contract import environment
 from jobs.contract.clock import ServerClock
-from jobs.contract.exits import BadInput, Damaged, OtherVersion
-from jobs.contract.profile import check_endpoint
+from jobs.contract.exits import BadInput, Damaged
 from jobs.contract.s3_url import split_url
-from jobs.contract.stored.records import FORMAT, Output
-from jobs.runtime import provenance
+from jobs.contract.stored.records import Output
 from jobs.runtime.failures.disk import room_in
+from jobs.runtime.s3.client import open_client
 from jobs.runtime.s3.errors import NO_FIRST_BYTE, error_code, explain
 from jobs.runtime.s3.errors import Missing as Missing
-from jobs.runtime.s3.retries import READ_TIMEOUT, Retries
+from jobs.runtime.s3.files import sha256_of as sha256_of
+from jobs.runtime.s3.files import sync, temporary_beside
+from jobs.runtime.s3.records import Stored, decode_json, decode_record
+from jobs.runtime.s3.retries import Retries
 
 # Objects above the threshold are moved in parallel parts.
 TRANSFER: Final = TransferConfig(
     multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=8, num_download_attempts=8
 )
-Stored = TypeVar("Stored", bound=BaseModel)
-
-CONNECT_TIMEOUT: Final = 5.0
 UPLOADS: Final = 3  # of one file, if the store forgets an upload in parts
 DOWNLOADS: Final = 2  # of one object whose bytes are not those stored
 
@@ -88,31 +82,8 @@ class Store:
             BadInput: the URL is not an S3 URL, or a setting of the client is not valid.
         """
         bucket, prefix = split_url(url)
-        region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        try:
-            config = Config(
-                retries={"mode": "legacy"},
-                connect_timeout=CONNECT_TIMEOUT,
-                read_timeout=READ_TIMEOUT,
-                max_pool_connections=32,
-                s3={"addressing_style": addressing},
-                # Servers other than AWS refuse or ignore the checksums that boto3 adds by default.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            )
-            url_of_server = check_endpoint(endpoint or "") or None
-            client = boto3.session.Session().client("s3", endpoint_url=url_of_server, region_name=region, config=config)
-        except (ValueError, aws.BotoCoreError) as error:
-            text = str(error).rstrip(".")
-            raise BadInput(
-                f"The store {url} at {endpoint or 'AWS S3'}, region {region}, cannot be opened: {text}. Check the "
-                f"profile's store, {environment.ENDPOINT}, {environment.ADDRESSING}, AWS_REGION, AWS_PROFILE and "
-                "AWS's configuration file."
-            ) from error
-        retries = Retries()
-        retries.attach(client)
-        clock = ServerClock()
-        client.meta.events.register("after-call.s3", partial(_read_clock, clock))
+        retries, clock = Retries(), ServerClock()
+        client = open_client(url, endpoint, region, addressing, retries, clock)
         return cls(bucket, f"{prefix}/" if prefix else "", endpoint, client, retries, clock=clock)
 
     @classmethod
@@ -216,10 +187,7 @@ class Store:
             Missing: there is none.
             Damaged: it is no JSON.
         """
-        try:
-            return json.loads(self.get(key))
-        except (ValueError, RecursionError) as error:
-            raise Damaged(f"{self.url}/{key} is damaged: it is no JSON.") from error
+        return decode_json(self.get(key), f"{self.url}/{key}")
 
     def get_record(self, key: str, kind: type[Stored]) -> Stored:
         """Read a stored record.
@@ -229,18 +197,7 @@ class Store:
             Damaged: it is no such record.
             OtherVersion: it was written in another format.
         """
-        data = self.get(key)
-        try:
-            return kind.model_validate_json(data)
-        except ValidationError as error:
-            if written := _other_format(data):
-                raise OtherVersion(
-                    f"{self.url}/{key} was written in format {written}; this code, revision "
-                    f"{provenance.revision()[:12]}, reads format {FORMAT}. Use the code that wrote it, or another "
-                    "prefix of the store. Nothing was removed."
-                ) from error
-            other = "" if "format" in kind.model_fields else ", or was written by another version"
-            raise Damaged(f"{self.url}/{key} is damaged{other}: it is no record of a {kind.__name__}.") from error
+        return decode_record(self.get(key), kind, f"{self.url}/{key}")
 
     def find_json(self, key: str) -> Any | None:
         """Read a JSON object; None where there is none."""
@@ -278,12 +235,12 @@ class Store:
         """
         key = what if isinstance(what, str) else what.key
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_beside(path) as temporary, room_in(path.parent), self._explained(key):
+        with temporary_beside(path) as temporary, room_in(path.parent), self._explained(key):
             for _ in range(DOWNLOADS):
                 self.client.download_file(self.bucket, self.prefix + key, str(temporary), Config=TRANSFER)
                 self.moved.down += temporary.stat().st_size
                 if isinstance(what, str) or sha256_of(temporary) == what.sha256:
-                    _sync(temporary)
+                    sync(temporary)
                     temporary.replace(path)
                     return path
         raise Damaged(f"{self.url}/{key} is damaged: its SHA-256 is not that of the stored bytes.")
@@ -349,45 +306,3 @@ class Store:
             if meaning is None:
                 raise
             raise meaning from error
-
-
-def _read_clock(clock: ServerClock, parsed: dict[str, Any], **_: Any) -> None:
-    """Read the server's time from an answer. When its request was sent is not known: some seconds before."""
-    now = time.time()
-    clock.read(parsed["ResponseMetadata"]["HTTPHeaders"].get("date"), now - 10, now)
-
-
-def _other_format(data: bytes) -> str:
-    """Format and revision that a record says it was written in; empty if it is this code's format or says nothing."""
-    try:
-        record = json.loads(data)
-    except (ValueError, RecursionError):
-        return ""
-    written = record.get("format", FORMAT) if isinstance(record, dict) else FORMAT
-    if not isinstance(written, int) or written == FORMAT:
-        return ""
-    revision = record.get("revision")
-    return f"{written} by revision {revision[:12]}" if isinstance(revision, str) else str(written)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Write a file to the disk, so that a crash of the machine cannot leave its name without its bytes."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

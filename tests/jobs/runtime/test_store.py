@@ -262,7 +262,7 @@ def test_a_web_server_in_place_of_the_store_is_bad_input(s3_server: Server, s3_s
 @pytest.fixture
 def silent(s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Proxy]]:
     """A store, and its server, which takes requests and never answers; one attempt uses up the patience of a stop."""
-    monkeypatch.setattr("jobs.runtime.store.READ_TIMEOUT", 0.6)
+    monkeypatch.setattr("jobs.runtime.s3.client.READ_TIMEOUT", 0.6)
     monkeypatch.setattr("jobs.runtime.s3.retries.STOPPING_PATIENCE", 0.5)
     with faulty_proxy(s3_server.endpoint) as proxy:
         proxy.decide = lambda number: "silent"
