@@ -2,12 +2,14 @@
 
 import os
 import time
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import boto3
+import botocore.session
 from botocore import exceptions as aws
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 
 from jobs.contract import environment
 from jobs.contract.clock import ServerClock
@@ -47,7 +49,7 @@ def open_client(
             response_checksum_validation="when_required",
         )
         server = check_endpoint(endpoint or "") or None
-        client = boto3.session.Session().client("s3", endpoint_url=server, region_name=region, config=config)
+        client = _session().client("s3", endpoint_url=server, region_name=region, config=config)
     except (ValueError, aws.BotoCoreError) as error:
         text = str(error).rstrip(".")
         raise BadInput(
@@ -58,6 +60,19 @@ def open_client(
     retries.attach(client)
     client.meta.events.register("after-call.s3", partial(_read_clock, clock))
     return client
+
+
+def _session() -> boto3.session.Session:
+    """Return a session of its own configuration and credentials, but with the process's descriptions of services."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
+    return boto3.session.Session(botocore_session=core)
+
+
+@cache
+def _descriptions(data_path: str | None) -> Loader:
+    """Return botocore's descriptions of AWS's services. To parse them takes four fifths of the time of a client."""
+    return create_loader(data_path)
 
 
 def _read_clock(clock: ServerClock, parsed: dict[str, Any], **_: Any) -> None:

@@ -284,3 +284,11 @@ def test_a_server_that_does_not_answer_uses_up_the_patience_with_one_attempt(sil
     with pytest.raises(ServiceAway, match="did not answer"):
         store.get("a")
     assert proxy.connections == 1
+
+
+def test_stores_share_what_is_known_of_s3_and_no_credentials(monkeypatch):
+    for name in ("first", "second"):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", name)
+        client = Store.open("s3://bucket").client
+        assert client._request_signer._credentials.access_key == name
