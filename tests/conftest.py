@@ -2,14 +2,22 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from jobs.contract import environment
+from jobs.runtime.libraries import loading
 from jobs.runtime.store import Store
 from workflows.store.embedded import Server, embedded_s3
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Load what the tests import out of the garbage collector's sight: a full collection takes half a second."""
+    with loading():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
