@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from jobs.contract.names import QUEUE_LABEL, RUN_LABEL
 from workflows.lint.findings import Problem, Rules
+from workflows.lint.placeholders import unresolved
 from workflows.lint.templates import containers, dags, task_arguments
-from workflows.manifest.retry import CREATION_TIME
 from workflows.manifest.spec import Manifest
 from workflows.settings.tree import load_yaml
 
@@ -20,14 +20,8 @@ GENERATED_NAME_LIMIT: Final = LABEL_LIMIT - 5
 # Seconds to write a checkpoint to S3.
 ENOUGH_GRACE: Final = 60
 _PROGRESS: Final = "workflows.argoproj.io/progress"
-_PLACEHOLDER: Final = re.compile(r"{{(.*?)}}")
 _SECRET: Final = re.compile(r"SECRET|PASSWORD|TOKEN|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
 _BY_RUN: Final = re.compile(rf"{{{{\s*(workflow\.(name|uid)|workflow\.labels\.{RUN_LABEL}|pod\.name)\s*}}}}")
-_GLOBAL: Final = re.compile(
-    r"workflow\.(name|uid|namespace|serviceAccountName|labels\.|annotations\.|creationTimestamp)"
-)
-# What Argo knows of a workflow once it has ended: variables of the exit handler alone.
-_OF_ENDED: Final = ("status", "failures", "duration")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 rule = Rules[Manifest]()
@@ -36,18 +30,9 @@ rule = Rules[Manifest]()
 @rule("CXR002", "error", "use a declared parameter, or declare it")
 def unresolved_placeholder(workflow: Manifest) -> Iterator[Problem]:
     """Argo has no value for a placeholder."""
-    spec = workflow["spec"]
     for template in _templates(workflow):
-        known = _known_variables(template, spec)
-        for path, text in _strings(template, f"template {template['name']}"):
-            for variable in (match.strip() for match in _PLACEHOLDER.findall(text)):
-                retry = variable == "retries" or variable.startswith("lastRetry.")
-                loop = variable == "item" or variable.startswith("item.")
-                if variable == CREATION_TIME and "retryStrategy" in template:
-                    continue
-                if variable in known or _GLOBAL.match(variable) or loop or (retry and "retryStrategy" in template):
-                    continue
-                yield Problem(path, f"{{{{{variable}}}}} has no value")
+        for path, variable in unresolved(template, workflow["spec"]):
+            yield Problem(path, f"{{{{{variable}}}}} has no value")
 
 
 @rule("CXR004", "error", "set valueFrom.default of the output, or the input's default")
@@ -287,42 +272,3 @@ def _missing_restrictions(container: Manifest, either: Manifest) -> list[str]:
     if not either.get("seccompProfile"):
         missing.append("seccompProfile")
     return missing
-
-
-def _known_variables(template: Manifest, spec: Manifest) -> set[str]:
-    """Return the variables a template may use: parameters, outputs of its tasks and Argo's own."""
-    inputs = template.get("inputs", {}).get("parameters", [])
-    arguments = spec.get("arguments", {}).get("parameters", [])
-    bodies = {body["name"]: body for body in spec.get("templates", [])}
-    outputs = {
-        f"tasks.{task['name']}.outputs.parameters.{parameter['name']}"
-        for task in template.get("dag", {}).get("tasks", [])
-        for parameter in bodies.get(task.get("template"), {}).get("outputs", {}).get("parameters", [])
-    }
-    ended = {f"workflow.{word}" for word in _OF_ENDED} if template["name"] in _exit_templates(spec) else set()
-    return (
-        {"pod.name", "node.name"}
-        | ended
-        | {f"inputs.parameters.{parameter['name']}" for parameter in inputs}
-        | {f"workflow.parameters.{parameter['name']}" for parameter in arguments}
-        | outputs
-    )
-
-
-def _exit_templates(spec: Manifest) -> set[str]:
-    """Names of the exit handler's template and, where it is a DAG, of its tasks' templates."""
-    bodies = {body["name"]: body for body in spec.get("templates", [])}
-    handler = bodies.get(spec.get("onExit"), {})
-    return {handler.get("name"), *(task.get("template") for task in handler.get("dag", {}).get("tasks", []))}
-
-
-def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield every string in a value with its path."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            yield from _strings(child, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from _strings(child, f"{path}[{index}]")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from jobs.contract.durations import duration
 from jobs.contract.exits import BadInput, Damaged, StageError
@@ -20,18 +20,17 @@ from jobs.contract.task import TaskId
 from workflows.board.rows import Row
 from workflows.cluster import workflow_json
 from workflows.cluster.client import Cluster, NotConfigured
-from workflows.cluster.http import Forbidden, Json, NoAnswer, NotThere, Unauthorized
+from workflows.cluster.http import Json, NoAnswer, NotThere, Unauthorized
 from workflows.cluster.workflow_json import TaskNodes
 from workflows.manifest.spec import RunSpec
 from workflows.runs import stored
+from workflows.runs.notes import Found, Notes
 from workflows.runs.tasks.argo_state import accelerators, row_from_argo
 from workflows.runs.tasks.ended_attempts import alike
 from workflows.store.opening import open_store
 
 if TYPE_CHECKING:
     from jobs.runtime.store import Store
-
-Found = TypeVar("Found")
 
 # How long watching and following go on while the cluster does not answer, or refuses the credentials.
 PATIENCE_SECONDS: Final = 900.0
@@ -47,8 +46,7 @@ class Run:
     workflows: list[Json]  # of this run, on the cluster
     absence: StageError | None = None  # why the cluster has no workflow of the run
     deleted: bool = False  # whether its workflow was removed from the cluster since the run was found
-    _notes: dict[str, str] = field(default_factory=dict)  # by topic
-    _refused: set[str] = field(default_factory=set)  # topics that are not asked for again
+    _notes: Notes = field(default_factory=Notes)
     _rows: dict[str, Row] = field(default_factory=dict)  # the last that were read from the store
     _away_since: float | None = None  # time.monotonic()
 
@@ -121,25 +119,8 @@ class Run:
         return " ".join(self.notes)
 
     def optional(self, topic: str, look: Callable[[], Found]) -> Found | None:
-        """Return what an optional look-up finds; None, and a note, if it is refused or fails.
-
-        Args:
-            topic: what is left out, e.g. ``Who uses the GPUs``.
-            look: the look-up. It is not repeated once the user lacks the right.
-        """
-        if topic in self._refused:
-            return None
-        try:
-            found = look()
-        except Forbidden as error:
-            self._refused.add(topic)
-            self._notes[topic] = f"{topic} is not shown: {error}"
-        except StageError as error:
-            self._notes[topic] = f"{topic} is not shown. {error}"
-        else:
-            self._notes.pop(topic, None)
-            return found
-        return None
+        """Return what an optional look-up finds; None, and a note, if it is refused or fails."""
+        return self._notes.optional(topic, look)
 
     def running_pods(self) -> int:
         """Number of pods whose main container still runs; 0 if they cannot be listed.
