@@ -9,8 +9,9 @@ from jobs.contract.exits import Stopped
 from jobs.contract.stored.records import Done
 from jobs.nets.device.compilation import keep_compiled
 from jobs.nets.device.precision import resolve_precision
+from jobs.nets.yolo.arguments import Setup
 from jobs.nets.yolo.state import under
-from jobs.nets.yolo.trainer import DetectorTraining, Diverged, Setup
+from jobs.nets.yolo.trainer import DetectorTraining, Diverged
 from jobs.runtime.checkpoint import Checkpoints, State, Tensors
 from jobs.runtime.work import Work
 from jobs.train_detector.fold import DetectorFold

@@ -36,9 +36,10 @@ from jobs.films.loader import Films
 from jobs.nets.classifier.net import create_classifier
 from jobs.nets.device.determinism import set_determinism
 from jobs.nets.device.precision import TYPES, resolve_precision
+from jobs.nets.yolo.arguments import Setup
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import initial
-from jobs.nets.yolo.trainer import DetectorTraining, Setup
+from jobs.nets.yolo.trainer import DetectorTraining
 from jobs.runtime.preemption import Stop
 from jobs.runtime.telemetry.stopwatch import Stopwatch
 from jobs.train_classifier.loop import ClassifierTraining, TrainingInputs

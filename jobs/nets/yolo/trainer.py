@@ -12,8 +12,6 @@ import math
 import random
 import time
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -28,6 +26,7 @@ from jobs.nets.device.determinism import set_determinism
 from jobs.nets.device.failures import explained
 from jobs.nets.device.precision import autocast, resolve_precision
 from jobs.nets.yolo import state
+from jobs.nets.yolo.arguments import Setup, arguments
 from jobs.nets.yolo.data import DetectorFilms, PackedDataset, PackedLoader
 from jobs.nets.yolo.loss import MOST_BOXES, DetectionLoss, most_boxes
 from jobs.nets.yolo.model import CHANNELS, CLASSES
@@ -42,31 +41,6 @@ TRAIN_SAMPLE: Final = 256  # most training films scored after an epoch, for comp
 
 class Diverged(BadInput):
     """The loss became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """The net and films of a training, and the device it runs on.
-
-    Attributes:
-        net: the net with its initial weights.
-        train: films to train on.
-        valid: the fold's films.
-        seed: seed of the films' order and of augmentation.
-        device: ``cuda`` or ``cpu``.
-        threads: CPU threads to use, loader workers included.
-        folder: folder for the small files that ultralytics writes.
-        own: the films of ``train`` that are not beside the folds, a sample of which is scored; None if all are.
-    """
-
-    net: torch.nn.Module
-    train: DetectorFilms
-    valid: DetectorFilms
-    seed: int
-    device: str
-    threads: int
-    folder: Path
-    own: DetectorFilms | None = None
 
 
 class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
@@ -327,44 +301,3 @@ class DetectorTraining(DetectionTrainer):  # type: ignore[misc]
         self.progress.epoch(self.epoch + 1, best=self.best_fitness, **curve_figures(row))
         if not self.stop:
             self.wish.check()
-
-
-def arguments(detector: Detector, setup: Setup) -> dict[str, Any]:
-    """Return the training's settings under ultralytics' names, including those whose default there does not fit."""
-    return {
-        "task": "detect",
-        "mode": "train",
-        "model": f"{detector.model}.yaml",
-        "data": "packed",
-        "epochs": detector.epochs,
-        "batch": detector.batch,
-        "nbs": detector.batch,
-        "imgsz": detector.size,
-        "device": "0" if setup.device == "cuda" else "cpu",
-        "project": str(setup.folder),
-        "name": "ultralytics",
-        "exist_ok": True,
-        "pretrained": False,
-        "seed": setup.seed,
-        "deterministic": detector.deterministic,
-        "amp": False,
-        "plots": False,
-        "save": False,
-        "patience": detector.patience or 0,
-        "optimizer": detector.optimizer,
-        "lr0": detector.lr,
-        "lrf": detector.final_lr,
-        "cos_lr": {"linear": False, "cosine": True}[detector.schedule],
-        "momentum": detector.momentum,
-        "weight_decay": detector.weight_decay,
-        "warmup_epochs": detector.warmup,
-        "warmup_bias_lr": 0.1 if detector.optimizer == "SGD" else 0.0,
-        "mosaic": detector.mosaic,
-        "mixup": detector.mixup,
-        "close_mosaic": detector.close_mosaic,
-        "degrees": detector.degrees,
-        "translate": detector.translate,
-        "scale": detector.scale,
-        "shear": detector.shear,
-        "fliplr": detector.flip,
-    }

@@ -9,9 +9,10 @@ import torch
 
 from jobs.contract.experiment import Detector
 from jobs.films.dataset import Dataset
+from jobs.nets.yolo.arguments import Setup
 from jobs.nets.yolo.data import DetectorFilms
 from jobs.nets.yolo.model import initial
-from jobs.nets.yolo.trainer import DetectorTraining, Setup
+from jobs.nets.yolo.trainer import DetectorTraining
 from jobs.runtime.checkpoint import State, Tensors
 from jobs.runtime.preemption import Stop
 from jobs.runtime.telemetry.stopwatch import Stopwatch
