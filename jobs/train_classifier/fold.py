@@ -21,7 +21,7 @@ from jobs.nets.device.determinism import set_determinism
 from jobs.nets.training import Training
 from jobs.nets.weights.pretrained import Pretrained
 from jobs.runtime.context import Context
-from jobs.train_classifier.loop import random_stream
+from jobs.train_classifier.position import random_stream
 
 
 @dataclass(frozen=True)

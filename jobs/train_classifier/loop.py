@@ -9,7 +9,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -35,9 +35,9 @@ from jobs.nets.device.precision import autocast, gradient_scaler, restore_scaler
 from jobs.nets.optimizer_state import optimizer_tensors, restore_optimizer
 from jobs.runtime.checkpoint import Tensors
 from jobs.runtime.telemetry.stopwatch import Stopwatch
+from jobs.train_classifier.position import EpochMetrics, Position, random_stream
 from jobs.train_classifier.scores import score
 
-EpochMetrics = dict[str, Any]
 MIXING: Final = 1  # sets mixing's stream apart from others at the same position
 
 
@@ -62,31 +62,6 @@ class TrainingInputs:
     validation: Films
     sample: Films
     untrained: Callable[[], ClassifierNet]
-
-
-@dataclass
-class Position:
-    """How far a training has come.
-
-    Attributes:
-        stage: finished learning-rate stages.
-        epoch: finished epochs of this stage.
-        step: finished steps of this epoch.
-        stale: epochs of this stage since the best score last improved.
-        loss: sum of the losses of this epoch's steps.
-        seconds: time spent on this epoch.
-        best: the best score so far.
-        curve: the metrics of every finished epoch.
-    """
-
-    stage: int = 0
-    epoch: int = 0
-    step: int = 0
-    stale: int = 0
-    loss: float = 0.0
-    seconds: float = 0.0
-    best: float = -math.inf
-    curve: list[EpochMetrics] = field(default_factory=list)
 
 
 class ClassifierTraining:
@@ -155,9 +130,7 @@ class ClassifierTraining:
     def state(self) -> dict[str, Any]:
         """Return the rest of the state as JSON: the position and the gradient scaler."""
         self._read_loss()
-        position = asdict(self.position)
-        position["best"] = position["best"] if self.best else None
-        return {"place": position, "scaler": self.scaler.state_dict()}
+        return {"place": self.position.to_json(), "scaler": self.scaler.state_dict()}
 
     def restore(self, tensors: Tensors, state: dict[str, Any]) -> None:
         """Restore what :meth:`tensors` and :meth:`state` returned."""
@@ -171,8 +144,7 @@ class ClassifierTraining:
         self.best = parts["best"]
         restore_optimizer(self.optimizer, parts["optimizer"])
         restore_scaler(self.scaler, state["scaler"])
-        position = state["place"]
-        self.position = Position(**{**position, "best": -math.inf if position["best"] is None else position["best"]})
+        self.position = Position.from_json(state["place"])
 
     def run(
         self,
@@ -337,8 +309,3 @@ class ClassifierTraining:
                 f"stages[{position.stage}].lr, add warmup or clip, or set precision: fp32."
             )
         return loss
-
-
-def random_stream(*position: int) -> int:
-    """Return a seed for a position in a training; different positions give unrelated seeds."""
-    return int(np.random.SeedSequence(position).generate_state(1)[0])

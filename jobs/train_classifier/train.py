@@ -15,7 +15,8 @@ from jobs.runtime.context import Context
 from jobs.runtime.telemetry.progress import curve_figures
 from jobs.runtime.work import Work
 from jobs.train_classifier.fold import ClassifierFold
-from jobs.train_classifier.loop import ClassifierTraining, EpochMetrics, TrainingInputs
+from jobs.train_classifier.loop import ClassifierTraining, TrainingInputs
+from jobs.train_classifier.position import EpochMetrics
 
 MAX_WORKERS: Final = 8
 
