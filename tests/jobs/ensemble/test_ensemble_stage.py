@@ -96,6 +96,7 @@ def test_on_a_test_set_every_folds_net_is_a_voice(trained, monkeypatch):
     assert strongest < max(each), "voices are averaged"
 
 
+@pytest.mark.slow
 def test_a_fitted_temperature_scales_out_of_fold_and_then_a_test_set(trained, monkeypatch, tmp_path):
     of, plain = experiment(ensemble={"temperature": "fit"}, detectors={}), experiment(detectors={})
     worlds = [trained.another_run(), trained.another_run()]

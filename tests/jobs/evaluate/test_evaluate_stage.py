@@ -58,6 +58,7 @@ def test_the_page_needs_nothing_but_itself(trained):
     assert len(page) < 3e6
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_experiment_that_repeats_the_run(trained, tmp_path):
     of = experiment(seed=7)
     _, _, page = evaluated(trained.another_run(), of)
@@ -74,6 +75,7 @@ def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
     assert "<b>Degraded.</b> Fold 1 is left out" in page
 
 
+@pytest.mark.slow
 def test_what_the_choices_of_inference_add_is_said(trained):
     world = trained.another_run()
     for fold in (0, 1):
@@ -91,6 +93,7 @@ def test_what_the_choices_of_inference_add_is_said(trained):
     assert "<th>TTA adds</th><td>+0.030</td><td>+0.130</td>" in page
 
 
+@pytest.mark.slow
 def test_a_detector_alone_is_scored_by_its_boxes(trained):
     scores, metrics, page = evaluated(trained.another_run(), experiment(classifiers={}))
     assert list(scores) == ["opacity"]
@@ -99,12 +102,14 @@ def test_a_detector_alone_is_scored_by_its_boxes(trained):
     assert "Confusion matrix" not in page
 
 
+@pytest.mark.slow
 def test_a_classifier_alone_is_scored_by_its_classes(trained):
     scores, metrics, _ = evaluated(trained.another_run(), experiment(detectors={}))
     assert list(scores) == ["map4"]
     assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == index()["study"].nunique()
 
 
+@pytest.mark.slow
 def test_a_search_for_settings_is_told_with_its_gain_its_recipe_and_what_the_gain_is_worth(trained):
     world, of = (
         trained.another_run(),
@@ -128,6 +133,7 @@ def test_a_search_for_settings_is_told_with_its_gain_its_recipe_and_what_the_gai
     assert "name: evolved-on-0" in page
 
 
+@pytest.mark.slow
 def test_a_run_without_a_search_says_nothing_of_one(trained):
     _, metrics, page = evaluated(trained.another_run(), experiment())
     assert "Search for settings" not in page
@@ -135,6 +141,7 @@ def test_a_run_without_a_search_says_nothing_of_one(trained):
     assert not any("search" in task for task in metrics["tasks"])
 
 
+@pytest.mark.slow
 def test_without_resamples_there_is_no_interval_and_still_a_page(trained):
     _, metrics, page = evaluated(trained.another_run(), experiment(evaluation={"bootstrap": 0, "gallery": 0}))
     assert metrics["classes"]["none"]["interval"] is None
@@ -151,6 +158,7 @@ def test_done_again_it_publishes_the_same_page_and_another_dataset_is_refused(tr
         evaluate.run(world.context(Stage.EVALUATE, experiment()))
 
 
+@pytest.mark.slow
 def test_the_outcome_is_pushed_where_a_gateway_is_named(trained, monkeypatch):
     received = {}
 
@@ -178,6 +186,7 @@ def test_the_outcome_is_pushed_where_a_gateway_is_named(trained, monkeypatch):
     assert "cxrfold_run_failed 0.0" in text
 
 
+@pytest.mark.slow
 def test_a_card_is_written_with_lines_for_what_a_program_cannot_know(trained):
     world = trained.another_run()
     scores, metrics, _ = evaluated(world, experiment(title="Two nets"))
@@ -194,6 +203,7 @@ def test_a_card_is_written_with_lines_for_what_a_program_cannot_know(trained):
     assert metrics["groups"] is None, "these films were prepared without tags"
 
 
+@pytest.mark.slow
 def test_groups_of_patients_are_scored_and_a_failing_machine_stands_out(trained):
     films = index(patients=60)
     world = World(trained.store, trained.folder, f"{trained.run}-groups", films)
@@ -240,6 +250,7 @@ def test_groups_of_patients_are_scored_and_a_failing_machine_stands_out(trained)
     assert "**stands out**" in world.result("card.md").decode()
 
 
+@pytest.mark.slow
 def test_doubted_labels_are_published_as_page_and_table(trained):
     world = trained.another_run()
     _, metrics, _ = evaluated(world, experiment())

@@ -82,6 +82,7 @@ def test_a_labelled_test_set_is_set_beside_out_of_fold_and_can_be_compared(train
     assert (same["scores"][0], same["difference"]) == (pytest.approx(scores["map6"]), 0)
 
 
+@pytest.mark.slow
 def test_classes_that_one_of_the_two_lacks_are_left_out_of_the_comparison(trained, monkeypatch):
     films = labelled()
     films = films[films["study_class"] != "atypical"]
@@ -100,6 +101,7 @@ def test_classes_that_one_of_the_two_lacks_are_left_out_of_the_comparison(traine
     assert "precision against recall of atypical" not in page
 
 
+@pytest.mark.slow
 def test_a_test_set_that_is_easier_or_harder_is_told_beyond_noise(trained, monkeypatch):
     films = labelled(120)
     rng = np.random.default_rng(1)

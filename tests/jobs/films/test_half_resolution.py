@@ -48,7 +48,9 @@ def decibels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 @pytest.mark.parametrize("inverted", [False, True])
 @pytest.mark.parametrize("voi", [None, "window", "sigmoid"])
-@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize(
+    "bits", [8, pytest.param(12, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.slow)]
+)
 def test_squares_of_a_half_film_are_close_to_those_of_the_whole_one(
     written: Writer, bits: int, voi: str | None, inverted: bool
 ):

@@ -104,12 +104,14 @@ def test_one_planted_film_is_refused(lab: Lab, leak: str):
         lab.run("narrow", given, weights="run:wide/net")
 
 
+@pytest.mark.slow
 def test_a_leak_is_followed_through_a_start_of_a_start(lab: Lab):
     lab.run("middle", films("middle"), weights="run:wide/net")
     with pytest.raises(BadInput, match=r"run:middle/net fold 0 through its start has trained on"):
         lab.run("last", other_split(films("wide")), weights="run:middle/net")
 
 
+@pytest.mark.slow
 def test_dropped_films_are_left_out_of_every_training_behind_the_start(lab: Lab):
     lab.run("middle", films("middle"), weights="run:wide/net")
     before = len(lab.trained)
@@ -122,6 +124,7 @@ def test_dropped_films_are_left_out_of_every_training_behind_the_start(lab: Lab)
     assert last.start != find_start(lab.store, "run:middle/net", 0)
 
 
+@pytest.mark.slow
 def test_the_films_behind_a_run_are_those_of_its_starts_too(lab: Lab):
     lab.run("middle", films("middle"), weights="run:wide/net")
     predicting = lab.context("tested", model=TINY.model_copy(update={"weights": "run:wide/net"}))
@@ -137,6 +140,7 @@ def test_training_again_with_every_film_is_the_same_work(lab: Lab):
     assert lab.context("wide", 1).work("weights", again.inputs(1)).digest == trained.weights
 
 
+@pytest.mark.slow
 def test_a_promoted_name_is_the_same_start_and_one_fold_may_start_all(lab: Lab):
     promote("wide", "net", "lungs", None)
     assert [find_start(lab.store, "lungs", fold) for fold in range(2)] == [

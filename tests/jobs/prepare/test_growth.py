@@ -78,6 +78,7 @@ def test_films_are_dealt_by_their_ids_alone_whatever_their_order():
     assert deal([]) == []
 
 
+@pytest.mark.slow
 def test_a_film_more_or_less_changes_one_shard_or_halves_a_full_one():
     films = film_files(3000)
     dealt = {frozenset(shard) for shard in deal(films)}
@@ -193,6 +194,7 @@ def test_a_damaged_shard_alone_is_made_again(context: Make, films: Path, small: 
     assert len(dataset.pack(32)) == len(dataset.index)
 
 
+@pytest.mark.slow
 def test_two_prepares_at_once_end_with_the_same_works(context: Make, films: Path, small: None, s3_store: Store):
     contexts: list[Context] = [context(films), replace(context(films), run="twin")]
     threads = [threading.Thread(target=prepare.run, args=(one,)) for one in contexts]

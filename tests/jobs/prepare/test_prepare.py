@@ -48,6 +48,7 @@ def test_films_become_the_packed_dataset(context: Make, phantom: Path):
             np.testing.assert_array_equal(dataset.pack(size)[number], film.square(size))
 
 
+@pytest.mark.slow
 def test_the_near_duplicate_and_the_box_beyond_its_film_are_found(context: Make, phantom: Path, s3_store: Store):
     given = context(phantom)
     prepare.run(given)
@@ -63,6 +64,7 @@ def test_the_near_duplicate_and_the_box_beyond_its_film_are_found(context: Make,
     assert (np.array([box for boxes in index["boxes"] for box in boxes]) >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_quality_sheet_lies_with_the_run_and_needs_nothing_else(context: Make, phantom: Path, s3_store: Store):
     prepare.run(context(phantom))
     page = s3_store.get(layout.report(RUN, "quality.html")).decode()
@@ -71,6 +73,7 @@ def test_the_quality_sheet_lies_with_the_run_and_needs_nothing_else(context: Mak
     assert "RLE Lossless" in page
 
 
+@pytest.mark.slow
 def test_all_three_sources_give_the_same_dataset(context: Make, phantom: Path, s3_store: Store):
     hashes = []
     for path in phantom.rglob("*.*"):
@@ -93,6 +96,7 @@ def test_a_second_run_decodes_nothing(context: Make, phantom: Path, monkeypatch:
     assert works(s3_store)["index"] != first["index"]
 
 
+@pytest.mark.slow
 def test_another_seed_of_training_keeps_the_split_and_another_of_the_folds_makes_one(context: Make, phantom: Path):
     hashes = []
     for change in ({}, {"seed": 2}, {"folds": Folds(count=3, seed=2)}):
@@ -103,6 +107,7 @@ def test_another_seed_of_training_keeps_the_split_and_another_of_the_folds_makes
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.slow
 def test_another_size_changes_pixels_and_never_the_split(context: Make, phantom: Path):
     one, other = context(phantom, (32, 64)), context(phantom, (64, 96))
     hashes = []
@@ -112,6 +117,7 @@ def test_another_size_changes_pixels_and_never_the_split(context: Make, phantom:
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.slow
 def test_a_stopped_prepare_goes_on_after_its_finished_shards(
     context: Make, phantom: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store
 ):
@@ -168,6 +174,7 @@ def without_patients(films: Path) -> None:
         file.save_as(path)
 
 
+@pytest.mark.slow
 def test_patients_come_from_a_table_where_the_films_have_none(context: Make, films: Path):
     expected = {path.stem: pydicom.dcmread(path, stop_before_pixels=True).PatientID for path in films.rglob("*.dcm")}
     without_patients(films)
@@ -181,6 +188,7 @@ def test_patients_come_from_a_table_where_the_films_have_none(context: Make, fil
         prepare.run(context(films, patients="other.csv"))
 
 
+@pytest.mark.slow
 def test_films_beside_the_folds_need_patients_too(context: Make, phantom: Path, films: Path):
     without_patients(films)
     with pytest.raises(BadInput, match=r"(?s)^data\.extra\.0: .*film [0-9a-f]{12}.* name it as patients beside source"):
@@ -188,6 +196,7 @@ def test_films_beside_the_folds_need_patients_too(context: Make, phantom: Path, 
     prepare.run(context(phantom, extra=(ExtraFilms(source=str(films), patients="train_meta.csv"),)))
 
 
+@pytest.mark.slow
 def test_the_table_of_patients_counts_and_disagreeing_films_are_grouped_by_both(
     context: Make, films: Path, s3_store: Store
 ):
@@ -207,6 +216,7 @@ def test_the_table_of_patients_counts_and_disagreeing_films_are_grouped_by_both(
     assert audit["disagreeing"] == len(paths[::2])
 
 
+@pytest.mark.slow
 def test_blank_films_are_reported_and_join_no_patients(context: Make, films: Path, s3_store: Store):
     prepare.run(clean := context(films))
     groups = fetch_dataset(clean, ()).index["group"].nunique()
@@ -252,6 +262,7 @@ def test_a_test_set_has_no_labels_and_no_folds(context: Make, tmp_path: Path, mo
     assert (index["patient"] == index["study"]).all()
 
 
+@pytest.mark.slow
 def test_films_right_in_the_source_are_found_too(context: Make, films: Path):
     for study in (films / "train").iterdir():
         study.rename(films / study.name)
@@ -302,6 +313,7 @@ def test_fewer_patients_than_folds_are_refused(context: Make, phantom: Path):
         prepare.run(context(phantom, folds=12))
 
 
+@pytest.mark.slow
 def test_a_test_set_may_be_a_flat_folder_also_in_a_bucket(
     context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store
 ):
@@ -340,6 +352,7 @@ def with_films_of(folder: Path, other: Path, count: int) -> None:
         shutil.copytree(study, folder / "train" / study.name)
 
 
+@pytest.mark.slow
 def test_a_labelled_test_set_is_refused_or_counted_where_training_has_seen_its_patients(
     context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_store: Store
 ):
@@ -384,6 +397,7 @@ def overlap_of(context: Context) -> SharedFilms:
     return SharedFilms.read(fetch(context.store, done.outputs["overlap.json"], context.cache))
 
 
+@pytest.mark.slow
 def test_labels_of_some_films_or_of_none_leave_the_others_without(
     context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -410,6 +424,7 @@ def test_labels_of_some_films_or_of_none_leave_the_others_without(
     assert "overlap" not in given.prepared.works
 
 
+@pytest.mark.slow
 def test_tags_are_kept_beside_the_index_without_decoding_a_film_again(context: Make, films: Path):
     first, *_ = sorted((films / "train").rglob("*.dcm"))
     elements = pydicom.dcmread(first)

@@ -41,11 +41,14 @@ def assert_same(one: ClassifierTraining, other: ClassifierTraining) -> None:
     "changes",
     [
         {"backbone": "test_resnet", "optimizer": "adam", "dropout": 0.5, "drop_path": 0.3},
-        {"optimizer": "madgrad", "ema": 0.9, "weight_decay": 1e-3, "augment": "hard", "accumulate": 2, "clip": 1.0},
-        {
+        pytest.param(
+            {"optimizer": "madgrad", "ema": 0.9, "weight_decay": 1e-3, "augment": "hard", "accumulate": 2, "clip": 1.0},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({
             "augment": "strong", "ema": 0.99, "ema_warmup": 1.0, "mixup": 0.4, "cutmix": 1.0, "mix_chance": 0.7,
             "class_weights": "balanced", "focal": 2.0, "loss": "sigmoid", "accumulate": 2, "batch": 2,
-        },
+        }, marks=pytest.mark.slow),
     ],
     ids=["adam", "madgrad", "winners"],
 )  # fmt: skip
@@ -60,6 +63,7 @@ def test_going_on_from_any_step_gives_the_same_bits(dataset: Dataset, changes: d
     assert_same(alone, resumed)
 
 
+@pytest.mark.slow
 def test_workers_that_read_ahead_change_no_bit(dataset: Dataset):
     model = TINY.model_copy(update={"augment": "hard", "stages": (LearningStage(lr=3e-3, epochs=1),)})
     ahead = ClassifierTraining(training_inputs(dataset, model), "cpu", 2)
@@ -76,6 +80,7 @@ def test_it_learns_the_films_it_is_shown(dataset: Dataset):
     assert training.position.best == max(row["val_score"] for row in training.position.curve)
 
 
+@pytest.mark.slow
 def test_the_second_stage_starts_from_the_best_of_the_first_with_a_fresh_optimiser(dataset: Dataset):
     stages = (LearningStage(lr=3e-2, epochs=4), LearningStage(lr=1e-4, epochs=1))
     changes = {"stages": stages, "schedule": "constant", "optimizer": "madgrad", "aux": None}
@@ -117,6 +122,7 @@ def test_batch_norm_is_what_accumulating_cannot_make_equal(dataset: Dataset):
     assert summed_loss(large) != pytest.approx(summed_loss(parts), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_patience_ends_a_stage_and_not_the_training(dataset: Dataset):
     stages = (LearningStage(lr=1e-12, epochs=5), LearningStage(lr=1e-12, epochs=5))
     training = train(dataset, TINY.model_copy(update={"stages": stages, "patience": 1}))
@@ -125,6 +131,7 @@ def test_patience_ends_a_stage_and_not_the_training(dataset: Dataset):
     assert len(training.position.curve) < 10
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_the_ones_that_are_scored(dataset: Dataset):
     training = train(dataset, TINY.model_copy(update={"ema": 0.9}))
     assert training.scored is not training.net
@@ -178,6 +185,7 @@ def test_in_a_step_the_host_waits_for_the_loss_of_the_step_before_and_for_nothin
     assert waits.operations == ["_local_scalar_dense"]
 
 
+@pytest.mark.slow
 def test_the_loss_of_every_step_counts_however_late_it_is_read(dataset: Dataset):
     losses: list[float | None] = []
     training = ClassifierTraining(training_inputs(dataset, TINY), "cpu", 0)
@@ -187,12 +195,14 @@ def test_the_loss_of_every_step_counts_however_late_it_is_read(dataset: Dataset)
     assert sum(read) == pytest.approx(training.position.curve[0]["train_loss"] * training.epoch_steps)
 
 
+@pytest.mark.slow
 def test_a_training_score_may_be_taken_every_other_epoch(dataset: Dataset):
     stages = (LearningStage(lr=3e-3, epochs=4),)
     training = train(dataset, TINY.model_copy(update={"stages": stages, "train_score_every": 2}))
     assert [row["train_score"] is None for row in training.position.curve] == [True, False, True, False]
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_how_many_films_are_scored_at_once(dataset: Dataset):
     one, other = (train(dataset, TINY.model_copy(update={"eval_batch": size})) for size in (1, 64))
     for mine, its in zip(one.position.curve, other.position.curve, strict=True):
@@ -200,10 +210,12 @@ def test_scores_do_not_depend_on_how_many_films_are_scored_at_once(dataset: Data
         assert mine["val_score"] == pytest.approx(its["val_score"])
 
 
+@pytest.mark.slow
 def test_time_is_measured_by_what_it_is_spent_on(dataset: Dataset):
     assert train(dataset).spent.seconds.keys() == {"waiting", "training", "evaluating"}
 
 
+@pytest.mark.slow
 def test_a_training_stopped_while_it_is_evaluated_gives_the_same_bits(dataset: Dataset):
     stopped = ClassifierTraining(training_inputs(dataset), "cpu", 0)
 
@@ -223,6 +235,7 @@ def test_films_are_scored_as_they_are_however_training_mixes_them(dataset: Datas
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_the_average_of_a_short_training_scores_like_its_net_only_where_its_decay_warms_up(dataset: Dataset):
     model = TINY.model_copy(update={"ema": 0.999, "aux": None, "augment": "none"})
     start = create_classifier(model, 3, None).head.weight.detach()
