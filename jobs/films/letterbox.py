@@ -29,6 +29,12 @@ class Letterbox:
         return max(round(self.width * ratio), 1), max(round(self.height * ratio), 1)
 
     @property
+    def shrinks(self) -> bool:
+        """Whether the film has at least the width and the height that it has within the square."""
+        width, height = self.scaled
+        return width <= self.width and height <= self.height
+
+    @property
     def offset(self) -> tuple[int, int]:
         """Left and top margin in pixels of the square; an odd pixel goes to the right or bottom."""
         width, height = self.scaled
@@ -50,14 +56,16 @@ class Letterbox:
         """
         if image.shape != (self.height, self.width):
             raise ValueError(f"a letterbox for {(self.height, self.width)} cannot hold an image of {image.shape}")
-        width, height = self.scaled
-        left, top = self.offset
-        shrinks = width <= self.width and height <= self.height
         pixels: NDArray[Any] = image
-        square = np.zeros((self.size, self.size), image.dtype)
-        square[top : top + height, left : left + width] = cv2.resize(
-            pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        scaled = cv2.resize(pixels, self.scaled, interpolation=cv2.INTER_AREA if self.shrinks else cv2.INTER_LINEAR)
+        return self.place(np.asarray(scaled, image.dtype))
+
+    def place(self, scaled: NDArray[Pixel]) -> NDArray[Pixel]:
+        """Return the square (size, size) of a film that is scaled already: in its middle, zero outside."""
+        left, top = self.offset
+        height, width = scaled.shape
+        square = np.zeros((self.size, self.size), scaled.dtype)
+        square[top : top + height, left : left + width] = scaled
         return square
 
     @property

@@ -202,7 +202,7 @@ def _cause(code: int, name: str) -> str:
 def _clean_context() -> ForkServerContext:
     """Return a context that forks from a clean server process: forking the stage, which has threads, is unsafe."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["jobs.films.dicom.decoding"])
+    context.set_forkserver_preload(["jobs.films.dicom.decoding", "jobs.films.dicom.shrinking"])
     # The stage alone handles these signals. The server process and its forks inherit the blocked mask. The resource
     # tracker must run before, because starting it unblocks both signals.
     resource_tracker.ensure_running()

@@ -5,6 +5,7 @@ import mmap
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,21 @@ class DicomFilm:
     """A decoded film."""
 
     facts: Facts
-    grey: NDArray[np.uint16]  # (height, width), 0 black to 65535 white
+    pixels: StoredPixels  # (height, width) bit patterns
+    table: NDArray[np.uint16]  # the grey level of each bit pattern
+
+    @cached_property
+    def grey(self) -> NDArray[np.uint16]:
+        """The grey levels (height, width), 0 black to 65535 white."""
+        return np.asarray(cv2.LUT(self.pixels, self.table), np.uint16)
 
     def square(self, size: int) -> NDArray[np.uint8]:
         """Return the film letterboxed to (size, size)."""
+        from jobs.films.dicom.shrinking import shrunk  # compiles, which only whoever decodes films has to wait for
+
         box = Letterbox(self.facts.width, self.facts.height, size)
-        return np.asarray(np.rint(box.apply(self.grey) * np.float32(255 / WHITE)), np.uint8)
+        square = box.place(shrunk(self.pixels, self.table, *box.scaled)) if box.shrinks else box.apply(self.grey)
+        return np.asarray(np.rint(square * np.float32(255 / WHITE)), np.uint8)
 
 
 def read_film(path: Path, name: str | None = None, halve_from: int | None = None) -> DicomFilm:
@@ -66,7 +76,6 @@ def read_film(path: Path, name: str | None = None, halve_from: int | None = None
         scale = given or grey_scale(pixels, header)
     except Unreadable as error:
         raise BadInput(f"{name or path} {error}") from error
-    grey: Any = cv2.LUT(pixels, scale.table)
     facts = Facts(
         width=header.columns,
         height=header.rows,
@@ -79,7 +88,7 @@ def read_film(path: Path, name: str | None = None, halve_from: int | None = None
         burnt=scale.burnt,
         pixels_sha256=_hash(pixels),
     )
-    return DicomFilm(facts, grey)
+    return DicomFilm(facts, pixels, scale.table)
 
 
 def stored_values(path: Path) -> NDArray[np.int32]:
