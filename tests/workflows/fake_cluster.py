@@ -43,6 +43,7 @@ class FakeCluster:
         self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
         self.pages: list[str] = []  # HTML to answer with first
         self.clock = 0.0  # seconds that the server is ahead of this machine
+        self.certificates: list[bytes] = []  # of each request whose client presents one
         self.groups: list[list[str]] = []  # of each request that acts as somebody else
         self.address = ""
 
@@ -122,7 +123,7 @@ def _matches(workflow: Json, selector: str) -> bool:
 
 @contextmanager
 def fake_cluster(tls: Path | None = None) -> Iterator[FakeCluster]:
-    """A server while the context lasts; with the certificate ``tls.crt`` and its key in a folder, of TLS."""
+    """A server while the context lasts; of TLS with a folder of ``tls.crt``, its key and its clients' certificates."""
     fake = FakeCluster()
 
     class Handler(BaseHTTPRequestHandler):
@@ -131,6 +132,8 @@ def fake_cluster(tls: Path | None = None) -> Iterator[FakeCluster]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             fake.requests.append((self.command, self.path, dict(self.headers)))
+            if tls and (presented := self.connection.getpeercert(binary_form=True)):
+                fake.certificates.append(presented)
             if groups := self.headers.get_all("Impersonate-Group"):
                 fake.groups.append(groups)
             if fake.pages:
@@ -168,6 +171,9 @@ def fake_cluster(tls: Path | None = None) -> Iterator[FakeCluster]:
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
+        context.verify_mode = ssl.CERT_OPTIONAL
+        for known in tls.glob("*.crt"):
+            context.load_verify_locations(known)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

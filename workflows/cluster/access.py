@@ -1,6 +1,7 @@
 """Access to Kubernetes: that of kubectl's current context, or of the service account of the current pod."""
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +10,13 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict
+from urllib3.util.ssl_ import create_urllib3_context
 
 from jobs.contract.clock import ServerClock
 from jobs.contract.exits import BadInput
-from workflows.cluster.credentials import PluginCredential, TokenFile, client_certificate, private_file
+from workflows.cluster.credentials import PluginCredential, TokenFile, load_client_certificate
 from workflows.cluster.http import Authenticator, Http, new_session
-from workflows.cluster.kubeconfig import ClusterEntry, KubeContext, UserEntry, read_context
+from workflows.cluster.kubeconfig import ClusterEntry, KubeContext, read_context
 
 IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -54,30 +56,32 @@ def of_context(context: KubeContext) -> Access:
     """
     cluster, user = context.cluster, context.user
     server, clock = cluster.server.rstrip("/"), ServerClock()
-    session = new_session(server)
-    session.mount("https://", _Adapter(cluster.tls_server_name, user.impersonate_groups, user.impersonate_extra))
-    session.mount("http://", _Adapter("", user.impersonate_groups, user.impersonate_extra))
+    session, tls = new_session(server), _tls(cluster)
+    session.verify = not cluster.insecure_skip_tls_verify
+    secure = {"ssl_context": tls, "server_hostname": cluster.tls_server_name or None}
+    session.mount("https://", _Adapter(secure, user.impersonate_groups, user.impersonate_extra))
+    session.mount("http://", _Adapter({}, user.impersonate_groups, user.impersonate_extra))
     _set_proxy(session, cluster, context.where)
-    _trust(session, cluster)
     if user.impersonate:
         session.headers["Impersonate-User"] = user.impersonate
     if user.impersonate_uid:
         session.headers["Impersonate-Uid"] = user.impersonate_uid
     certificate, key = user.material("client-certificate"), user.material("client-key")
     if certificate and key:
-        session.cert = client_certificate(certificate, key, context.where)
-    identity = _identity(session, user, cluster, clock, context.where)
+        load_client_certificate(tls, certificate, key, context.where)
+    identity = _identity(session, tls, context, clock)
     hint = f"Check {context.where}; does kubectl version work?"
     return Access(Http(server, "Kubernetes", hint, session, identity, clock), context.namespace)
 
 
 def _identity(
-    session: requests.Session, user: UserEntry, cluster: ClusterEntry, clock: ServerClock, where: str
+    session: requests.Session, tls: ssl.SSLContext, context: KubeContext, clock: ServerClock
 ) -> Authenticator | None:
     """Set fixed credentials; return those that are read again.
 
     As in client-go, a token comes before a plugin, and nothing is sent without TLS.
     """
+    user, cluster = context.user, context.cluster
     if not cluster.server.startswith("https://"):
         return None
     if user.token_file:
@@ -87,7 +91,7 @@ def _identity(
     elif user.username:
         session.auth = (user.username, user.password)
     elif user.plugin:
-        return PluginCredential(user.plugin, cluster, where, clock)
+        return PluginCredential(user.plugin, cluster, context.where, clock, tls)
     return None
 
 
@@ -104,19 +108,26 @@ def _set_proxy(session: requests.Session, cluster: ClusterEntry, where: str) -> 
     session.proxies = {"https": cluster.proxy_url, "http": cluster.proxy_url}
 
 
-def _trust(session: requests.Session, cluster: ClusterEntry) -> None:
+def _tls(cluster: ClusterEntry) -> ssl.SSLContext:
+    """Whom the client trusts: the cluster's authority alone where there is one, else the public ones."""
+    tls = create_urllib3_context()
     if cluster.insecure_skip_tls_verify:
-        session.verify = False
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined] # the kubeconfig asks for it
-    elif authority := cluster.material("certificate-authority"):
-        session.verify = private_file("ca.crt", authority)
+        return tls
+    tls.verify_mode = ssl.CERT_REQUIRED
+    if authority := cluster.material("certificate-authority"):
+        tls.load_verify_locations(cadata=authority.decode("ascii"))
+    else:
+        tls.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
+    return tls
 
 
 class _Adapter(HTTPAdapter):
-    """Sends ``tls-server-name``, and headers that requests cannot repeat: one for each group to act as."""
+    """Connects by a TLS context, and sends headers that requests cannot repeat: one for each group to act as."""
 
-    def __init__(self, server_name: str, groups: tuple[str, ...], extra: dict[str, tuple[str, ...]]) -> None:
-        self._tls: dict[str, Any] = {"server_hostname": server_name} if server_name else {}
+    def __init__(self, secure: dict[str, Any], groups: tuple[str, ...], extra: dict[str, tuple[str, ...]]) -> None:
+        self._secure = secure
         self._repeated = [("Impersonate-Group", group) for group in groups]
         self._repeated += [
             (f"Impersonate-Extra-{quote(name, safe='')}", value) for name, values in extra.items() for value in values
@@ -124,10 +135,13 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        super().init_poolmanager(connections, maxsize, block, **options, **self._tls)
+        super().init_poolmanager(connections, maxsize, block, **options, **self._secure)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, **options, **self._tls)
+        return super().proxy_manager_for(proxy, **options, **self._secure)
+
+    def cert_verify(self, *_: Any) -> None:
+        """The context knows whom to trust: requests would add the public authorities."""
 
     def add_headers(self, request: requests.PreparedRequest, **_: Any) -> None:
         headers = HTTPHeaderDict(request.headers)

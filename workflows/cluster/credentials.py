@@ -1,10 +1,8 @@
 """Credentials that are read again: from a token file, a pod's service account, or a credential plugin."""
 
-import atexit
 import base64
 import json
 import os
-import shutil
 import ssl
 import subprocess
 import sys
@@ -62,26 +60,27 @@ class PluginCredential:
     cluster: ClusterEntry
     where: str
     clock: ServerClock
+    tls: ssl.SSLContext
     _expires: datetime | None = None
-    _asked: bool = False
+    _answers: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def apply(self, session: requests.Session, *, renew: bool = False) -> bool:
         """Ask the plugin if it was not asked, its answer is about to expire, or ``renew``."""
-        used = session.headers.get("Authorization"), session.cert
+        used = self._answers
         with self._lock:  # of several threads that were refused, one asks
-            now = session.headers.get("Authorization"), session.cert
-            if renew and now != used:
+            if renew and self._answers != used:
                 return True
-            if self._asked and not renew and (self._expires is None or self.clock.now() < self._expires - EARLY):
+            if self._answers and not renew and (self._expires is None or self.clock.now() < self._expires - EARLY):
                 return False
             status = ask_plugin(self.plugin, self.cluster, self.where)
-            self._asked, self._expires = True, _time(status.get("expirationTimestamp"))
+            self._answers, self._expires = self._answers + 1, _time(status.get("expirationTimestamp"))
             if token := status.get("token"):
                 session.headers["Authorization"] = f"Bearer {token}"
             if certificate := status.get("clientCertificateData"):
                 key = status["clientKeyData"]
-                session.cert = client_certificate(certificate.encode(), key.encode(), f"{self.where}: the plugin")
+                load_client_certificate(self.tls, certificate.encode(), key.encode(), f"{self.where}: the plugin")
+                session.close()  # its open connections present the certificate before
             return True
 
 
@@ -164,27 +163,23 @@ def _cluster_info(cluster: ClusterEntry) -> Mapping[str, Any]:
     return {name: value for name, value in info.items() if value}
 
 
-def client_certificate(certificate: bytes, key: bytes, where: str) -> tuple[str, str]:
-    """Write a client certificate and its key to files that exist as long as this process; return their paths.
+def load_client_certificate(tls: ssl.SSLContext, certificate: bytes, key: bytes, where: str) -> None:
+    """Present a client certificate from now on.
+
+    OpenSSL reads both from files only. They exist for that moment, so that no killed process leaves a key behind.
 
     Raises:
         BadInput: they are not PEM, do not belong together, or the key has a passphrase.
     """
-    paths = private_file("client.crt", certificate), private_file("client.key", key)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*paths, password=_no_passphrase)
-    except ssl.SSLError as error:
-        problem = getattr(error, "reason", None) or error
-        raise BadInput(f"{where}: client-certificate and client-key cannot be used ({problem})") from error
-    return paths
-
-
-def private_file(name: str, content: bytes) -> str:
-    """Write a file that only its owner can read and that exists as long as this process; return its path."""
-    folder = Path(tempfile.mkdtemp(prefix="cxrfold-kube-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / name).write_bytes(content)
-    return str(folder / name)
+    with tempfile.TemporaryDirectory(prefix="cxrfold-kube-") as folder:
+        paths = Path(folder, "client.crt"), Path(folder, "client.key")
+        for path, content in zip(paths, (certificate, key), strict=True):
+            path.write_bytes(content)
+        try:
+            tls.load_cert_chain(*paths, password=_no_passphrase)
+        except ssl.SSLError as error:
+            problem = getattr(error, "reason", None) or error
+            raise BadInput(f"{where}: client-certificate and client-key cannot be used ({problem})") from error
 
 
 def _no_passphrase() -> str:

@@ -10,12 +10,13 @@ NAME = "films.example"
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a self-signed ``tls.crt`` for 127.0.0.1 and :data:`NAME`, and its ``tls.key``."""
+    """A folder with self-signed ``tls.crt`` and ``other.crt`` for 127.0.0.1 and :data:`NAME`, and their keys."""
     folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=nobody", "-addext", f"subjectAltName=IP:127.0.0.1,DNS:{NAME}", "-keyout", "tls.key", "-out",
-         "tls.crt"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
+    for name in ("tls", "other"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:127.0.0.1,DNS:{NAME}",
+             "-keyout", f"{name}.key", "-out", f"{name}.crt"],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
     return folder

@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import shutil
+import ssl
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,8 @@ def encoded(text: str) -> str:
 def plugin(folder: Path, answer: object, name: str = "plugin") -> None:
     """A credential plugin that prints an answer and records its request."""
     script = folder / name
-    script.write_text(f"#!/bin/sh\necho \"$KUBERNETES_EXEC_INFO\" >>'{folder}/asked'\necho '{json.dumps(answer)}'\n")
+    record = f"echo \"$KUBERNETES_EXEC_INFO\" >>'{folder}/asked'"
+    script.write_text(f"#!/bin/sh\n{record}\nprintf '%s' '{json.dumps(answer)}'\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
 
 
@@ -178,6 +181,15 @@ CASES = [
     Case("cluster without a server", cluster(server=""), "localhost:8080", "is not an address"),
     Case("both authorities", cluster(certificate_authority_data="eA=="), "both", "keep one"),
     Case("authority that is not there", cluster(certificate_authority="ca.crt"), "unable to read", "cannot be read"),
+    Case(
+        "authority that is no certificate",
+        lambda config, folder: (
+            (folder / "ca.crt").write_text("x"),
+            config["clusters"][0]["cluster"].update({"certificate-authority": "ca.crt"}),
+        ),
+        "unable to parse bytes as PEM block",
+        "holds no PEM certificate",
+    ),
     Case("authority and no verification", cluster(insecure_skip_tls_verify=True), "not allowed", "contradict"),
     Case("proxy of no kind", cluster(proxy_url="ftp://proxy"), "invalid 'proxy-url'", "write http://"),
     Case("token file that is not there", user(tokenFile="gone"), "no such file", "tokenFile .*gone cannot be read"),
@@ -359,12 +371,42 @@ def test_a_plugins_failure_and_its_absence_are_told(kubeconfig: tuple[Case, Fake
         ask()
 
 
+def presented(folder: Path, name: str) -> bytes:
+    """A certificate as a server sees it."""
+    return ssl.PEM_cert_to_DER_cert((folder / f"{name}.crt").read_text())
+
+
 @pytest.mark.parametrize("kubeconfig", [Case("", certified("both"))], indirect=True)
-def test_certificates_in_a_kubeconfig_become_files_only_we_can_read(kubeconfig: tuple[Case, FakeCluster]) -> None:
+def test_a_client_certificate_is_presented_and_its_key_is_left_in_no_file(
+    kubeconfig: tuple[Case, FakeCluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     access = find_access()
     assert access
-    certificate, key = map(Path, access.http.session.cert)
-    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in (certificate, key)} == {0o700}
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert access.http.get("/version")
+    assert kubeconfig[1].certificates == [presented(tmp_path, "tls")]
+
+
+def with_certificate(folder: Path, name: str) -> Config:
+    certificate, key = ((folder / f"{name}.{kind}").read_text() for kind in ("crt", "key"))
+    return credential(clientCertificateData=certificate, clientKeyData=key)
+
+
+@pytest.mark.parametrize("kubeconfig", [Case("", asks())], indirect=True)
+def test_a_plugins_certificate_is_replaced_when_it_is_refused(
+    kubeconfig: tuple[Case, FakeCluster], tmp_path: Path
+) -> None:
+    plugin(tmp_path, with_certificate(tmp_path, "tls"))
+    access = find_access()
+    assert access
+    access.http.get("/version")
+    plugin(tmp_path, with_certificate(tmp_path, "other"))
+    kubeconfig[1].answers = [401]
+    access.http.get("/version")
+    before, after = presented(tmp_path, "tls"), presented(tmp_path, "other")
+    assert kubeconfig[1].certificates == [before, before, after]
 
 
 def test_nothing_is_sent_without_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
