@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
@@ -30,6 +31,18 @@ class _TextFormatter(logging.Formatter):
     converter = staticmethod(lambda seconds: datetime.fromtimestamp(seconds or 0, UTC).timetuple())
 
 
+class _LinesFile(logging.FileHandler):
+    """A file of lines. On a full disk it misses some, which the terminal has all the same."""
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def listen(task: str, file: Path, stream: IO[str] | None = None) -> None:
     """Send every log record to a stream and to a file.
 
@@ -41,7 +54,7 @@ def listen(task: str, file: Path, stream: IO[str] | None = None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     text = logging.StreamHandler(stream or sys.stdout)
     text.setFormatter(_TextFormatter(task))
-    lines = logging.FileHandler(file, mode="w", encoding="utf-8")
+    lines = _LinesFile(file, mode="w", encoding="utf-8")
     lines.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[text, lines], force=True)
     logging.captureWarnings(True)
