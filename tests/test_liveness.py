@@ -255,6 +255,11 @@ def test_every_field_of_an_experiment_has_its_check():
     assert leaves(Experiment) - {"classifiers", "detectors"} == set(LIVENESS) | WORDS | ELSEWHERE
 
 
-@pytest.mark.parametrize("field", LIVENESS)
+SLOW = {"seed", "folds.count", "ensemble.search"}  # a training, a dataset, a search
+
+
+@pytest.mark.parametrize(
+    "field", [pytest.param(field, marks=pytest.mark.slow if field in SLOW else ()) for field in LIVENESS]
+)
 def test_a_change_of_the_field_changes_what_is_computed(field: str, tmp_path: Path):
     LIVENESS[field](tmp_path)

@@ -120,6 +120,7 @@ def test_a_test_set_that_is_easier_or_harder_is_told_beyond_noise(trained, monke
     assert compared.figures["map4"].difference.beyond_noise
 
 
+@pytest.mark.slow
 def test_without_labels_nothing_is_scored_and_without_any_film_left_it_is_said(trained, monkeypatch):
     films = labelled()
     world = predicted(trained, monkeypatch, films, None)

@@ -90,6 +90,7 @@ def test_shards_in_another_order_than_the_index_give_the_indexs_order_and_so_do_
     assert [int(joined[number][0, 0]) for number in range(len(joined))] == [*expected, *expected, 6]
 
 
+@pytest.mark.slow
 def test_shards_are_read_by_number_beyond_a_thousand(tmp_path: Path):
     films = 1003
     (tmp_path / "index.parquet").write_bytes(index_bytes(rows(films)))

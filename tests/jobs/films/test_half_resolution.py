@@ -69,6 +69,7 @@ def test_films_that_half_resolution_does_not_suit_are_decoded_whole(written: Wri
     assert half.facts == whole.facts
 
 
+@pytest.mark.slow
 def test_a_film_whose_brightest_values_are_thin_letters_is_decoded_whole(written: Writer, chest: NDArray[np.float32]):
     marked = chest * 0.6
     marked[100:140, 100:102] = 1.0

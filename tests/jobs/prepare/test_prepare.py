@@ -234,6 +234,7 @@ def test_blank_films_are_reported_and_join_no_patients(context: Make, films: Pat
     assert "blank" in s3_store.get(layout.report(RUN, "quality.html")).decode()
 
 
+@pytest.mark.slow
 def test_a_split_from_outside_is_taken_and_one_that_leaks_refused(context: Make, films: Path):
     given = context(films)
     prepare.run(given)

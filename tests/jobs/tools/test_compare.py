@@ -21,6 +21,7 @@ def ensembled(trained: World, **changes: object) -> str:
     return world.run
 
 
+@pytest.mark.slow
 def test_the_top_label_alone_scores_less_and_beyond_noise(trained, tmp_path):
     every, top = ensembled(trained), ensembled(trained, ensemble={"labels": "top", "weights": {"yolo": 0.5}})
     same = compare(trained.store, every, every, tmp_path)

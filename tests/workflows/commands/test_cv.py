@@ -31,6 +31,7 @@ def test_it_runs_as_a_script_from_anywhere_and_its_neighbours_shadow_nothing(tmp
     assert "demo\tThe whole pipeline" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_recipes():
     def completed(words):
         asked = {"_CV.PY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}

@@ -74,6 +74,7 @@ def test_aliases_of_aliases_are_counted_as_what_they_stand_for(tmp_path):
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.slow
 def test_many_unknown_keys_take_linear_time_and_a_short_message(tmp_path):
     began = time.monotonic()
     says = refusal(tmp_path, b"\n".join(b"key%d: 1" % number for number in range(24_000)))

@@ -174,6 +174,7 @@ def test_a_page_without_any_score_still_says_why(entries):
     assert "What each change did" not in text
 
 
+@pytest.mark.slow
 def test_parents_without_score_and_runs_that_cannot_be_compared_say_so(entries, monkeypatch):
     parent, child, failed, _ = entries
     assert compare_with_parents([failed, parent]) == {}, "neither has both a score and a parent"

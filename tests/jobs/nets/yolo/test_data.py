@@ -80,6 +80,7 @@ def test_an_epochs_order_is_a_permutation_of_its_own(dataset: Dataset):
     assert first != list(order)
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_batches_as_none(dataset: Dataset, tmp_path: Path):
     alone = loader(dataset, tmp_path, mosaic=1.0, mixup=0.5)
     alone.start(2)

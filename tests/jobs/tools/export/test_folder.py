@@ -46,6 +46,7 @@ def test_a_net_that_answers_otherwise_as_onnx_is_named_and_nothing_is_left(run, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_without_wheels_nothing_is_left(run, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "download_wheels", without_network)
     with pytest.raises(ServiceAway, match="no route"):
