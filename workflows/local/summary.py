@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.contract.durations import duration
 from jobs.contract.exits import TABLE, Exit
+from jobs.contract.experiment.source import PREFIX
 from jobs.contract.stored.records import without_text
 from workflows.board.rows import FINISHING, Row, missing_folds, score_line
 from workflows.local.engine import Result, StepRun
@@ -17,6 +18,8 @@ from workflows.local.machine import Machine
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from workflows.manifest.spec import RunSpec
 
 LOG_LINES: Final = 12
 
@@ -47,12 +50,14 @@ def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) ->
     say(console, f"run {folder.name}: {text}", "dim")
 
 
-def say_end(console: "Console", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool) -> None:
+def say_end(
+    console: "Console", spec: "RunSpec", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool
+) -> None:
     """Print failures, results and their files, the next command, and last the score."""
     for alike in _failures(result):
         _say_failure(console, alike, embedded=embedded)
     if result.exit in (Exit.DONE, Exit.DEGRADED):
-        _say_results(console, folder.name, results, result)
+        _say_results(console, spec, results, result)
     elif result.message:
         say(console, f"\n{folder.name}: {result.message}.", "yellow")
     else:
@@ -85,7 +90,7 @@ def _say_failure(console: "Console", alike: Sequence[StepRun], *, embedded: bool
     say(console, f"repeat it   {server}{run.attempt.repeat}", "dim")
 
 
-def _say_results(console: "Console", name: str, results: Sequence[Path], result: Result) -> None:
+def _say_results(console: "Console", spec: "RunSpec", results: Sequence[Path], result: Result) -> None:
     files = {file.name: file for file in results}
     without = without_text(missing_folds([row_of(run) for run in result.runs]))
     say(console, "")
@@ -94,12 +99,17 @@ def _say_results(console: "Console", name: str, results: Sequence[Path], result:
         say(console, f"{what:<12}{_near(file)}")
     say(console, f"{'took':<12}{duration(result.seconds)}")
     if without:
-        say(console, f"{'degraded':<12}the result is{without}; cv.py resume {name} runs what failed", "yellow")
-    elif "metrics.json" in files:
-        advice = "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"
-        say(console, f"{'next':<12}{advice}", "dim")
+        say(console, f"{'degraded':<12}the result is{without}; cv.py resume {spec.run} runs what failed", "yellow")
+    elif not spec.predicts:
+        say(console, f"{'next':<12}{_next(spec)}", "dim")
     if "metrics.json" in files:
         say(console, score_line(json.loads(files["metrics.json"].read_text())), "bold green")
+
+
+def _next(spec: "RunSpec") -> str:
+    if spec.experiment.data.source.startswith(PREFIX):
+        return "python workflows/cv.py recipes, then run -e NAME --data DIR with films of your own"
+    return f"python workflows/cv.py predict FILM… --from {spec.run}"
 
 
 def _near(path: Path) -> Path:

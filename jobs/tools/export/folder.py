@@ -77,7 +77,7 @@ def export(run: str, to: Path, cache: Path | None, choices: Choices) -> None:
         folder.replace(to)
     megabytes = sum(file.stat().st_size for file in to.rglob("*") if file.is_file()) / 1e6
     nets = sum(map(len, weights.outputs.values()))
-    print(f"{to}: {nets} nets, {megabytes:.1f} MB. python {to}/predict.py TEST_FOLDER OUT.csv")
+    print(f"{to}: {nets} net{'s' * (nets != 1)}, {megabytes:.1f} MB. python {to}/predict.py TEST_FOLDER OUT.csv")
 
 
 def _predicting(weights: RunWeights) -> Experiment:
