@@ -8,6 +8,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 INDEX = 28  # bits of a position; the rest of 64 bits is for the confidence
+POSITION = np.uint64((1 << INDEX) - 1)
 DIGIT = 12  # bits per pass of the radix sort
 BUCKETS = 1 << DIGIT
 
@@ -63,8 +64,7 @@ def claims(truth_key: Ints, truth_box: Floats, key: Ints, box: Floats, keys: int
 def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
     """Sort detections by class, then by descending confidence; ties keep their input order.
 
-    A radix sort on the leading bits of the confidences, then on the classes: stable, and linear in the number of
-    detections. An insertion sort puts the few right whose confidences differ in later bits only.
+    A radix sort on the confidences, then on the classes: stable, and linear in the number of detections.
 
     Returns:
         Their positions (n,) in this order, and the start of each class in it (classes + 1,).
@@ -75,23 +75,33 @@ def rank(label: Ints, confidence: Floats, classes: int) -> tuple[Ints, Ints]:
     n = len(label)
     if n >= 1 << INDEX:
         raise ValueError("too many detections to rank")
-    position = np.uint64((1 << INDEX) - 1)
-    leading = _by_leading_bits(confidence)
     starts = np.zeros(classes + 1, np.int64)
     for i in range(n):
         starts[label[i] + 1] += 1
     for c in range(classes):
         starts[c + 1] += starts[c]
     filled, order = starts[:classes].copy(), np.empty(n, np.int64)
-    for packed in leading:
-        found = np.int64(packed & position)
-        first, at = starts[label[found]], filled[label[found]]
+    for packed in _by_confidence(confidence):
+        found = np.int64(packed & POSITION)
+        order[filled[label[found]]] = found
         filled[label[found]] += 1
-        while at > first and confidence[order[at - 1]] < confidence[found]:
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = found
     return order, starts
+
+
+@njit(cache=True, nogil=True)
+def _by_confidence(confidence: Floats) -> NDArray[np.uint64]:
+    """Sort confidences (n,) in descending order; ties keep their input order. Returns as :func:`_by_leading_bits`."""
+    packed = _by_leading_bits(confidence)
+    n, start = len(packed), 0
+    for end in range(1, n + 1):
+        if end < n and (packed[end] ^ packed[start]) & ~POSITION == 0:
+            continue
+        if end - start > 1:
+            own = confidence[(packed[start:end] & POSITION).astype(np.int64)]
+            if np.any(own[:-1] < own[1:]):  # they differ in later bits
+                packed[start:end] = packed[start:end][np.argsort(-own, kind="mergesort")]
+        start = end
+    return packed
 
 
 @njit(cache=True, nogil=True)
@@ -103,10 +113,10 @@ def _by_leading_bits(confidence: Floats) -> NDArray[np.uint64]:
     """
     n = len(confidence)
     bits, packed, other = confidence.view(np.uint64), np.empty(n, np.uint64), np.empty(n, np.uint64)
-    top, position = np.uint64(1) << np.uint64(63), np.uint64((1 << INDEX) - 1)
+    top = np.uint64(1) << np.uint64(63)
     for i in range(n):
         negative = bits[i] & top and confidence[i] != 0  # -0 ranks as 0 does
-        packed[i] = ((bits[i] if negative else ~(bits[i] | top)) & ~position) | np.uint64(i)
+        packed[i] = ((bits[i] if negative else ~(bits[i] | top)) & ~POSITION) | np.uint64(i)
     counts, mask = np.empty(BUCKETS, np.int64), np.uint64(BUCKETS - 1)
     for done in range(INDEX, 64, DIGIT):
         shift = np.uint64(done)
