@@ -117,6 +117,7 @@ def test_the_exit_handler_has_all_that_it_imports() -> None:
     assert all(image("small")[name] == image("notify")[name] for name in same), "nothing is installed twice"
 
 
+@pytest.mark.slow
 def test_small_image_has_all_that_its_stages_import() -> None:
     seen: set[Path] = set()
     for module in ("jobs.runtime.stage", *(stage.module for stage in SMALL_STAGES)):

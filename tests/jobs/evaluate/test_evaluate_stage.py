@@ -50,6 +50,7 @@ def test_publishes_every_figure_with_where_it_comes_from(trained):
     assert "films of <b>phantom:patients=60,seed=1 (synthetic)</b> · <b>all 2 folds</b>" in page
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_but_itself(trained):
     _, _, page = evaluated(trained.another_run(), experiment())
     assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,)[^"]*"', page) == []
@@ -67,6 +68,7 @@ def test_the_page_holds_the_experiment_that_repeats_the_run(trained, tmp_path):
     assert load_experiment(file) == of
 
 
+@pytest.mark.slow
 def test_a_lost_fold_is_said_on_the_page_and_in_the_figures(trained):
     world = trained.another_run(without=[TaskId(Stage.TRAIN_CLASSIFIER, "b3", 1)])
     _, metrics, page = evaluated(world, experiment(ensemble={"min_folds": 1}))
@@ -148,6 +150,7 @@ def test_without_resamples_there_is_no_interval_and_still_a_page(trained):
     assert "data:image" not in page
 
 
+@pytest.mark.slow
 def test_done_again_it_publishes_the_same_page_and_another_dataset_is_refused(trained):
     world = trained.another_run()
     _, _, page = evaluated(world, experiment())

@@ -75,6 +75,7 @@ def test_new_patients_are_dealt_and_old_ones_stay(
     assert works(s3_store)["index"] != index, "the index depends on the content of the split, not on its name alone"
 
 
+@pytest.mark.slow
 def test_a_test_set_needs_no_split_and_has_none_to_export(
     context: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

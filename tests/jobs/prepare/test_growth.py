@@ -179,6 +179,7 @@ def test_the_shards_do_not_change_the_dataset_and_both_layouts_are_read(
         monkeypatch.setattr(shards, "deal", deal)
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_alone_is_made_again(context: Make, films: Path, small: None, s3_store: Store):
     prepare.run(given := context(films))
     before = finished(s3_store, "pixels")

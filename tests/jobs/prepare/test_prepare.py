@@ -156,6 +156,7 @@ def test_films_that_cannot_be_read_are_listed_together(context: Make, films: Pat
     assert f"{paths[5].stem}.dcm is truncated" in message
 
 
+@pytest.mark.slow
 def test_nothing_half_written_is_taken_for_finished(context: Make, films: Path, s3_store: Store):
     path = min(films.rglob("*.dcm"))
     whole = path.read_bytes()

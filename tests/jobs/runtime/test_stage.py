@@ -124,6 +124,7 @@ class Gateway(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_a_failure_that_is_not_retried_is_pushed_and_one_that_is_is_not(stage, monkeypatch: pytest.MonkeyPatch):
     def fail(error: Exception) -> Body:
         def body(context: Context) -> dict[str, float]:
@@ -161,6 +162,7 @@ def test_sigterm_becomes_a_wish_to_stop(stage):
     assert stage(body) is Exit.CHECKPOINTED
 
 
+@pytest.mark.slow
 def test_a_missing_upstream_names_the_command(stage, s3_store: Store):
     assert stage(lambda context: context.upstream(TaskId(Stage.TRAIN_DETECTOR, "m", 3)) and {}) is Exit.BAD_INPUT
     assert "python -m jobs train-detector --model m --fold 3" in heartbeat(s3_store).message

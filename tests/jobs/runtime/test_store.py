@@ -269,6 +269,7 @@ def silent(s3_server: Server, s3_store: Store, monkeypatch: pytest.MonkeyPatch) 
         yield Store.open(s3_store.url, endpoint=proxy.endpoint, addressing="path"), proxy
 
 
+@pytest.mark.slow
 def test_the_wish_to_stop_ends_the_wait_for_a_server_that_does_not_answer(silent: tuple[Store, Proxy]):
     store, _ = silent
     threading.Timer(1, store.retries.stop.request).start()

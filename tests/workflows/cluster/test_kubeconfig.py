@@ -250,6 +250,7 @@ def test_a_kubeconfig_is_accepted_or_refused_with_a_sentence(kubeconfig: tuple[C
     given(case, fake)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl in PATH")
 @pytest.mark.parametrize("kubeconfig", CASES, indirect=True, ids=lambda case: case.name)
 def test_kubectl_says_what_the_table_says(kubeconfig: tuple[Case, FakeCluster]) -> None:

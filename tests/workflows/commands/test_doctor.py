@@ -151,6 +151,7 @@ def test_a_person_may_submit_without_the_right_to_remove(fake: FakeCluster) -> N
     assert (found.state, found.says) == ("bad", "you may not create workflows")
 
 
+@pytest.mark.slow
 def test_a_queue_is_looked_for_in_the_version_that_kueue_has(fake: FakeCluster) -> None:
     assert points(fake, queue="gpus")["queue"].says == "Kueue is not installed"
     fake.objects |= KUEUE

@@ -69,11 +69,13 @@ def test_the_shares_are_beta_distributed():
     assert shares.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(a, a)
 
 
+@pytest.mark.slow
 def test_a_square_is_cut_off_at_the_edge_and_its_share_is_what_is_left():
     shares = torch.cat([how.share for how in (mixed(seed, cutmix=1.0)[1] for seed in range(300)) if how]).numpy()
     assert 0.6 < shares.mean() < 0.8  # uniform areas would leave half; the edge cuts some off
 
 
+@pytest.mark.slow
 def test_each_batch_gets_one_of_both_and_some_none():
     def kind(seed: int) -> str:
         found, how = mixed(seed, mixup=0.4, cutmix=1.0, mix_chance=0.5)
