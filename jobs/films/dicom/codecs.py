@@ -190,7 +190,10 @@ def _decode_with_pydicom(stream: bytes, header: Header, coding: str) -> NDArray[
         "photometric_interpretation": header.photometric,
         "pixel_keyword": "PixelData",
     }
-    pixels, _ = get_decoder(UID(coding)).as_array(encapsulate([stream]), **options)
+    try:
+        pixels, _ = get_decoder(UID(coding)).as_array(encapsulate([stream]), **options)
+    except RuntimeError as error:  # a list of what each of its libraries says, in the words of their code
+        raise Unreadable("has a damaged JPEG stream: no decoder reads it") from error
     return np.ascontiguousarray(pixels)
 
 
