@@ -93,7 +93,7 @@ def execute(spec: RunSpec, machine: Machine, console: "Console") -> Exit:
             overrides = {**store.environment, **_local_environment(spec)}
             result = Engine(program, (folder / "tasks").absolute(), machine, overrides, watch, record).run()
         fetched = _fetch_results(spec, folder) if result.exit in DELIVERED else []
-    say_end(console, spec, folder, result, fetched, embedded=store.embedded)
+    say_end(console, spec, result, fetched, embedded=store.embedded)
     return result.exit
 
 

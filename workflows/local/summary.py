@@ -50,16 +50,14 @@ def say_start(console: "Console", tasks: int, folder: Path, machine: Machine) ->
     say(console, f"run {folder.name}: {text}", "dim")
 
 
-def say_end(
-    console: "Console", spec: "RunSpec", folder: Path, result: Result, results: Sequence[Path], *, embedded: bool
-) -> None:
+def say_end(console: "Console", spec: "RunSpec", result: Result, results: Sequence[Path], *, embedded: bool) -> None:
     """Print failures, results and their files, the next command, and last the score."""
     for alike in _failures(result):
         _say_failure(console, alike, embedded=embedded)
     if result.exit in (Exit.DONE, Exit.DEGRADED):
         _say_results(console, spec, results, result)
     elif result.message:
-        say(console, f"\n{folder.name}: {result.message}.", "yellow")
+        say(console, f"\n{spec.run}: {result.message}.", "yellow")
     else:
         say(console, "\nFix the cause and repeat the command: finished tasks are not repeated.", "yellow")
 

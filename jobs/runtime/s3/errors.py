@@ -60,6 +60,11 @@ def transient_answer(status: int, code: str) -> bool:
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
 
 
+def answer_text(status: int, code: str) -> str:
+    """Return an error's status and S3's code for a message: once, where the code says nothing else."""
+    return str(status) if code in ("", str(status)) else f"{status} {code}"
+
+
 def error_code(error: BaseException) -> str:
     """S3's code of an error, e.g. ``NoSuchKey``; empty where the error is no answer of S3."""
     answer = _answer(error)
@@ -117,7 +122,7 @@ def _clock(error: aws.ClientError) -> ServerClock:
 def _explain_answer(error: aws.ClientError, place: str, key: str, endpoint: str, seconds: float) -> Exception:
     code = error_code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    answered = str(status) if code in ("", str(status)) else f"{status} {code}"
+    answered = answer_text(status, code)
     if code == "NoSuchBucket" or (code in NOT_THERE and not key):
         bucket = place.removeprefix("s3://").split("/")[0]
         return BadInput(f"There is no bucket {bucket} at {endpoint}: create it, or name another one in {place}.")

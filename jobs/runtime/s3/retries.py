@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from jobs.runtime.preemption import Stop
-from jobs.runtime.s3.errors import NO_ANSWER, BrokenAnswer, Redirected, transient_answer
+from jobs.runtime.s3.errors import NO_ANSWER, BrokenAnswer, Redirected, answer_text, transient_answer
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Retries:
             status = response[0].status_code
             if status < HTTPStatus.MULTIPLE_CHOICES or not transient_answer(status, code):
                 return None
-            problem = f"{status} {code}" if code != str(status) else code
+            problem = answer_text(status, code)
         elif isinstance(caught_exception, NO_ANSWER):
             problem = str(caught_exception)
         else:

@@ -1,7 +1,6 @@
 """What ``cv.py run`` prints at its end."""
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -19,7 +18,7 @@ def said(source: str, test_set: TestSet | None = None) -> str:
     experiment = Experiment.model_validate({"name": "x", "classifiers": {"b": {}}, "data": {"source": source}})
     spec = RunSpec.of(experiment, Profile(), revision="v1", run="mine", test_set=test_set)
     console = Console(file=io.StringIO(), width=500)
-    say_end(console, spec, Path("runs/mine"), Result((), Exit.DONE, 61.0), [], embedded=False)
+    say_end(console, spec, Result((), Exit.DONE, 61.0), [], embedded=False)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
